@@ -1,0 +1,131 @@
+// Package tunnel is the contract of the Auerproxy tunnel: what a session and a
+// stream are, the handshake that starts a session, the preamble and open-ack
+// that start a stream, and the numbered errors of both. spec.md describes the
+// bytes, errors.md the numbers.
+//
+// A session is one multiplexed, mutually authenticated transport connection. Two
+// packages make sessions: quictun over QUIC, and muxtun over TLS 1.3 and yamux on
+// any byte stream, be it TCP or a stream of another session: a session is a
+// session, whether to a relay or through it. Both pass the suite in tunneltest.
+//
+// The order of events:
+//
+//	dialling side                          accepting side
+//	Connect ── control stream: hello ────► AcceptHello
+//	        ◄── welcome or refused ─────── Hello.Welcome / Hello.Refuse
+//	Open ────── stream: preamble ────────► ReadPreamble      (either side may open)
+//	     ◄───── open-ack or error ──────── WriteAck / Refuse
+//	     ◄───── the call's bytes ────────►
+//
+// A completed TLS or QUIC handshake proves nothing to a client: only a welcome
+// does. Before the open-ack no byte of a call has reached the device.
+//
+// The package is covered by the compatibility promise in the README.
+package tunnel
+
+import (
+	"context"
+	"net"
+
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+)
+
+// ALPN is the protocol name of a session to a relay, over QUIC and over TCP
+// (RFC 7301). ALPNInner is that of an end-to-end session through a relay.
+const (
+	ALPN      = "auerproxy/1"
+	ALPNInner = "auerproxy-inner/1"
+)
+
+// Version is the protocol version that this package speaks.
+//
+//	1: the first one
+const Version = 1
+
+// MinVersion is the lowest version that it still speaks.
+const MinVersion = 1
+
+// Transport names what carries a session.
+type Transport string
+
+// The transports.
+const (
+	QUIC Transport = "quic"
+	TCP  Transport = "tcp"
+	// InnerMux is a session that runs inside a stream of another one.
+	InnerMux Transport = "inner"
+)
+
+// Session is one multiplexed connection to one verified peer. All methods may be
+// called at the same time from several goroutines.
+type Session interface {
+	// Open opens a stream. It does not wait for the peer to take it, except where
+	// the peer's limit of streams is reached: then it waits until ctx ends. It
+	// fails at once with the session's error after the session has ended.
+	Open(ctx context.Context) (Stream, error)
+
+	// Accept gives the next stream that the peer opened, in the order of opening.
+	// It returns the session's error once the session has ended.
+	Accept(ctx context.Context) (Stream, error)
+
+	// CloseWithError ends the session and every stream in it. The peer gets code
+	// and reason where the transport still reaches it. Only the first call counts;
+	// all return after what the session started has ended.
+	CloseWithError(code Code, reason string) error
+
+	// Done is closed when the session has ended, for whatever reason.
+	Done() <-chan struct{}
+
+	// Err says why the session ended: an *Error with Remote set where the peer
+	// closed it. Nil while the session lives.
+	Err() error
+
+	// Peer is the verified identity on the other side.
+	Peer() identity.ID
+
+	// Transport says what carries the session.
+	Transport() Transport
+
+	LocalAddr() net.Addr
+	// RemoteAddr is the peer's address now; it changes when a NAT rebinds a QUIC
+	// session.
+	RemoteAddr() net.Addr
+}
+
+// Stream is one ordered byte flow in a session. Read and Write may be called by
+// one goroutine each at the same time; the other methods by anybody.
+//
+// Errors of Read and Write: io.EOF after the peer's CloseWrite, a timeout that
+// wraps os.ErrDeadlineExceeded, net.ErrClosed after the own Close, and an *Error
+// with the peer's code after its Reset, or [CodeSessionLost] after the session
+// ended.
+type Stream interface {
+	// Close says that neither direction is wanted any more: what was written is
+	// still delivered, a peer that goes on writing gets an error.
+	net.Conn
+
+	// CloseWrite ends the sending direction; the peer reads io.EOF after the last
+	// byte.
+	CloseWrite() error
+
+	// Reset gives up both directions at once. The peer's Read and Write fail with
+	// the code; bytes on their way may be lost. After Close it does nothing.
+	Reset(code Code)
+}
+
+// Listener accepts sessions.
+type Listener interface {
+	// Accept waits for the next session whose transport handshake is done. One
+	// bad or slow peer never delays another.
+	Accept(ctx context.Context) (Session, error)
+	Addr() net.Addr
+	// Close stops accepting; accepted sessions live on.
+	Close() error
+}
+
+// Dialer dials sessions.
+type Dialer interface {
+	// Dial connects to addr, "host:port", and returns when the transport
+	// handshake is done on this side.
+	Dial(ctx context.Context, addr string) (Session, error)
+}
