@@ -1,0 +1,67 @@
+package enrol
+
+import (
+	"crypto/tls"
+
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+)
+
+// ServerConfig is the TLS configuration of everything in the cloud that accepts
+// connections: TLS 1.3, a client certificate from the trusted roots, and check
+// on the client's identity. A nil check lets every verified endpoint in.
+//
+// Certificate and roots are read anew for each handshake, so a swap needs no new
+// configuration. The check is a VerifyConnection, which runs on resumed sessions
+// too. Callers may change the fields of the result before its first use, e.g.
+// ClientAuth; a changed VerifyConnection must do the check itself.
+func (c *Credentials) ServerConfig(check func(identity.ID) error, protos ...string) *tls.Config {
+	cfg := &tls.Config{
+		MinVersion:       tls.VersionTLS13,
+		NextProtos:       protos,
+		ClientAuth:       tls.RequireAndVerifyClientCert,
+		ClientCAs:        c.Pool(),
+		VerifyConnection: identity.VerifyPeer(orAnyone(check)),
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			cert := c.Certificate()
+			return &cert, nil
+		},
+	}
+	// The clone takes whatever the caller has set on cfg. Session tickets stay
+	// resumable across clones, because crypto/tls keeps their keys on cfg.
+	cfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		per := cfg.Clone()
+		per.GetConfigForClient = nil
+		per.ClientCAs = c.Pool()
+		return per, nil
+	}
+	return cfg
+}
+
+// ClientConfig is the TLS configuration of everything in the cloud that dials:
+// TLS 1.3, the endpoint's own certificate, a server certificate for serverName
+// from the trusted roots, and check on the server's identity. A nil check lets
+// every verified endpoint with that name pass.
+//
+// The certificate is read anew for each handshake. The roots are those of now:
+// make a new configuration per dial (it is cheap) to see a swapped bundle.
+// ClientSessionCache is nil, so nothing resumes unless the caller sets one.
+func (c *Credentials) ClientConfig(serverName string, check func(identity.ID) error, protos ...string) *tls.Config {
+	return &tls.Config{
+		MinVersion:       tls.VersionTLS13,
+		NextProtos:       protos,
+		ServerName:       serverName,
+		RootCAs:          c.Pool(),
+		VerifyConnection: identity.VerifyPeer(orAnyone(check)),
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			cert := c.Certificate()
+			return &cert, nil
+		},
+	}
+}
+
+func orAnyone(check func(identity.ID) error) func(identity.ID) error {
+	if check != nil {
+		return check
+	}
+	return func(identity.ID) error { return nil }
+}

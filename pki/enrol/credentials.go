@@ -1,0 +1,128 @@
+package enrol
+
+import (
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+)
+
+// ErrCredentials is wrapped by every error about credentials that do not fit
+// together: no certificate, a key of another certificate, no root.
+var ErrCredentials = errors.New("unusable credentials")
+
+// Credentials are what an endpoint needs to speak TLS in the cloud: its
+// certificate chain and key, and the roots that it trusts. They may be swapped
+// while connections are being made; every handshake sees one consistent set.
+//
+// All methods are safe for concurrent use.
+type Credentials struct {
+	swap sync.Mutex // held during Swap, so that no two swaps cross
+	cur  atomic.Pointer[material]
+}
+
+// material is one generation of credentials. It is never changed.
+type material struct {
+	cert    tls.Certificate // Leaf is set
+	id      identity.ID
+	roots   []*x509.Certificate
+	pool    *x509.CertPool
+	changed chan struct{} // closed when this generation has been replaced
+}
+
+// NewCredentials puts a certificate chain (leaf first, root left out) with its
+// key and the trusted roots together. The key must be the leaf's, the leaf must
+// carry an identity, and there must be a root. Dates and signatures are not
+// checked: an expired certificate is still what a device has to renew with.
+func NewCredentials(cert tls.Certificate, roots []*x509.Certificate) (*Credentials, error) {
+	m, err := newMaterial(cert, roots)
+	if err != nil {
+		return nil, err
+	}
+	c := &Credentials{}
+	c.cur.Store(m)
+	return c, nil
+}
+
+func newMaterial(cert tls.Certificate, roots []*x509.Certificate) (*material, error) {
+	if len(cert.Certificate) == 0 {
+		return nil, fmt.Errorf("%w: no certificate", ErrCredentials)
+	}
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		return nil, fmt.Errorf("%w: leaf: %w", ErrCredentials, err)
+	}
+	cert.Leaf = leaf
+	key, ok := cert.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("%w: the private key cannot sign", ErrCredentials)
+	}
+	if !SameKey(key.Public(), leaf.PublicKey) {
+		return nil, fmt.Errorf("%w: the key is not that of the certificate", ErrCredentials)
+	}
+	id, err := identity.FromCert(leaf)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCredentials, err)
+	}
+	if len(roots) == 0 {
+		return nil, fmt.Errorf("%w: no trusted root", ErrCredentials)
+	}
+	pool := x509.NewCertPool()
+	for _, r := range roots {
+		pool.AddCert(r)
+	}
+	return &material{cert: cert, id: id, roots: roots, pool: pool, changed: make(chan struct{})}, nil
+}
+
+// SameKey reports whether two public keys are equal.
+func SameKey(a, b crypto.PublicKey) bool {
+	eq, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && eq.Equal(b)
+}
+
+// ID is the endpoint that the credentials speak for. It never changes.
+func (c *Credentials) ID() identity.ID { return c.cur.Load().id }
+
+// Leaf is the current certificate. Callers must not change it.
+func (c *Credentials) Leaf() *x509.Certificate { return c.cur.Load().cert.Leaf }
+
+// Certificate is the current chain with its key. Callers must not change what
+// it points to.
+func (c *Credentials) Certificate() tls.Certificate { return c.cur.Load().cert }
+
+// Roots lists the trusted roots. Callers must not change them.
+func (c *Credentials) Roots() []*x509.Certificate { return c.cur.Load().roots }
+
+// Pool holds the trusted roots. Callers must not add to it.
+func (c *Credentials) Pool() *x509.CertPool { return c.cur.Load().pool }
+
+// Changed gives a channel that is closed at the next swap. Take the channel
+// before reading the credentials, and take a new one after it has closed.
+func (c *Credentials) Changed() <-chan struct{} { return c.cur.Load().changed }
+
+// Swap replaces certificate, key and roots for every later handshake. Nil roots
+// keep the present ones. A certificate of another identity is refused with
+// [ErrCredentials], and nothing changes.
+func (c *Credentials) Swap(cert tls.Certificate, roots []*x509.Certificate) error {
+	c.swap.Lock()
+	defer c.swap.Unlock()
+	old := c.cur.Load()
+	if roots == nil {
+		roots = old.roots
+	}
+	m, err := newMaterial(cert, roots)
+	if err != nil {
+		return err
+	}
+	if m.id != old.id {
+		return fmt.Errorf("%w: cannot swap %s for %s", ErrCredentials, old.id, m.id)
+	}
+	c.cur.Store(m)
+	close(old.changed)
+	return nil
+}

@@ -1,0 +1,176 @@
+package enrol
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The files of a credentials directory.
+const (
+	CertFile  = "cert.pem"  // chain, leaf first
+	KeyFile   = "key.pem"   // PKCS #8
+	RootsFile = "roots.pem" // trusted roots
+)
+
+// A credentials directory that Save has written:
+//
+//	live      -> gen-<n>            the current generation; swapped by one rename
+//	gen-<n>/    cert.pem key.pem roots.pem
+//	cert.pem  -> live/cert.pem      for people and for programs like curl
+//	key.pem   -> live/key.pem
+//	roots.pem -> live/roots.pem
+//
+// A reader that follows live once sees certificate, key and roots of one
+// generation, whenever the power went.
+const (
+	liveLink  = "live"
+	genPrefix = "gen-"
+)
+
+// LoadCredentials reads a credentials directory: one that [Credentials.Save]
+// wrote, or three plain files with the same names. A key that others may read
+// (mode & 007) is refused. A directory without credentials gives an error that
+// wraps fs.ErrNotExist.
+func LoadCredentials(dir string) (*Credentials, error) {
+	const tries = 3 // Save may remove the generation that is being read
+	var err error
+	for range tries {
+		var c *Credentials
+		if c, err = load(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return c, err
+		}
+	}
+	return nil, err
+}
+
+func load(dir string) (*Credentials, error) {
+	if gen, err := os.Readlink(filepath.Join(dir, liveLink)); err == nil {
+		dir = filepath.Join(dir, gen)
+	}
+	keyPath := filepath.Join(dir, KeyFile)
+	info, err := os.Stat(keyPath)
+	if err != nil {
+		return nil, fmt.Errorf("load credentials: %w", err)
+	}
+	if info.Mode().Perm()&0o007 != 0 {
+		return nil, fmt.Errorf("%w: %s has mode %04o: others may read the key; chmod 0600 it",
+			ErrCredentials, keyPath, info.Mode().Perm())
+	}
+	cert, err := tls.LoadX509KeyPair(filepath.Join(dir, CertFile), keyPath)
+	if err != nil {
+		return nil, fmt.Errorf("load credentials: %w", err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, RootsFile))
+	if err != nil {
+		return nil, fmt.Errorf("load credentials: %w", err)
+	}
+	roots, err := ParseCertificates(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, RootsFile), err)
+	}
+	return NewCredentials(cert, roots)
+}
+
+// Save writes the credentials to dir, which it makes if need be. It is atomic:
+// after a crash at any point dir holds the old set or the new one, never a
+// mixture. dir must be on a file system with symbolic links.
+func (c *Credentials) Save(dir string) error {
+	m := c.cur.Load()
+	key, err := x509.MarshalPKCS8PrivateKey(m.cert.PrivateKey)
+	if err != nil {
+		return fmt.Errorf("save credentials: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("save credentials: %w", err)
+	}
+	gen, err := os.MkdirTemp(dir, genPrefix) // mode 0700
+	if err != nil {
+		return fmt.Errorf("save credentials: %w", err)
+	}
+	files := map[string][]byte{
+		CertFile:  encodeChain(m.cert.Certificate),
+		KeyFile:   pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
+		RootsFile: EncodeCertificates(m.roots...),
+	}
+	if err := publish(dir, filepath.Base(gen), files); err != nil {
+		return errors.Join(fmt.Errorf("save credentials: %w", err), os.RemoveAll(gen))
+	}
+	return sweep(dir, filepath.Base(gen))
+}
+
+// publish fills the generation and makes it the live one.
+func publish(dir, gen string, files map[string][]byte) error {
+	for name, data := range files {
+		if err := writeSync(filepath.Join(dir, gen, name), data); err != nil {
+			return err
+		}
+	}
+	if err := syncDir(filepath.Join(dir, gen)); err != nil {
+		return err
+	}
+	if err := relink(dir, liveLink, gen); err != nil {
+		return err
+	}
+	for name := range files {
+		if err := relink(dir, name, filepath.Join(liveLink, name)); err != nil {
+			return err
+		}
+	}
+	return syncDir(dir)
+}
+
+// relink points dir/name at target in one step, unless it does already.
+func relink(dir, name, target string) error {
+	path := filepath.Join(dir, name)
+	if old, err := os.Readlink(path); err == nil && old == target {
+		return nil
+	}
+	tmp := path + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Symlink(target, tmp); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// sweep removes the generations that are not live.
+func sweep(dir, live string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), genPrefix) && e.Name() != live {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func writeSync(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
