@@ -24,6 +24,7 @@ package identity
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"strings"
 )
@@ -202,11 +203,19 @@ func ParseSerial(s string) (Serial, error) {
 	return Serial(s), nil
 }
 
-// ParseTrustDomain checks a trust domain: a lower-case DNS name of at most 253
-// bytes.
+// maxTrustDomain leaves room for the longest name below it: a DNS name has at
+// most 253 bytes (RFC 1035 §2.3.4), of which a 63-byte relay id and ".relay."
+// take 70.
+const maxTrustDomain = 253 - 63 - len(".relay.")
+
+// ParseTrustDomain checks a trust domain: a lower-case DNS name of at most 183
+// bytes. An IP address is refused, because name constraints cannot match it.
 func ParseTrustDomain(s string) (TrustDomain, error) {
-	if s == "" || len(s) > 253 {
-		return "", fmt.Errorf("%w: trust domain %q, want a DNS name of 1 to 253 bytes", ErrMalformed, clip(s))
+	if s == "" || len(s) > maxTrustDomain {
+		return "", fmt.Errorf("%w: trust domain %q, want a DNS name of 1 to %d bytes", ErrMalformed, clip(s), maxTrustDomain)
+	}
+	if _, err := netip.ParseAddr(s); err == nil {
+		return "", fmt.Errorf("%w: trust domain %q is an IP address, want a DNS name", ErrMalformed, s)
 	}
 	for label := range strings.SplitSeq(s, ".") {
 		if err := checkName(label); err != nil {
