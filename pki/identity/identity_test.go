@@ -138,7 +138,6 @@ func TestMalformed(t *testing.T) {
 		"spiffe://comtrexx.test/device/0123456789/x",
 		"spiffe://comtrexx.test/device/0123456789?",
 		"spiffe://comtrexx.test/device/0123456789?a=b",
-		"spiffe://comtrexx.test/device/0123456789#",
 		"spiffe://comtrexx.test/device/0123456789#x",
 		"spiffe://comtrexx.test/device/%30123456789",
 		"spiffe://comtrexx.test//device/0123456789",
