@@ -1,0 +1,104 @@
+package splice
+
+import (
+	"context"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// MaxChunk is the most bytes of one write.
+const MaxChunk = 64 << 10
+
+// smallChunk is the buffer of a direction that waits. It holds a typical request
+// or a small answer, so that request-response traffic never touches the pool.
+const smallChunk = 1 << 10
+
+// large holds the buffers of busy directions.
+var large = sync.Pool{New: func() any { return new([MaxChunk]byte) }}
+
+// What a direction is doing.
+const (
+	reading int32 = iota
+	limited
+	writing
+	ended
+)
+
+// flow is one direction of a splice.
+type flow struct {
+	src, dst Conn
+	live     *atomic.Int64
+	limit    func(ctx context.Context, n int) error
+	start    time.Time
+
+	phase atomic.Int32
+	last  atomic.Int64 // when bytes last moved or a write began, ns since start
+	n     int64        // bytes written; owned by copy
+}
+
+// copy moves bytes until src ends, which gives nil, or something fails.
+func (f *flow) copy(ctx context.Context) error {
+	small := make([]byte, smallChunk)
+	buf := small
+	var big *[MaxChunk]byte
+	defer func() {
+		if big != nil {
+			large.Put(big)
+		}
+	}()
+	for {
+		n, rerr := f.src.Read(buf)
+		if n > 0 {
+			f.touch()
+			if err := f.write(ctx, buf[:n]); err != nil {
+				return err
+			}
+			f.touch()
+			f.phase.Store(reading)
+		}
+		switch {
+		case rerr == io.EOF: //nolint:errorlint // io.Reader gives io.EOF bare; a wrapped one is a failure
+			return nil
+		case rerr != nil:
+			return rerr
+		}
+		// A full small buffer announces more; a short read says that the source
+		// was drained and the next read will wait.
+		switch {
+		case big == nil && n == smallChunk:
+			big = large.Get().(*[MaxChunk]byte)
+			buf = big[:]
+		case big != nil && n <= smallChunk:
+			large.Put(big)
+			big, buf = nil, small
+		}
+	}
+}
+
+// touch notes that something moved.
+func (f *flow) touch() { f.last.Store(int64(time.Since(f.start))) }
+
+// write waits for the limiter and writes p.
+func (f *flow) write(ctx context.Context, p []byte) error {
+	if f.limit != nil {
+		f.phase.Store(limited)
+		if err := f.limit(ctx, len(p)); err != nil {
+			return err
+		}
+	}
+	f.touch()
+	f.phase.Store(writing)
+	n, err := f.dst.Write(p)
+	if n > 0 {
+		f.n += int64(n)
+		if f.live != nil {
+			f.live.Add(int64(n))
+		}
+	}
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	return err
+}

@@ -1,0 +1,193 @@
+// Package splice joins two connections: what arrives on one is written to the
+// other, both ways, until both ways have ended.
+//
+// The rules, each of which some relay got wrong once:
+//
+//   - End of one direction is end of that direction only. A reads io.EOF, B gets
+//     CloseWrite, and B's answer still flows.
+//   - An error, other than io.EOF, on either side ends both directions at once:
+//     both connections are reset. A splice that waits for the other direction
+//     holds its unread bytes, which hold the session's flow-control credit, which
+//     stalls the other streams of that session.
+//   - A reader that takes nothing blocks its own splice only, for a bounded time.
+//   - A splice that waits for bytes holds 2 x 1 KiB of buffer; the 64 KiB that a
+//     busy direction uses come from a pool.
+//
+// A connection may have the methods CloseWrite() error and Reset(tunnel.Code), as
+// a [tunnel.Stream] has. Without CloseWrite the end of the other side closes it
+// altogether; without Reset an error closes it.
+package splice
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+)
+
+// Conn is one side of a splice.
+type Conn = net.Conn
+
+// Limits that a zero value in [Options] stands for.
+const (
+	DefaultIdleTimeout       = time.Hour
+	DefaultHalfClosedTimeout = 2 * time.Minute
+	DefaultWriteTimeout      = 30 * time.Second
+)
+
+// Options bounds a splice. In each duration 0 stands for the default and a
+// negative value for no bound.
+type Options struct {
+	// IdleTimeout ends a splice that carried no byte either way for so long, with
+	// [tunnel.CodeStreamIdle].
+	IdleTimeout time.Duration
+	// HalfClosedTimeout takes the place of IdleTimeout, if shorter, once one
+	// direction has ended.
+	HalfClosedTimeout time.Duration
+	// WriteTimeout ends a splice with [tunnel.CodeSlowReader] when one write of up
+	// to 64 KiB takes longer. It is noticed after 1 to 1.5 times WriteTimeout. At
+	// 30 s a line of less than about 2 KiB/s counts as stuck.
+	WriteTimeout time.Duration
+
+	// AtoB and BtoA, where set, are raised by the bytes written as they are
+	// written. Several splices may share a counter.
+	AtoB, BtoA *atomic.Int64
+
+	// LimitAtoB and LimitBtoA, where set, are called before n bytes are written,
+	// n at most [MaxChunk], and may wait; (*rate.Limiter).WaitN of
+	// golang.org/x/time/rate fits if its burst is at least MaxChunk. An error ends
+	// the splice. The time spent in them is not idle time.
+	LimitAtoB, LimitBtoA func(ctx context.Context, n int) error
+}
+
+// Result says how a splice went.
+type Result struct {
+	// AtoB and BtoA count the bytes written to b and to a.
+	AtoB, BtoA int64
+	// Reason is CodeOK when both directions ended with io.EOF, the code with which
+	// both sides were reset otherwise: a code of a peer is handed on, any other
+	// error is [tunnel.CodeReset].
+	Reason tunnel.Code
+	// Err is the first error, nil with CodeOK.
+	Err error
+}
+
+// Join copies both ways between a and b until both ways have ended, then closes
+// both. To end it from outside, close or reset a or b.
+func Join(a, b Conn, o Options) Result {
+	ctx, cancel := context.WithCancel(context.Background())
+	start := time.Now()
+	j := &join{
+		ab:     flow{src: a, dst: b, live: o.AtoB, limit: o.LimitAtoB, start: start},
+		ba:     flow{src: b, dst: a, live: o.BtoA, limit: o.LimitBtoA, start: start},
+		idle:   orDefault(o.IdleTimeout, DefaultIdleTimeout),
+		write:  orDefault(o.WriteTimeout, DefaultWriteTimeout),
+		start:  start,
+		cancel: cancel,
+	}
+	j.halfClosed = min(j.idle, orDefault(o.HalfClosedTimeout, DefaultHalfClosedTimeout))
+	j.arm()
+
+	var wg sync.WaitGroup
+	wg.Go(func() { j.run(ctx, &j.ba, &j.ab) })
+	j.run(ctx, &j.ab, &j.ba)
+	wg.Wait()
+
+	j.finish()
+	_ = a.Close()
+	_ = b.Close()
+	return Result{AtoB: j.ab.n, BtoA: j.ba.n, Reason: j.reason, Err: j.err}
+}
+
+func orDefault(d, def time.Duration) time.Duration {
+	switch {
+	case d == 0:
+		return def
+	case d < 0:
+		return never
+	default:
+		return d
+	}
+}
+
+// join is one running splice.
+type join struct {
+	ab, ba                  flow
+	idle, halfClosed, write time.Duration
+	start                   time.Time
+	cancel                  context.CancelFunc // ends a wait in a limiter
+
+	mu     sync.Mutex  // guards what follows
+	timer  *time.Timer // next check of the limits; nil without one
+	over   bool        // failed or finished: no check and no failure any more
+	reason tunnel.Code
+	err    error
+}
+
+// fail ends both directions with the first error. Later ones are its echo.
+func (j *join) fail(code tunnel.Code, err error) {
+	j.mu.Lock()
+	if j.over {
+		j.mu.Unlock()
+		return
+	}
+	j.over, j.reason, j.err = true, code, err
+	j.mu.Unlock()
+	j.cancel()
+	reset(j.ab.src, code)
+	reset(j.ba.src, code)
+}
+
+// finish stops the checks.
+func (j *join) finish() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.over = true
+	if j.timer != nil {
+		j.timer.Stop()
+	}
+	j.cancel()
+}
+
+// run copies one direction and ends it.
+func (j *join) run(ctx context.Context, f, other *flow) {
+	err := f.copy(ctx)
+	if err == nil {
+		// An end that does not arrive matters only to a peer that still talks.
+		if err = closeWrite(f.dst); err == nil || other.phase.Load() == ended {
+			f.touch()
+			f.phase.Store(ended)
+			j.arm()
+			return
+		}
+	}
+	f.phase.Store(ended)
+	j.fail(codeOf(err), err)
+}
+
+// codeOf is what the other side is told about an error.
+func codeOf(err error) tunnel.Code {
+	if e, ok := errors.AsType[*tunnel.Error](err); ok && e.Code != tunnel.CodeOK {
+		return e.Code
+	}
+	return tunnel.CodeReset
+}
+
+func closeWrite(c Conn) error {
+	if cw, ok := c.(interface{ CloseWrite() error }); ok {
+		return cw.CloseWrite()
+	}
+	return c.Close()
+}
+
+func reset(c Conn, code tunnel.Code) {
+	if r, ok := c.(interface{ Reset(code tunnel.Code) }); ok {
+		r.Reset(code)
+		return
+	}
+	_ = c.Close()
+}
