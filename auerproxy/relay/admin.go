@@ -1,0 +1,130 @@
+package relay
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+)
+
+// SessionInfo is one session as the admin API shows it.
+type SessionInfo struct {
+	// Peer is the path of the endpoint, e.g. device/0123456789.
+	Peer string `json:"peer"`
+	// Slot tells the parallel tunnels of a device, or the instances of a service, apart.
+	Slot      string           `json:"slot"`
+	Transport tunnel.Transport `json:"transport"`
+	Since     time.Time        `json:"since"`
+	Epoch     uint64           `json:"epoch"`
+	// RTT is the round trip that the peer measured last, 0 before the first.
+	RTT time.Duration `json:"rtt_ns"`
+	// Address is where the peer's packets come from now. It is shown, never kept.
+	Address  string   `json:"address"`
+	Services []string `json:"services"`
+	Agent    string   `json:"agent"`
+	// Streams open to the peer and opened by it, and the bytes of the former.
+	StreamsTo   int64 `json:"streams_to"`
+	StreamsFrom int64 `json:"streams_from"`
+	Sent        int64 `json:"sent"`
+	Received    int64 `json:"received"`
+	Leaving     bool  `json:"leaving"`
+}
+
+// Status is the relay in a few numbers.
+type Status struct {
+	Relay    string `json:"relay"`
+	Address  string `json:"address"`
+	Devices  int    `json:"devices"`
+	Services int    `json:"services"`
+	Connects int    `json:"connects"`
+	Draining bool   `json:"draining"`
+}
+
+// Sessions lists the sessions by peer and slot; a non-empty peer bounds the list
+// to that endpoint.
+func (r *Relay) Sessions(peer string) []SessionInfo {
+	r.mu.RLock()
+	all := make([]*session, 0, len(r.sessions))
+	for _, s := range r.sessions {
+		if peer == "" || s.peer.Path() == peer {
+			all = append(all, s)
+		}
+	}
+	r.mu.RUnlock()
+	list := make([]SessionInfo, len(all))
+	for i, s := range all {
+		list[i] = SessionInfo{
+			Peer: s.peer.Path(), Slot: s.key.Slot, Transport: s.ts.Transport(), Since: s.since, Epoch: s.epoch,
+			RTT: time.Duration(s.rtt.Load()), Address: s.ts.RemoteAddr().String(),
+			Services: s.hello.GetServices(), Agent: s.hello.GetAgent(),
+			StreamsTo: s.toPeer.Load(), StreamsFrom: s.fromPeer.Load(),
+			Sent: s.sent.Load(), Received: s.received.Load(), Leaving: s.leaving.Load(),
+		}
+	}
+	slices.SortFunc(list, func(a, b SessionInfo) int {
+		return cmp.Or(cmp.Compare(a.Peer, b.Peer), cmp.Compare(a.Slot, b.Slot))
+	})
+	return list
+}
+
+// Status gives the counts.
+func (r *Relay) Status() Status {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	st := Status{Relay: r.self.Path(), Address: r.addr, Connects: len(r.connects), Draining: r.draining}
+	for _, s := range r.sessions {
+		if s.peer.Kind == identity.KindDevice {
+			st.Devices++
+		} else {
+			st.Services++
+		}
+	}
+	return st
+}
+
+// Kick closes every session of an endpoint and gives their number. The endpoint
+// comes back by itself.
+func (r *Relay) Kick(peer identity.ID) int {
+	list := r.route(peer)
+	for _, s := range list {
+		s.end(&tunnel.Error{Code: tunnel.CodeKicked})
+	}
+	return len(list)
+}
+
+// AdminHandler serves the admin API, for a listener that only operators reach:
+//
+//	GET  /v1/status                    Status
+//	GET  /v1/sessions?peer=device/…    []SessionInfo
+//	POST /v1/kick?peer=device/…        {"kicked": n}
+//	POST /v1/drain                     Drained, when it is over
+func (r *Relay) AdminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, r.Status()) })
+	mux.HandleFunc("GET /v1/sessions", func(w http.ResponseWriter, req *http.Request) {
+		writeJSON(w, r.Sessions(req.FormValue("peer")))
+	})
+	mux.HandleFunc("POST /v1/kick", func(w http.ResponseWriter, req *http.Request) {
+		id, err := identity.ParsePath(r.self.TrustDomain, req.FormValue("peer"))
+		if err != nil {
+			writeProblem(w, &httpError{http.StatusBadRequest, tunnel.Errorf(tunnel.CodeProtocol, "peer: %w", err)})
+			return
+		}
+		writeJSON(w, map[string]int{"kicked": r.Kick(id)})
+	})
+	mux.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, req *http.Request) {
+		// The drain goes on when the operator's client goes away.
+		writeJSON(w, r.Drain(context.WithoutCancel(req.Context())))
+	})
+	return mux
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // the client may be gone; nobody else to tell
+}

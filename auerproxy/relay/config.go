@@ -1,0 +1,276 @@
+package relay
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/registry"
+	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+)
+
+// Config is everything that a relay can be told. Fields with a yaml key are the
+// `relay:` section of the program's file; the others come from the program.
+type Config struct {
+	// Listen is the address of both listeners, QUIC on UDP and TLS on TCP, on one
+	// port number. Port 0 takes a free one. Default ":7844".
+	Listen string `yaml:"listen"`
+
+	// StateDir keeps the stateless-reset key and the session records. Empty: the
+	// key lives as long as the process and no record is kept.
+	StateDir string `yaml:"state_dir"`
+
+	// Heartbeat is how often a device sends a heartbeat. A session that is silent
+	// for two and a quarter of these is dead. Default 20 s, 1 s to 5 min.
+	Heartbeat time.Duration `yaml:"heartbeat"`
+
+	// Ports maps the port of a CONNECT request to a service on the device.
+	// Default 443 to web and 22 to ssh, the latter raw.
+	Ports map[int]Port `yaml:"ports"`
+
+	// Policy says who may open what. Nothing is allowed that no rule allows.
+	Policy []Rule `yaml:"policy"`
+
+	// Tenants bound the bytes per second of groups of devices.
+	Tenants []Tenant `yaml:"tenants"`
+
+	Limits  Limits  `yaml:"limits"`
+	Records Records `yaml:"records"`
+	Drain   Drain   `yaml:"drain"`
+
+	// DisableQUIC and DisableTCP switch one transport off, e.g. for a test.
+	DisableQUIC bool `yaml:"disable_quic"`
+	DisableTCP  bool `yaml:"disable_tcp"`
+
+	// Credentials are the relay's certificate, of kind relay, and the trust bundle.
+	Credentials *enrol.Credentials `yaml:"-"`
+	// Registry keeps the routes. Default: a map in this process.
+	Registry registry.Registry `yaml:"-"`
+	// Logger; default: none.
+	Logger hclog.Logger `yaml:"-"`
+	// Metrics gets the relay's collectors. Default: none.
+	Metrics prometheus.Registerer `yaml:"-"`
+}
+
+// Port is what a port of a CONNECT request stands for.
+type Port struct {
+	Service string `yaml:"service"`
+	// Raw: the client speaks the service's own protocol, without TLS to the
+	// device. The policy and the device must allow it too.
+	Raw bool `yaml:"raw"`
+}
+
+// Limits bound what one peer, and all of them together, can cost.
+type Limits struct {
+	// Tunnels is how many sessions the relay holds. More are refused with
+	// AUER-1203. Default 150000.
+	Tunnels int `yaml:"tunnels"`
+	// Memory is the most memory the process may use before new sessions are
+	// refused with AUER-1203. 0: no bound.
+	Memory configs.Bytes `yaml:"memory"`
+
+	// HandshakesPerSecond and HandshakeBurst admit new connections, before any
+	// cryptography: over UDP a client beyond it first proves its address (Retry),
+	// over TCP it waits in the accept queue. Default 2000 and 2000.
+	HandshakesPerSecond float64 `yaml:"handshakes_per_second"`
+	HandshakeBurst      int     `yaml:"handshake_burst"`
+	// Handshakes is how many TLS handshakes run at once. Default 64.
+	Handshakes int `yaml:"handshakes"`
+	// HandshakeTimeout bounds the transport handshake, and then again the hello.
+	// Default 10 s.
+	HandshakeTimeout time.Duration `yaml:"handshake_timeout"`
+
+	// StreamsPerDevice is how many streams may be open to one device session.
+	// Default 256.
+	StreamsPerDevice int `yaml:"streams_per_device"`
+	// StreamsFromDevice and StreamsFromService are how many streams one session
+	// may have open towards the relay. Default 16 and 16384.
+	StreamsFromDevice  int `yaml:"streams_from_device"`
+	StreamsFromService int `yaml:"streams_from_service"`
+	// OpensPerSecond and OpenBurst pace the streams that a device opens; a
+	// service may open a hundred times as many. Default 20 and 40.
+	OpensPerSecond float64 `yaml:"opens_per_second"`
+	OpenBurst      int     `yaml:"open_burst"`
+	// PreambleTimeout bounds the time to a stream's whole preamble. Default 5 s.
+	PreambleTimeout time.Duration `yaml:"preamble_timeout"`
+	// OpenTimeout bounds the wait for the device's open-ack. Default 10 s.
+	OpenTimeout time.Duration `yaml:"open_timeout"`
+
+	// StreamIdle ends a stream that carried no byte for so long. Default 15 min.
+	StreamIdle time.Duration `yaml:"stream_idle"`
+	// SlowReader ends a stream whose reader took no byte for so long. Default 60 s.
+	SlowReader time.Duration `yaml:"slow_reader"`
+	// BytesPerSecond bounds each direction of all streams of one device together.
+	// 0: no bound.
+	BytesPerSecond configs.Bytes `yaml:"bytes_per_second"`
+}
+
+// Tenant is a group of devices with a common bound.
+type Tenant struct {
+	// Name is for people.
+	Name string `yaml:"name"`
+	// Serials are the devices: whole serials, or a prefix followed by '*'.
+	Serials []string `yaml:"serials"`
+	// BytesPerSecond bounds each direction of all streams of the group together.
+	BytesPerSecond configs.Bytes `yaml:"bytes_per_second"`
+}
+
+// Records are the session records: one line per tunnel and per stream with
+// serial, service, caller, start, end, bytes and reason; never payload, never an
+// address.
+type Records struct {
+	// Retention is how long a day's records are kept. Default 14 days; -1s keeps
+	// none at all.
+	Retention time.Duration `yaml:"retention"`
+	// Queue is how many records may wait for the disk; more are dropped and
+	// counted. Default 4096.
+	Queue int `yaml:"queue"`
+}
+
+// Drain says how the relay is emptied.
+type Drain struct {
+	// Deadline is how long streams may go on after the start of a drain. Default
+	// 60 s.
+	Deadline time.Duration `yaml:"deadline"`
+	// PerSecond is how many sessions are told to leave per second. Default 500.
+	PerSecond int `yaml:"per_second"`
+}
+
+// DefaultConfig is what an empty file means.
+func DefaultConfig() Config {
+	return Config{
+		Listen:    ":7844",
+		Heartbeat: 20 * time.Second,
+		Ports:     map[int]Port{443: {Service: "web"}, 22: {Service: "ssh", Raw: true}},
+		Limits: Limits{
+			Tunnels:             150_000,
+			HandshakesPerSecond: 2000,
+			HandshakeBurst:      2000,
+			Handshakes:          64,
+			HandshakeTimeout:    10 * time.Second,
+			StreamsPerDevice:    256,
+			StreamsFromDevice:   16,
+			StreamsFromService:  16_384,
+			OpensPerSecond:      20,
+			OpenBurst:           40,
+			PreambleTimeout:     5 * time.Second,
+			OpenTimeout:         10 * time.Second,
+			StreamIdle:          15 * time.Minute,
+			SlowReader:          time.Minute,
+		},
+		Records: Records{Retention: 14 * 24 * time.Hour, Queue: 4096},
+		Drain:   Drain{Deadline: time.Minute, PerSecond: 500},
+	}
+}
+
+// Clone copies the configuration deeply enough that neither copy sees changes of
+// the other's maps and slices.
+func (c Config) Clone() Config {
+	c.Ports = maps.Clone(c.Ports)
+	c.Policy = slices.Clone(c.Policy)
+	c.Tenants = slices.Clone(c.Tenants)
+	return c
+}
+
+// fill replaces zero values by their defaults.
+func (c *Config) fill() {
+	d := DefaultConfig()
+	def(&c.Listen, d.Listen)
+	def(&c.Heartbeat, d.Heartbeat)
+	if c.Ports == nil {
+		c.Ports = d.Ports
+	}
+	l, dl := &c.Limits, d.Limits
+	def(&l.Tunnels, dl.Tunnels)
+	def(&l.HandshakesPerSecond, dl.HandshakesPerSecond)
+	def(&l.HandshakeBurst, dl.HandshakeBurst)
+	def(&l.Handshakes, dl.Handshakes)
+	def(&l.HandshakeTimeout, dl.HandshakeTimeout)
+	def(&l.StreamsPerDevice, dl.StreamsPerDevice)
+	def(&l.StreamsFromDevice, dl.StreamsFromDevice)
+	def(&l.StreamsFromService, dl.StreamsFromService)
+	def(&l.OpensPerSecond, dl.OpensPerSecond)
+	def(&l.OpenBurst, dl.OpenBurst)
+	def(&l.PreambleTimeout, dl.PreambleTimeout)
+	def(&l.OpenTimeout, dl.OpenTimeout)
+	def(&l.StreamIdle, dl.StreamIdle)
+	def(&l.SlowReader, dl.SlowReader)
+	def(&c.Records.Retention, d.Records.Retention)
+	def(&c.Records.Queue, d.Records.Queue)
+	def(&c.Drain.Deadline, d.Drain.Deadline)
+	def(&c.Drain.PerSecond, d.Drain.PerSecond)
+	if c.Registry == nil {
+		c.Registry = registry.NewLocal()
+	}
+	if c.Logger == nil {
+		c.Logger = hclog.NewNullLogger()
+	}
+}
+
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Validate checks every value that the file can set and reports all problems at
+// once, as configs.KeyError with the key relative to the section.
+func (c Config) Validate() error {
+	var errs configs.Errors
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, &configs.KeyError{Key: key, Problem: fmt.Sprintf(format, args...)})
+	}
+	if c.Heartbeat != 0 && (c.Heartbeat < time.Second || c.Heartbeat > 5*time.Minute) {
+		bad("heartbeat", "%s is out of range, want 1s to 5m", c.Heartbeat)
+	}
+	if c.DisableQUIC && c.DisableTCP {
+		bad("disable_tcp", "both transports are switched off")
+	}
+	for port, service := range c.Ports {
+		if port < 1 || port > 65535 || service.Service == "" {
+			bad("ports", "%d: %q, want a port from 1 to 65535 and the name of a service", port, service.Service)
+		}
+	}
+	for i, r := range c.Policy {
+		if err := r.validate(); err != nil {
+			bad(fmt.Sprintf("policy[%d]", i), "%v", err)
+		}
+	}
+	for i, t := range c.Tenants {
+		if _, err := parsePatterns(t.Serials); err != nil || len(t.Serials) == 0 || t.BytesPerSecond <= 0 {
+			bad(fmt.Sprintf("tenants[%d]", i), "want serials (or prefixes ending in '*') and bytes_per_second above 0")
+		}
+	}
+	for key, v := range map[string]int{
+		"limits.tunnels": c.Limits.Tunnels, "limits.handshake_burst": c.Limits.HandshakeBurst,
+		"limits.handshakes": c.Limits.Handshakes, "limits.streams_per_device": c.Limits.StreamsPerDevice,
+		"limits.streams_from_device": c.Limits.StreamsFromDevice, "limits.streams_from_service": c.Limits.StreamsFromService,
+		"limits.open_burst": c.Limits.OpenBurst, "records.queue": c.Records.Queue, "drain.per_second": c.Drain.PerSecond,
+	} {
+		if v < 0 {
+			bad(key, "%d is negative", v)
+		}
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return errs
+}
+
+// checkRuntime checks what only the program can give.
+func (c Config) checkRuntime() error {
+	if c.Credentials == nil {
+		return fmt.Errorf("relay: no credentials")
+	}
+	if id := c.Credentials.ID(); id.Kind != identity.KindRelay {
+		return fmt.Errorf("relay: the certificate names %s, want a relay", id)
+	}
+	return nil
+}

@@ -1,0 +1,193 @@
+package relay
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/splice"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+)
+
+// acceptStreams serves the streams that the peer opens until the session ends.
+func (s *session) acceptStreams(ctx context.Context) {
+	most := int64(s.relay.streamsFrom(s.peer))
+	for {
+		st, err := s.ts.Accept(ctx)
+		if err != nil {
+			return
+		}
+		if s.fromPeer.Add(1) > most {
+			// Reset without reading: a peer beyond its limit costs as little as
+			// possible.
+			s.fromPeer.Add(-1)
+			s.relay.metrics.drops.WithLabelValues("streams_from_peer").Inc()
+			st.Reset(tunnel.CodeTooManyStreams)
+			continue
+		}
+		s.relay.work.Go(func() {
+			defer s.fromPeer.Add(-1)
+			s.serveStream(ctx, st)
+		})
+		// Pacing the accepts leaves a flood waiting at its sender.
+		if err := s.opens.Wait(ctx); err != nil {
+			return
+		}
+	}
+}
+
+// serveStream takes one stream of a caller from preamble to end.
+func (s *session) serveStream(ctx context.Context, st tunnel.Stream) {
+	r := s.relay
+	p, err := tunnel.ReadPreamble(st, r.cfg.Limits.PreambleTimeout)
+	if err != nil {
+		r.metrics.opens.WithLabelValues(label(tunnel.CodeOf(err))).Inc()
+		tunnel.Refuse(st, err)
+		return
+	}
+	j, err := r.open(ctx, s.peer, p)
+	if err != nil {
+		tunnel.Refuse(st, err)
+		return
+	}
+	if s.peer.Kind == identity.KindDevice {
+		j.callerSession = s
+	}
+	if err := tunnel.WriteAck(st, j.hops...); err != nil {
+		j.abort(tunnel.CodeTunnelGone)
+		st.Reset(tunnel.CodeTunnelGone)
+		return
+	}
+	j.run(st)
+}
+
+// joint is an opened stream to a target, about to be joined with its caller's.
+type joint struct {
+	relay    *Relay
+	caller   identity.ID
+	preamble *tunnel.Preamble
+	target   *session
+	stream   tunnel.Stream
+	hops     []*tunnel.Hop
+	start    time.Time
+	// callerSession is set where the caller is a device.
+	callerSession *session
+}
+
+// open asks the policy, finds the target's session, and opens a stream there. The
+// joint must be run or aborted. Every outcome is counted, and every refusal
+// recorded.
+func (r *Relay) open(ctx context.Context, caller identity.ID, p *tunnel.Preamble) (*joint, error) {
+	start := time.Now()
+	j, err := r.tryOpen(ctx, caller, p, start)
+	r.metrics.opens.WithLabelValues(label(tunnel.CodeOf(err))).Inc()
+	if err != nil {
+		r.records.add(record{
+			Kind: "refused", Target: p.GetTarget(), Service: p.GetService(), Caller: caller.Path(),
+			Request: hex.EncodeToString(p.GetRequestId()), Start: start, Code: tunnel.CodeOf(err),
+		})
+		return nil, err
+	}
+	r.metrics.openSeconds.Observe(time.Since(start).Seconds())
+	return j, nil
+}
+
+func (r *Relay) tryOpen(ctx context.Context, caller identity.ID, p *tunnel.Preamble, start time.Time) (*joint, error) {
+	target, err := identity.ParsePath(r.self.TrustDomain, p.GetTarget())
+	if err != nil {
+		return nil, tunnel.Errorf(tunnel.CodeProtocol, "preamble.target: %w", err)
+	}
+	if err := allow(r.cfg.Policy, caller, target, p.GetService(), p.GetInner()); err != nil {
+		return nil, err
+	}
+	timeout := r.cfg.Limits.OpenTimeout
+	if ms := p.GetTimeoutMs(); ms > 0 {
+		timeout = min(timeout, time.Duration(ms)*time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	// What the caller's certificate says replaces what it wrote.
+	p.Caller = caller.Path()
+
+	var last error = r.absent()
+	for _, s := range r.route(target) {
+		if s.toPeer.Add(1) > int64(r.streamsTo(target)) {
+			s.toPeer.Add(-1)
+			r.metrics.drops.WithLabelValues("streams_to_peer").Inc()
+			last = &tunnel.Error{Code: tunnel.CodeTooManyStreams}
+			continue
+		}
+		st, ack, err := tunnel.Open(ctx, s.ts, p)
+		if err == nil {
+			took := &tunnel.Hop{At: r.self.Path(), TookUs: uint32(min(time.Since(start).Microseconds(), 1<<32-1))} //nolint:gosec // bounded
+			return &joint{
+				relay: r, caller: caller, preamble: p, target: s, stream: st, start: start,
+				hops: append([]*tunnel.Hop{took}, ack.GetHops()...),
+			}, nil
+		}
+		s.toPeer.Add(-1)
+		if last = err; !tunnel.Retryable(err) {
+			break
+		}
+	}
+	return nil, last
+}
+
+// absent is the answer for a target without a session here. While the relay is
+// being emptied the target may just have moved, and another relay knows better.
+func (r *Relay) absent() *tunnel.Error {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.draining {
+		return &tunnel.Error{Code: tunnel.CodeDraining}
+	}
+	return errNotReachable
+}
+
+func (r *Relay) streamsTo(target identity.ID) int {
+	if target.Kind == identity.KindService {
+		return r.cfg.Limits.StreamsFromService
+	}
+	return r.cfg.Limits.StreamsPerDevice
+}
+
+// abort gives the opened stream up.
+func (j *joint) abort(code tunnel.Code) {
+	j.stream.Reset(code)
+	j.target.toPeer.Add(-1)
+}
+
+// run copies between the caller and the target until both are done.
+func (j *joint) run(caller net.Conn) {
+	r := j.relay
+	r.metrics.streams.Inc()
+	// The bounds are those of the device, whichever side it is on.
+	toTarget, toCaller := j.target.limit.downlink(), j.target.limit.uplink()
+	if j.callerSession != nil {
+		toTarget, toCaller = j.callerSession.limit.uplink(), j.callerSession.limit.downlink()
+	}
+	res := splice.Join(caller, j.stream, splice.Options{
+		IdleTimeout:  r.cfg.Limits.StreamIdle,
+		WriteTimeout: r.cfg.Limits.SlowReader,
+		AtoB:         &j.target.sent,
+		BtoA:         &j.target.received,
+		LimitAtoB:    toTarget,
+		LimitBtoA:    toCaller,
+	})
+	j.target.toPeer.Add(-1)
+	r.metrics.streams.Dec()
+	r.metrics.streamEnds.WithLabelValues(label(res.Reason)).Inc()
+	r.metrics.bytes.WithLabelValues("to_target").Add(float64(res.AtoB))
+	r.metrics.bytes.WithLabelValues("to_caller").Add(float64(res.BtoA))
+	if res.Err != nil && !errors.Is(res.Err, net.ErrClosed) {
+		r.log.Debug("stream ended early", "target", j.preamble.GetTarget(), "service", j.preamble.GetService(), "error", res.Err)
+	}
+	r.records.add(record{
+		Kind: "stream", Target: j.preamble.GetTarget(), Service: j.preamble.GetService(), Caller: j.caller.Path(),
+		Request: hex.EncodeToString(j.preamble.GetRequestId()), Start: j.start,
+		ToTarget: res.AtoB, ToCaller: res.BtoA, Code: res.Reason,
+	})
+}

@@ -1,0 +1,326 @@
+package relay
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/muxtun"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/quictun"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+)
+
+// Blocks is the revocation list as the relay needs it.
+type Blocks interface {
+	// Blocked reports whether the identity may not connect.
+	Blocked(id identity.ID) bool
+}
+
+// Relay is one relay. Make it with [New], run it with [Relay.Run].
+type Relay struct {
+	cfg         Config
+	log         hclog.Logger
+	self        identity.ID
+	incarnation string
+	metrics     *metrics
+	records     *recorder
+	tenants     []*tenant
+	admit       *rate.Limiter
+	clones      cloneWatch
+
+	blocks atomic.Pointer[Blocks]
+
+	// mu guards the fields below. It is never held while a session, stream or
+	// registry is called.
+	mu       sync.RWMutex
+	sessions map[sessionKey]*session
+	byPeer   map[identity.ID][]*session
+	connects map[*connectCall]struct{}
+	draining bool
+	pending  int // sessions between transport handshake and welcome
+
+	// addr is set before ready is closed.
+	addr  string
+	ready chan struct{}
+
+	work sync.WaitGroup // all sessions and CONNECT calls
+}
+
+// New checks the configuration; it opens nothing.
+func New(cfg Config) (*Relay, error) {
+	cfg = cfg.Clone()
+	cfg.fill()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if err := cfg.checkRuntime(); err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(cfg.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("relay: metrics: %w", err)
+	}
+	r := &Relay{
+		cfg:         cfg,
+		log:         cfg.Logger,
+		self:        cfg.Credentials.ID(),
+		incarnation: hex.EncodeToString(tunnel.NewID()),
+		metrics:     m,
+		admit:       rate.NewLimiter(rate.Limit(cfg.Limits.HandshakesPerSecond), cfg.Limits.HandshakeBurst),
+		sessions:    make(map[sessionKey]*session),
+		byPeer:      make(map[identity.ID][]*session),
+		connects:    make(map[*connectCall]struct{}),
+		ready:       make(chan struct{}),
+	}
+	for _, t := range cfg.Tenants {
+		r.tenants = append(r.tenants, newTenant(t))
+	}
+	r.records = newRecorder(cfg.StateDir, cfg.Records, m, cfg.Logger.Named("records"))
+	return r, nil
+}
+
+// ID is the relay's identity.
+func (r *Relay) ID() identity.ID { return r.self }
+
+// Ready is closed when both listeners accept.
+func (r *Relay) Ready() <-chan struct{} { return r.ready }
+
+// Addr is the address of both listeners, "host:port"; valid after Ready.
+func (r *Relay) Addr() string {
+	<-r.ready
+	return r.addr
+}
+
+// Run opens the listeners and serves until ctx ends; then it closes every session
+// with AUER-1205 and returns when all that it started has ended. Call
+// [Relay.Drain] first for an end that no call notices.
+func (r *Relay) Run(ctx context.Context) error {
+	ln, pc, err := listenBoth(ctx, r.cfg.Listen, !r.cfg.DisableTCP, !r.cfg.DisableQUIC)
+	if err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	stopRecords, err := r.records.start()
+	if err != nil {
+		return errors.Join(err, closeAll(ln, pc))
+	}
+	defer stopRecords()
+	g, ctx := errgroup.WithContext(ctx)
+	err = r.serve(ctx, g, ln, pc)
+	if err == nil {
+		close(r.ready)
+		r.log.Info("relay is up", "id", r.self.Name, "address", r.addr, "quic", pc != nil, "tcp", ln != nil)
+	} else {
+		g.Go(func() error { return err })
+	}
+	err = g.Wait()
+	r.closeSessions(tunnel.CodeShutdown, "the relay is stopping")
+	r.work.Wait()
+	err = errors.Join(err, closeAll(ln, pc))
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// serve starts to serve both listeners.
+func (r *Relay) serve(ctx context.Context, g *errgroup.Group, ln net.Listener, pc net.PacketConn) error {
+	if pc != nil {
+		r.addr = pc.LocalAddr().String()
+		if err := r.serveQUIC(ctx, g, pc); err != nil {
+			return err
+		}
+	}
+	if ln != nil {
+		r.addr = ln.Addr().String()
+		if err := r.serveTCP(ctx, g, ln); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func closeAll(ln net.Listener, pc net.PacketConn) error {
+	var errs []error
+	if ln != nil {
+		errs = append(errs, ln.Close())
+	}
+	if pc != nil {
+		errs = append(errs, pc.Close())
+	}
+	// Serving closes them too.
+	errs = slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, net.ErrClosed) })
+	return errors.Join(errs...)
+}
+
+// listenBoth opens TCP and UDP on one port number. With port 0 a port that is
+// free for one may be taken for the other; then another is tried.
+func listenBoth(ctx context.Context, addr string, wantTCP, wantUDP bool) (net.Listener, net.PacketConn, error) {
+	const tries = 20
+	var lc net.ListenConfig
+	for try := 1; ; try++ {
+		var ln net.Listener
+		var err error
+		udpAddr := addr
+		if wantTCP {
+			if ln, err = lc.Listen(ctx, "tcp", addr); err != nil {
+				return nil, nil, err
+			}
+			if !wantUDP {
+				return ln, nil, nil
+			}
+			udpAddr = ln.Addr().String()
+		}
+		pc, err := lc.ListenPacket(ctx, "udp", udpAddr)
+		if err == nil {
+			return ln, pc, nil
+		}
+		_ = closeAll(ln, nil)
+		_, port, _ := net.SplitHostPort(addr)
+		if !wantTCP || port != "0" || try == tries {
+			return nil, nil, err
+		}
+	}
+}
+
+func (r *Relay) serveQUIC(ctx context.Context, g *errgroup.Group, pc net.PacketConn) error {
+	key, err := r.statelessResetKey()
+	if err != nil {
+		return err
+	}
+	ln, err := quictun.Listen(pc, quictun.Config{
+		TLS:                  r.cfg.Credentials.ServerConfig(r.checkPeer, tunnel.ALPN),
+		MaxIncomingStreams:   int64(r.cfg.Limits.StreamsFromService),
+		HandshakeIdleTimeout: r.cfg.Limits.HandshakeTimeout,
+		MaxIdleTimeout:       r.silence(),
+		MaxHandshakes:        r.cfg.Limits.Handshakes,
+		StatelessResetKey:    key,
+		Admit:                func(net.Addr) bool { return r.admitNow() },
+		Logger:               r.log.Named("quic"),
+	})
+	if err != nil {
+		return fmt.Errorf("relay: listen on UDP: %w", err)
+	}
+	g.Go(func() error { return r.accept(ctx, ln) })
+	return nil
+}
+
+func (r *Relay) serveTCP(ctx context.Context, g *errgroup.Group, tcp net.Listener) error {
+	front := newConnectFront(r, tcp.Addr())
+	ln, err := muxtun.Listen(tcp, muxtun.Config{
+		TLS:                r.cfg.Credentials.ServerConfig(r.checkPeer, tunnel.ALPN, "h2", "http/1.1"),
+		MaxIncomingStreams: r.cfg.Limits.StreamsFromService,
+		HandshakeTimeout:   r.cfg.Limits.HandshakeTimeout,
+		MaxHandshakes:      r.cfg.Limits.Handshakes,
+		Admit:              func(net.Addr) bool { return r.admitNow() },
+		Handoff:            func(c *tls.Conn) { front.conns.put(ctx, c) },
+		Logger:             r.log.Named("tcp"),
+	})
+	if err != nil {
+		return fmt.Errorf("relay: listen on TCP: %w", err)
+	}
+	g.Go(func() error { return r.accept(ctx, ln) })
+	g.Go(func() error { return front.run(ctx) })
+	return nil
+}
+
+// admitNow takes one token for a handshake, and counts where there is none.
+func (r *Relay) admitNow() bool {
+	if r.admit.Allow() {
+		return true
+	}
+	r.metrics.drops.WithLabelValues("handshake_rate").Inc()
+	return false
+}
+
+// checkPeer runs inside each TLS handshake, resumed ones too.
+func (r *Relay) checkPeer(id identity.ID) error {
+	if err := identity.OfKind(r.self.TrustDomain, identity.KindDevice, identity.KindService)(id); err != nil {
+		return err
+	}
+	if r.blocked(id) {
+		return tunnel.Errorf(tunnel.CodeBlocked, "%s is blocked", id.Path())
+	}
+	return nil
+}
+
+func (r *Relay) blocked(id identity.ID) bool {
+	b := r.blocks.Load()
+	return b != nil && (*b).Blocked(id)
+}
+
+// SetBlocks replaces the revocation list and cuts every session and CONNECT call
+// of an identity on it.
+func (r *Relay) SetBlocks(b Blocks) {
+	r.blocks.Store(&b)
+	err := &tunnel.Error{Code: tunnel.CodeBlocked}
+	r.mu.RLock()
+	var cut []*session
+	for _, s := range r.sessions {
+		if b.Blocked(s.peer) {
+			cut = append(cut, s)
+		}
+	}
+	for c := range r.connects {
+		if b.Blocked(c.caller) {
+			c.cancel(err)
+		}
+	}
+	r.mu.RUnlock()
+	for _, s := range cut {
+		r.log.Warn("session cut: the identity is blocked", "peer", s.peer.Path())
+		go s.end(err)
+	}
+}
+
+// silence is how long a session may be silent before it is dead.
+func (r *Relay) silence() time.Duration { return r.cfg.Heartbeat * 9 / 4 }
+
+// accept serves one listener until ctx ends.
+func (r *Relay) accept(ctx context.Context, ln tunnel.Listener) error {
+	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
+	defer stop()
+	for {
+		s, err := ln.Accept(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("relay: accept: %w", err)
+		}
+		r.work.Go(func() { r.serveSession(ctx, s) })
+	}
+}
+
+func (r *Relay) closeSessions(code tunnel.Code, reason string) {
+	r.mu.RLock()
+	all := make([]*session, 0, len(r.sessions))
+	for _, s := range r.sessions {
+		all = append(all, s)
+	}
+	r.mu.RUnlock()
+	var wg sync.WaitGroup
+	limit := make(chan struct{}, 64)
+	for _, s := range all {
+		limit <- struct{}{}
+		wg.Go(func() {
+			s.end(&tunnel.Error{Code: code, Message: reason})
+			<-limit
+		})
+	}
+	wg.Wait()
+}
+
+var _ http.Handler = (*connectFront)(nil)
