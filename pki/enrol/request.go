@@ -1,0 +1,111 @@
+package enrol
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+)
+
+const csrBlock = "CERTIFICATE REQUEST"
+
+// NewRequest makes a P-256 key and a certificate request for it (PEM). The
+// request carries no names: what a certificate says comes from the token or from
+// the certificate that is renewed, never from the request.
+func NewRequest() (key crypto.Signer, csr []byte, err error) {
+	key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a key: %w", err)
+	}
+	csr, err = EncodeRequest(key, &x509.CertificateRequest{})
+	return key, csr, err
+}
+
+// EncodeRequest signs a certificate request with the key and writes it as PEM.
+func EncodeRequest(key crypto.Signer, tmpl *x509.CertificateRequest) ([]byte, error) {
+	der, err := x509.CreateCertificateRequest(rand.Reader, tmpl, key)
+	if err != nil {
+		return nil, fmt.Errorf("make a certificate request: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: csrBlock, Bytes: der}), nil
+}
+
+// ParseRequest reads a certificate request from PEM text and checks its
+// signature (RFC 2986 §3). Errors wrap [ErrBadRequest].
+func ParseRequest(text []byte) (*x509.CertificateRequest, error) {
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != csrBlock {
+		return nil, fmt.Errorf("%w: no %s in PEM form", ErrBadRequest, csrBlock)
+	}
+	csr, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%w: certificate request: %w", ErrBadRequest, err)
+	}
+	if err := csr.CheckSignature(); err != nil {
+		return nil, fmt.Errorf("%w: signature of the certificate request: %w", ErrBadRequest, err)
+	}
+	return csr, nil
+}
+
+// Credentials puts an answer together with the key that was made for it. The
+// chain must lead to one of the roots, and the roots must contain one of the
+// trusted (nil trusts the answer's own): an answer cannot replace all of them.
+func (i Issued) Credentials(key crypto.Signer, trusted []*x509.Certificate) (*Credentials, error) {
+	chain, err := ParseCertificates([]byte(i.Chain))
+	if err != nil {
+		return nil, fmt.Errorf("issued chain: %w", err)
+	}
+	roots, err := ParseCertificates([]byte(i.Roots))
+	if err != nil {
+		return nil, fmt.Errorf("issued roots: %w", err)
+	}
+	if trusted != nil && !overlap(roots, trusted) {
+		return nil, fmt.Errorf("%w: the issued roots share none with the trusted ones", ErrCredentials)
+	}
+	cert := tls.Certificate{PrivateKey: key}
+	for _, c := range chain {
+		cert.Certificate = append(cert.Certificate, c.Raw)
+	}
+	creds, err := NewCredentials(cert, roots)
+	if err != nil {
+		return nil, err
+	}
+	return creds, verifyChain(chain, creds.Pool())
+}
+
+func overlap(a, b []*x509.Certificate) bool {
+	for _, x := range a {
+		for _, y := range b {
+			if x.Equal(y) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// verifyChain checks names and signatures. It asks at the leaf's own start of
+// validity, because a device may not know the time yet.
+func verifyChain(chain []*x509.Certificate, roots *x509.CertPool) error {
+	between := x509.NewCertPool()
+	for _, c := range chain[1:] {
+		between.AddCert(c)
+	}
+	chains, err := chain[0].Verify(x509.VerifyOptions{
+		Roots: roots, Intermediates: between, CurrentTime: chain[0].NotBefore,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	if err != nil {
+		return fmt.Errorf("%w: issued chain: %w", ErrCredentials, err)
+	}
+	if _, err := identity.FromChain(chains[0]); err != nil {
+		return fmt.Errorf("%w: issued chain: %w", ErrCredentials, err)
+	}
+	return nil
+}
