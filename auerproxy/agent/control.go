@@ -1,0 +1,126 @@
+package agent
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunnelpb"
+)
+
+// The bounds within which a relay may set the heartbeat, and its jitter.
+const (
+	minHeartbeat    = time.Second
+	maxHeartbeat    = 5 * time.Minute
+	heartbeatJitter = 0.1
+)
+
+// heartbeatPadding makes the frame longer than 40 bytes: a relay that was
+// restarted answers a QUIC packet of that size with a stateless reset (RFC 9000
+// §10.3), so the device knows after one heartbeat instead of the idle timeout.
+var heartbeatPadding = make([]byte, 40)
+
+// pulse is what the two heartbeat loops of a link share.
+type pulse struct {
+	every time.Duration // 0: the relay wants none
+
+	mu   sync.Mutex // guards what follows
+	seq  uint64
+	sent time.Time
+}
+
+func newPulse(w *tunnel.Welcome) *pulse {
+	every := time.Duration(w.GetHeartbeatMs()) * time.Millisecond
+	if every > 0 {
+		every = min(max(every, minHeartbeat), maxHeartbeat)
+	}
+	return &pulse{every: every}
+}
+
+// patience is how long nothing may come back: two heartbeats went unanswered,
+// with half a heartbeat for jitter and the way.
+func (p *pulse) patience() time.Duration { return p.every * 5 / 2 }
+
+// beat sends heartbeats until the session ends.
+func (l *link) beat() {
+	p := l.pulse
+	if p.every == 0 {
+		return
+	}
+	t := time.NewTimer(rand.N(p.every)) // a fleet that connects at once beats spread out
+	defer t.Stop()
+	for {
+		select {
+		case <-l.session.Done():
+			return
+		case <-t.C:
+		}
+		t.Reset(jitter(p.every, heartbeatJitter))
+		now := time.Now()
+		p.mu.Lock()
+		p.seq, p.sent = p.seq+1, now
+		seq := p.seq
+		p.mu.Unlock()
+		err := l.control.Send(&tunnel.Frame{Frame: &tunnelpb.Control_Heartbeat{Heartbeat: &tunnelpb.Heartbeat{
+			Seq: seq, SentUnixNs: now.UnixNano(),
+			RttUs:   uint32(min(time.Duration(l.rtt.Load()).Microseconds(), 1<<32-1)), //nolint:gosec // bounded in the same line
+			Padding: heartbeatPadding,
+		}}})
+		if err != nil {
+			l.lost(err)
+			return
+		}
+	}
+}
+
+// listen answers the control stream until the session ends. Silence ends it.
+func (l *link) listen() {
+	for {
+		if l.pulse.every > 0 {
+			if err := l.control.SetReadDeadline(time.Now().Add(l.pulse.patience())); err != nil {
+				l.lost(err)
+				return
+			}
+		}
+		f, err := l.control.Receive()
+		if err == nil {
+			err = l.onFrame(f)
+		}
+		if err != nil {
+			l.lost(err)
+			return
+		}
+	}
+}
+
+// lost ends the session after an error of its control stream.
+func (l *link) lost(err error) {
+	code := tunnel.CodeProtocol
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		code = tunnel.CodeHeartbeatLost
+	}
+	_ = l.session.CloseWithError(code, "control stream: "+code.Info().Name) // counts only if it has not ended
+}
+
+func (l *link) onFrame(f *tunnel.Frame) error {
+	switch f := f.GetFrame().(type) {
+	case *tunnelpb.Control_HeartbeatAck:
+		p := l.pulse
+		p.mu.Lock()
+		if f.HeartbeatAck.GetSeq() == p.seq && p.seq > 0 {
+			l.rtt.Store(int64(max(time.Since(p.sent), 1)))
+		}
+		p.mu.Unlock()
+	case *tunnelpb.Control_GoAway:
+		select {
+		case l.goaway <- f.GoAway:
+		default: // the slot has not looked at the one before yet
+		}
+	case *tunnelpb.Control_Probe:
+		return l.control.Send(&tunnel.Frame{Frame: &tunnelpb.Control_ProbeAck{ProbeAck: &tunnelpb.ProbeAck{Nonce: f.Probe.GetNonce()}}})
+	}
+	return nil
+}

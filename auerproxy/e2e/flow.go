@@ -1,0 +1,83 @@
+package e2e
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+)
+
+// Flow is one end-to-end TLS connection inside a relay stream. CloseWrite sends
+// close_notify (RFC 8446 §6.1), which the other side reads as io.EOF.
+type Flow struct {
+	*tls.Conn
+	stream tunnel.Stream
+	peer   identity.ID
+}
+
+// Peer is the verified identity of the other side; zero where a server let a
+// client without a certificate in.
+func (f *Flow) Peer() identity.ID { return f.peer }
+
+// Reset gives up both directions at once, without close_notify.
+func (f *Flow) Reset(code tunnel.Code) { f.stream.Reset(code) }
+
+// ClientTLS runs the client's side of one TLS flow on an open stream with
+// INNER_TLS, and verifies that the other side is want. protos are offered by ALPN
+// (RFC 7301). The stream belongs to the flow from now on, and is reset on error.
+// The error is a *tunnel.Error.
+func ClientTLS(ctx context.Context, st tunnel.Stream, creds *enrol.Credentials, want identity.ID, protos ...string) (*Flow, error) {
+	cfg := creds.ClientConfig(want.DNSName(), identity.Exactly(want), protos...)
+	return handshake(ctx, st, tls.Client(st, cfg))
+}
+
+// ServerTLS is the other side of [ClientTLS]: it shows the endpoint's certificate
+// and passes the client's verified identity to check. A client needs a
+// certificate, unless clientAuth is tls.VerifyClientCertIfGiven; then check is
+// called only for a client that has shown one.
+func ServerTLS(ctx context.Context, st tunnel.Stream, creds *enrol.Credentials, clientAuth tls.ClientAuthType, check func(identity.ID) error, protos ...string) (*Flow, error) {
+	cfg := creds.ServerConfig(check, protos...)
+	cfg.SessionTicketsDisabled = true
+	if clientAuth == tls.VerifyClientCertIfGiven {
+		cfg.ClientAuth = clientAuth
+		verify := cfg.VerifyConnection
+		cfg.VerifyConnection = func(cs tls.ConnectionState) error {
+			if len(cs.PeerCertificates) == 0 {
+				return nil
+			}
+			return verify(cs)
+		}
+	}
+	return handshake(ctx, st, tls.Server(st, cfg))
+}
+
+func handshake(ctx context.Context, st tunnel.Stream, conn *tls.Conn) (*Flow, error) {
+	f := &Flow{Conn: conn, stream: st}
+	err := conn.HandshakeContext(ctx)
+	if cs := conn.ConnectionState(); err == nil && len(cs.PeerCertificates) > 0 {
+		f.peer, err = identity.FromConnectionState(cs)
+	}
+	if err != nil {
+		err = handshakeError(ctx, err)
+		st.Reset(tunnel.CodeOf(err))
+		return nil, err
+	}
+	return f, nil
+}
+
+// handshakeError gives a failed handshake its number.
+func handshakeError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return tunnel.Errorf(tunnel.CodeHandshakeTimeout, "end-to-end TLS: %w", ctx.Err())
+	}
+	err = tunnel.FromTLS(err)
+	if tunnel.CodeOf(err) == tunnel.CodeInternal {
+		return tunnel.Errorf(tunnel.CodeProtocol, "end-to-end TLS: %w", err)
+	}
+	return err
+}
+
+var _ net.Conn = (*Flow)(nil)
