@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -181,42 +182,35 @@ func (c Config) Clone() Config {
 // fill replaces zero values by their defaults.
 func (c *Config) fill() {
 	d := DefaultConfig()
-	def(&c.Listen, d.Listen)
-	def(&c.Heartbeat, d.Heartbeat)
+	c.Listen = cmp.Or(c.Listen, d.Listen)
+	c.Heartbeat = cmp.Or(c.Heartbeat, d.Heartbeat)
 	if c.Ports == nil {
 		c.Ports = d.Ports
 	}
 	l, dl := &c.Limits, d.Limits
-	def(&l.Tunnels, dl.Tunnels)
-	def(&l.HandshakesPerSecond, dl.HandshakesPerSecond)
-	def(&l.HandshakeBurst, dl.HandshakeBurst)
-	def(&l.Handshakes, dl.Handshakes)
-	def(&l.HandshakeTimeout, dl.HandshakeTimeout)
-	def(&l.StreamsPerDevice, dl.StreamsPerDevice)
-	def(&l.StreamsFromDevice, dl.StreamsFromDevice)
-	def(&l.StreamsFromService, dl.StreamsFromService)
-	def(&l.OpensPerSecond, dl.OpensPerSecond)
-	def(&l.OpenBurst, dl.OpenBurst)
-	def(&l.PreambleTimeout, dl.PreambleTimeout)
-	def(&l.OpenTimeout, dl.OpenTimeout)
-	def(&l.StreamIdle, dl.StreamIdle)
-	def(&l.SlowReader, dl.SlowReader)
-	def(&c.Records.Retention, d.Records.Retention)
-	def(&c.Records.Queue, d.Records.Queue)
-	def(&c.Drain.Deadline, d.Drain.Deadline)
-	def(&c.Drain.PerSecond, d.Drain.PerSecond)
+	l.Tunnels = cmp.Or(l.Tunnels, dl.Tunnels)
+	l.HandshakesPerSecond = cmp.Or(l.HandshakesPerSecond, dl.HandshakesPerSecond)
+	l.HandshakeBurst = cmp.Or(l.HandshakeBurst, dl.HandshakeBurst)
+	l.Handshakes = cmp.Or(l.Handshakes, dl.Handshakes)
+	l.HandshakeTimeout = cmp.Or(l.HandshakeTimeout, dl.HandshakeTimeout)
+	l.StreamsPerDevice = cmp.Or(l.StreamsPerDevice, dl.StreamsPerDevice)
+	l.StreamsFromDevice = cmp.Or(l.StreamsFromDevice, dl.StreamsFromDevice)
+	l.StreamsFromService = cmp.Or(l.StreamsFromService, dl.StreamsFromService)
+	l.OpensPerSecond = cmp.Or(l.OpensPerSecond, dl.OpensPerSecond)
+	l.OpenBurst = cmp.Or(l.OpenBurst, dl.OpenBurst)
+	l.PreambleTimeout = cmp.Or(l.PreambleTimeout, dl.PreambleTimeout)
+	l.OpenTimeout = cmp.Or(l.OpenTimeout, dl.OpenTimeout)
+	l.StreamIdle = cmp.Or(l.StreamIdle, dl.StreamIdle)
+	l.SlowReader = cmp.Or(l.SlowReader, dl.SlowReader)
+	c.Records.Retention = cmp.Or(c.Records.Retention, d.Records.Retention)
+	c.Records.Queue = cmp.Or(c.Records.Queue, d.Records.Queue)
+	c.Drain.Deadline = cmp.Or(c.Drain.Deadline, d.Drain.Deadline)
+	c.Drain.PerSecond = cmp.Or(c.Drain.PerSecond, d.Drain.PerSecond)
 	if c.Registry == nil {
 		c.Registry = registry.NewLocal()
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
-	}
-}
-
-func def[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
 	}
 }
 

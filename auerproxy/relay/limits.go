@@ -2,7 +2,7 @@ package relay
 
 import (
 	"context"
-	"runtime/metrics"
+	runtimemetrics "runtime/metrics"
 
 	"golang.org/x/time/rate"
 
@@ -87,7 +87,7 @@ func (r *Relay) overMemory() bool {
 	if most == 0 {
 		return false
 	}
-	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
-	metrics.Read(samples)
+	samples := []runtimemetrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	runtimemetrics.Read(samples)
 	return samples[0].Value.Uint64()-samples[1].Value.Uint64() > most
 }

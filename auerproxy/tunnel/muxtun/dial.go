@@ -1,0 +1,98 @@
+package muxtun
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+)
+
+// Dialer dials sessions over TCP.
+type Dialer struct {
+	Config Config
+	// DialContext makes the TCP connection. Default: net.Dialer's.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Proxy gives the HTTP proxy for an address, "http://[user:password@]host:port";
+	// nil for none. The proxy is asked to CONNECT (RFC 9110 §9.3.6). Default: none.
+	Proxy func(addr string) (*url.URL, error)
+}
+
+var _ tunnel.Dialer = (*Dialer)(nil)
+
+// Dial implements tunnel.Dialer.
+func (d *Dialer) Dial(ctx context.Context, addr string) (tunnel.Session, error) {
+	conn, err := d.connect(ctx, addr)
+	if err != nil {
+		return nil, &tunnel.Error{Code: tunnel.CodeUnreachable, Message: err.Error(), Cause: err}
+	}
+	tuneTCP(conn)
+	return Client(ctx, conn, d.Config)
+}
+
+func (d *Dialer) connect(ctx context.Context, addr string) (net.Conn, error) {
+	dial := d.DialContext
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	if d.Proxy == nil {
+		return dial(ctx, "tcp", addr)
+	}
+	proxy, err := d.Proxy(addr)
+	if err != nil {
+		return nil, fmt.Errorf("proxy for %s: %w", addr, err)
+	}
+	if proxy == nil {
+		return dial(ctx, "tcp", addr)
+	}
+	if proxy.Scheme != "http" {
+		return nil, fmt.Errorf("proxy %s: scheme %q, want http", proxy.Redacted(), proxy.Scheme)
+	}
+	conn, err := dial(ctx, "tcp", proxy.Host)
+	if err != nil {
+		return nil, fmt.Errorf("proxy %s: %w", proxy.Redacted(), err)
+	}
+	if err := connectThrough(ctx, conn, proxy, addr); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("proxy %s: %w", proxy.Redacted(), err)
+	}
+	return conn, nil
+}
+
+// maxProxyAnswer bounds the header of a proxy's answer.
+const maxProxyAnswer = 16 << 10
+
+// connectThrough asks an HTTP proxy for a byte flow to addr.
+func connectThrough(ctx context.Context, conn net.Conn, proxy *url.URL, addr string) error {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })
+	defer func() {
+		if stop() {
+			_ = conn.SetDeadline(time.Time{})
+		}
+	}()
+	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: addr}, Host: addr, Header: http.Header{}}
+	if u := proxy.User; u != nil {
+		password, _ := u.Password()
+		req.Header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)))
+	}
+	if err := req.Write(conn); err != nil {
+		return err
+	}
+	// The peer says nothing before the client's hello, so that nothing of it is
+	// lost in the reader.
+	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxProxyAnswer)), req)
+	if err != nil {
+		return fmt.Errorf("no answer to CONNECT: %w", err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("answers %s to CONNECT %s", resp.Status, addr)
+	}
+	return nil
+}

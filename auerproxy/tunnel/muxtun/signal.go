@@ -1,0 +1,77 @@
+package muxtun
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+)
+
+// yamux has neither a reset with a reason nor a way to say "stop sending". Both,
+// and the end of the session with its reason, are signals on a stream of their
+// own: the first yamux stream of the session, opened by the client. A signal is
+//
+//	 0               1                               5
+//	+---------------+-------------------------------+---------------
+//	| kind (1)      | stream id (4)                 | code (4)  ...
+//	+---------------+-------------------------------+---------------
+//	 9               11
+//	+---------------+---------------------
+//	| length (2)    | reason (length bytes)
+//	+---------------+---------------------
+//
+// with integers in network byte order. The reason is UTF-8, empty except in
+// signalClose; the stream id of signalClose is 0. An unknown kind is ignored.
+type signal struct {
+	kind   signalKind
+	id     uint32
+	code   tunnel.Code
+	reason string
+}
+
+type signalKind byte
+
+const (
+	// signalReset gives up both directions of a stream.
+	signalReset signalKind = 1
+	// signalStop says that the sender reads no more of a stream.
+	signalStop signalKind = 2
+	// signalClose ends the session.
+	signalClose signalKind = 3
+)
+
+const (
+	signalHeader = 11
+	maxReason    = 1024
+)
+
+func (s signal) encode() []byte {
+	reason := s.reason[:min(len(s.reason), maxReason)]
+	b := make([]byte, signalHeader, signalHeader+len(reason))
+	b[0] = byte(s.kind)
+	binary.BigEndian.PutUint32(b[1:], s.id)
+	binary.BigEndian.PutUint32(b[5:], uint32(s.code))
+	binary.BigEndian.PutUint16(b[9:], uint16(len(reason))) //nolint:gosec // at most maxReason
+	return append(b, reason...)
+}
+
+// readSignal reads one signal.
+func readSignal(r io.Reader) (signal, error) {
+	var b [signalHeader]byte
+	if _, err := io.ReadFull(r, b[:]); err != nil {
+		return signal{}, err
+	}
+	n := int(binary.BigEndian.Uint16(b[9:]))
+	if n > maxReason {
+		return signal{}, fmt.Errorf("signal with a reason of %d bytes, at most %d allowed", n, maxReason)
+	}
+	reason := make([]byte, n)
+	if _, err := io.ReadFull(r, reason); err != nil {
+		return signal{}, err
+	}
+	return signal{
+		kind: signalKind(b[0]), id: binary.BigEndian.Uint32(b[1:]),
+		code: tunnel.Code(binary.BigEndian.Uint32(b[5:])), reason: string(reason),
+	}, nil
+}
