@@ -36,9 +36,13 @@ type Config struct {
 	// Transport is "auto" (default), "quic" or "tcp".
 	Transport string `yaml:"transport"`
 
-	// Proxy is an HTTP proxy for the TCP transport, "http://[user:password@]host:port";
-	// it is asked to CONNECT (RFC 9110 §9.3.6). Default: none.
+	// Proxy is an HTTP proxy for the TCP transport, "http://host:port"; it is asked
+	// to CONNECT (RFC 9110 §9.3.6). Default: none.
 	Proxy string `yaml:"proxy"`
+
+	// ProxyAuth is "user:password" for the proxy. A secret never stands in a
+	// configuration file, so programs read it from one of its own.
+	ProxyAuth string `yaml:"-"`
 
 	// Slots is how many tunnels are held at once, to different relays where there
 	// are several. Default 1, at most 4.
@@ -225,8 +229,12 @@ func (c Config) Validate() error {
 		bad("relays", "no relay, want at least one host:port")
 	}
 	for i, r := range c.Relays {
+		key := fmt.Sprintf("relays[%d]", i)
 		if err := checkHostPort(r); err != nil {
-			bad(fmt.Sprintf("relays[%d]", i), "%v", err)
+			bad(key, "%v", err)
+		}
+		if slices.Contains(c.Relays[:i], r) {
+			bad(key, "%s is there twice", r)
 		}
 	}
 	switch c.Transport {
@@ -235,9 +243,9 @@ func (c Config) Validate() error {
 		bad("transport", "%q, want auto, quic or tcp", c.Transport)
 	}
 	if c.Proxy != "" {
-		if u, err := url.Parse(c.Proxy); err != nil || u.Scheme != "http" || u.Host == "" {
+		if u, err := url.Parse(c.Proxy); err != nil || u.Scheme != "http" || u.Host == "" || u.User != nil {
 			// Without the text, which may hold a password.
-			bad("proxy", "not a proxy address, want http://[user:password@]host:port")
+			bad("proxy", "not a proxy address, want http://host:port without user and password")
 		}
 	}
 	if c.Slots < 0 || c.Slots > 4 {

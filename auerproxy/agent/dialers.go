@@ -2,12 +2,17 @@ package agent
 
 import (
 	"net/url"
+	"strings"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/muxtun"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/quictun"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
+
+// spareStreams is how many streams more than Limits.Streams a transport lets in,
+// so that the agent can answer them with a number instead of letting them wait.
+const spareStreams = 16
 
 // The dialers are made anew for each attempt, so that it sees swapped roots.
 
@@ -18,7 +23,7 @@ func (a *Agent) quicDialer() tunnel.Dialer {
 	creds := a.cfg.Credentials
 	return &quictun.Dialer{Config: quictun.Config{
 		TLS:                creds.ClientConfig(identity.RelayDNSName(a.self.TrustDomain), identity.OfKind(a.self.TrustDomain, identity.KindRelay), tunnel.ALPN),
-		MaxIncomingStreams: a.cfg.Limits.Streams,
+		MaxIncomingStreams: int64(a.cfg.Limits.Streams + spareStreams),
 		Logger:             a.log,
 	}}
 }
@@ -30,11 +35,20 @@ func (a *Agent) tcpDialer() tunnel.Dialer {
 	creds := a.cfg.Credentials
 	d := &muxtun.Dialer{Config: muxtun.Config{
 		TLS:                creds.ClientConfig(identity.RelayDNSName(a.self.TrustDomain), identity.OfKind(a.self.TrustDomain, identity.KindRelay), tunnel.ALPN),
-		MaxIncomingStreams: a.cfg.Limits.Streams,
+		MaxIncomingStreams: a.cfg.Limits.Streams + spareStreams,
 		Logger:             a.log,
 	}}
 	if a.cfg.Proxy != "" {
-		d.Proxy = func(string) (*url.URL, error) { return url.Parse(a.cfg.Proxy) }
+		d.Proxy = func(string) (*url.URL, error) { return proxyURL(a.cfg.Proxy, a.cfg.ProxyAuth) }
 	}
 	return d
+}
+
+func proxyURL(proxy, auth string) (*url.URL, error) {
+	u, err := url.Parse(proxy)
+	if err == nil && auth != "" {
+		user, password, _ := strings.Cut(auth, ":")
+		u.User = url.UserPassword(user, password)
+	}
+	return u, err
 }
