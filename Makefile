@@ -1,0 +1,81 @@
+# Build, test and run the COMtrexx cloud. "make help" lists the targets.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO       ?= go
+BIN      := bin
+MODULE   := github.com/comtrexx-cloud/comtrexx
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS  := -s -w -X $(MODULE)/configs.version=$(VERSION)
+# The CA keeps its state in bbolt; these leave out the databases that it could use
+# besides.
+TAGS     := nobadger,nomysql,nopgx
+PKG      ?= ./...
+
+# The race detector needs a C compiler; without one the tests still run.
+RACE     := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
+TIMEOUT  ?= 15m
+FUZZTIME ?= 30s
+BENCH    ?= .
+COUNT    ?= 6
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
+
+.PHONY: build run smoke test test-quick fuzz lint bench proto clean help
+
+build: ## Build every program into bin/ (static, stripped)
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./...
+
+run: build ## Start everything on this machine: CA, relay, three devices
+	$(BIN)/dev
+
+smoke: build ## Start everything on free ports, use it as a newcomer would, stop it
+	$(BIN)/dev smoke
+
+test: ## go vet and all tests, with the race detector, in random order
+	$(GO) vet -tags $(TAGS) $(PKG)
+	$(if $(RACE),,@echo 'no C compiler: the race detector is off')
+	$(GO) test $(RACE) -shuffle=on -timeout $(TIMEOUT) -tags $(TAGS) $(PKG)
+
+test-quick: ## All tests without the race detector; results are cached
+	$(GO) test -short -timeout $(TIMEOUT) -tags $(TAGS) $(PKG)
+
+fuzz: ## Run every fuzz target for FUZZTIME=30s; PKG=./configs for one package
+	@$(GO) test -tags $(TAGS) -list '^Fuzz' $(PKG) \
+	| awk '/^Fuzz/ { names = names " " $$1 } /^ok/ { n = split(names, f); for (i = 1; i <= n; i++) print $$2, f[i]; names = "" }' \
+	| { targets=0; \
+	    while read -r pkg target; do \
+	      echo "fuzz $$pkg $$target"; \
+	      $(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null; \
+	      targets=$$((targets + 1)); \
+	    done; \
+	    echo "fuzzed $$targets targets"; [ "$$targets" -gt 0 ]; }
+
+lint: $(GOLANGCI) ## gofmt, go vet and golangci-lint
+	@unformatted=$$(git ls-files -z '*.go' | xargs -0 gofmt -l); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet -tags $(TAGS) $(PKG)
+	$(GOLANGCI) run --build-tags $(TAGS) $(PKG)
+
+$(GOLANGCI):
+	@mkdir -p $(BIN)
+	GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv $(BIN)/golangci-lint $@
+
+bench: ## Benchmarks, COUNT=6 times for benchstat; BENCH=regexp and PKG choose
+	$(GO) test -tags $(TAGS) -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 60m $(PKG)
+
+proto: ## Generate the Go code of the wire messages (needs protoc)
+	GOBIN=$(CURDIR)/$(BIN) $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go
+	cd auerproxy/tunnel/tunnelpb && PATH="$(CURDIR)/$(BIN):$$PATH" \
+		protoc -I . --go_out=. --go_opt=paths=source_relative tunnel.proto
+
+clean: ## Remove what was built
+	rm -rf $(BIN)
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
