@@ -97,7 +97,7 @@ func flatten(err error) Errors {
 	if err == nil {
 		return nil
 	}
-	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only the tree's own node is asked
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
 		var all Errors
 		for _, e := range many.Unwrap() {
 			all = append(all, flatten(e)...)

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -51,7 +52,7 @@ func FuzzLoad(f *testing.F) {
 		if err == nil {
 			return
 		}
-		all, ok := err.(Errors)
+		all, ok := errors.AsType[Errors](err)
 		if !ok {
 			t.Fatalf("got %T: %v", err, err)
 		}

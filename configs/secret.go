@@ -11,6 +11,9 @@ import (
 // ErrExposed: a secret file that everybody on the machine can read.
 var ErrExposed = errors.New("secret file is readable by everybody")
 
+// errTooLarge: the file is not what a secret looks like.
+var errTooLarge = errors.New("larger than 1 MiB")
+
 // maxSecret bounds what Read takes in, so that a wrong path (a device, a log)
 // does not fill the memory.
 const maxSecret = 1 << 20
@@ -42,7 +45,7 @@ func (s SecretFile) Read() ([]byte, error) {
 		return nil, fmt.Errorf("secret file: %w", err)
 	}
 	if len(text) > maxSecret {
-		return nil, fmt.Errorf("secret file: %s is larger than 1 MiB", string(s))
+		return nil, fmt.Errorf("secret file: %s is %w", string(s), errTooLarge)
 	}
 	if line, ok := bytes.CutSuffix(text, []byte("\r\n")); ok {
 		return line, nil

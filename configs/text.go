@@ -35,7 +35,7 @@ func setList(v reflect.Value, text string) (hint string, err error) {
 }
 
 func setScalar(v reflect.Value, text string) (hint string, err error) {
-	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		return "", u.UnmarshalText([]byte(text))
 	}
 	if v.Type() == reflect.TypeFor[time.Duration]() {

@@ -40,6 +40,7 @@ package cli
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -111,7 +112,7 @@ func New(p Program) *App {
 func (a *App) Load(dst any) error {
 	src := configs.Source{Path: a.config, EnvPrefix: a.program.EnvPrefix, Set: a.set}
 	if a.logLevel != "" {
-		src.Set = append(src.Set[:len(src.Set):len(src.Set)], a.program.LogLevelKey+"="+a.logLevel)
+		src.Set = append(slices.Clip(src.Set), a.program.LogLevelKey+"="+a.logLevel)
 	}
 	named := a.PersistentFlags().Changed("config")
 	if !named && src.Path != "" && !exists(src.Path) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"strings"
@@ -86,9 +87,7 @@ func request(t *testing.T, d *Daemon, method, path, body string, header http.Hea
 	if err != nil {
 		t.Fatal(err)
 	}
-	for k, v := range header {
-		r.Header[k] = v
-	}
+	maps.Copy(r.Header, header)
 	if h := header.Get("Host"); h != "" {
 		r.Host = h
 	}

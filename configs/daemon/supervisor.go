@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -103,8 +104,8 @@ func (s *supervisor) stop() error {
 		}
 	})()
 	var all []error
-	for i := len(s.parts) - 1; i >= 0; i-- {
-		all = append(all, s.stopPart(ctx, s.parts[i]))
+	for _, p := range slices.Backward(s.parts) {
+		all = append(all, s.stopPart(ctx, p))
 	}
 	return errors.Join(all...)
 }
