@@ -53,8 +53,9 @@ type Relay struct {
 	pending  int // sessions between transport handshake and welcome
 
 	// addr is set before ready is closed.
-	addr  string
-	ready chan struct{}
+	addr     string
+	closeUDP func() error // owned by Run
+	ready    chan struct{}
 
 	work sync.WaitGroup // all sessions and CONNECT calls
 }
@@ -128,6 +129,10 @@ func (r *Relay) Run(ctx context.Context) error {
 	err = g.Wait()
 	r.closeSessions(tunnel.CodeShutdown, "the relay is stopping")
 	r.work.Wait()
+	if r.closeUDP != nil {
+		// Only now: closing the socket ends QUIC sessions without a word.
+		err = errors.Join(err, r.closeUDP())
+	}
 	err = errors.Join(err, closeAll(ln, pc))
 	if errors.Is(err, context.Canceled) {
 		return nil
@@ -214,19 +219,20 @@ func (r *Relay) serveQUIC(ctx context.Context, g *errgroup.Group, pc net.PacketC
 		return fmt.Errorf("relay: listen on UDP: %w", err)
 	}
 	g.Go(func() error { return r.accept(ctx, ln) })
+	r.closeUDP = ln.Shutdown
 	return nil
 }
 
 func (r *Relay) serveTCP(ctx context.Context, g *errgroup.Group, tcp net.Listener) error {
 	front := newConnectFront(r, tcp.Addr())
 	ln, err := muxtun.Listen(tcp, muxtun.Config{
-		TLS:                r.cfg.Credentials.ServerConfig(r.checkPeer, tunnel.ALPN, "h2", "http/1.1"),
-		MaxIncomingStreams: r.cfg.Limits.StreamsFromService,
-		HandshakeTimeout:   r.cfg.Limits.HandshakeTimeout,
-		MaxHandshakes:      r.cfg.Limits.Handshakes,
-		Admit:              func(net.Addr) bool { return r.admitNow() },
-		Handoff:            func(c *tls.Conn) { front.conns.put(ctx, c) },
-		Logger:             r.log.Named("tcp"),
+		TLS:              r.cfg.Credentials.ServerConfig(r.checkPeer, tunnel.ALPN, "h2", "http/1.1"),
+		MaxIncoming:      r.streamsFrom,
+		HandshakeTimeout: r.cfg.Limits.HandshakeTimeout,
+		MaxHandshakes:    r.cfg.Limits.Handshakes,
+		Admit:            func(net.Addr) bool { return r.admitNow() },
+		Handoff:          func(c *tls.Conn) { front.conns.put(ctx, c) },
+		Logger:           r.log.Named("tcp"),
 	})
 	if err != nil {
 		return fmt.Errorf("relay: listen on TCP: %w", err)
