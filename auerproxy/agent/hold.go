@@ -92,6 +92,7 @@ func (s *slot) hold(ctx context.Context, l *link) error {
 			if time.Since(l.since) < a.cfg.Timing.Stable {
 				// A relay that welcomes and sends away at once must not make a loop.
 				wait = max(wait, s.delay(nil))
+				stable.Stop()
 			}
 			next.avoid, next.until = l.addr, time.Time{}
 			if d := time.Duration(g.GetDeadlineMs()) * time.Millisecond; d > 0 {

@@ -40,8 +40,11 @@ func race(ctx context.Context, addr string, timeout time.Duration, legs []leg, g
 	for _, l := range legs {
 		go func() {
 			pause(dialCtx, l.delay, hurry)
-			s, err := l.dialer.Dial(dialCtx, addr)
-			results <- dialled{l.transport, s, err}
+			r := dialled{transport: l.transport, err: dialCtx.Err()}
+			if r.err == nil {
+				r.session, r.err = l.dialer.Dial(dialCtx, addr)
+			}
+			results <- r
 		}()
 	}
 	pending := len(legs)

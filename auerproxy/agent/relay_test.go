@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"testing"
 	"time"
@@ -127,8 +128,21 @@ func (d dialer) Dial(ctx context.Context, addr string) (tunnel.Session, error) {
 	c, s := memPair(self, identity.Relay(td, "r"), d.transport)
 	if p == pathOpen {
 		go n.serve(s, addr)
+	} else {
+		go swallow(s)
 	}
 	return c, nil
+}
+
+// swallow reads what a session carries and answers nothing.
+func swallow(s *memSession) {
+	for {
+		st, err := s.Accept(context.Background())
+		if err != nil {
+			return
+		}
+		_, _ = io.Copy(io.Discard, st)
+	}
 }
 
 // serve is the relay's side of one session.
