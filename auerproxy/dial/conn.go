@@ -28,7 +28,7 @@ type Conn struct {
 }
 
 // Peer is the identity on the other side, verified end to end by its certificate
-// except with [Raw], where only the relay vouches for it.
+// except with [Raw] and [OwnTLS], where only the relay vouches for it.
 func (c *Conn) Peer() identity.ID { return c.peer }
 
 // Caller is who opened the call: this service, or the device in a connection that

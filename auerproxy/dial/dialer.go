@@ -126,6 +126,9 @@ const (
 	// Raw has no end-to-end TLS: for protocols that bring their own, such as SSH,
 	// where policy and device allow it.
 	Raw
+	// OwnTLS is like TLS, but what uses the Conn speaks the TLS itself and has to
+	// verify the device: for a browser behind a proxy.
+	OwnTLS
 )
 
 // Call says what to open. Target and Service are needed.
@@ -154,7 +157,7 @@ func (c Call) validate() error {
 		return tunnel.Errorf(tunnel.CodeServiceUnknown, "no service named")
 	case c.RequestID != nil && len(c.RequestID) != tunnel.IDLen:
 		return tunnel.Errorf(tunnel.CodeProtocol, "request id of %d bytes, want %d", len(c.RequestID), tunnel.IDLen)
-	case c.Inner > Raw:
+	case c.Inner > OwnTLS:
 		return tunnel.Errorf(tunnel.CodeProtocol, "unknown kind of call %d", c.Inner)
 	default:
 		return nil
@@ -210,7 +213,9 @@ func (d *Dialer) Open(ctx context.Context, call Call) (*Conn, error) {
 	case TLS:
 		return d.openTLS(ctx, call)
 	case Raw:
-		return d.openRaw(ctx, call)
+		return d.openPlain(ctx, call, tunnelpb.Inner_INNER_RAW)
+	case OwnTLS:
+		return d.openPlain(ctx, call, tunnelpb.Inner_INNER_TLS)
 	default:
 		return d.openMux(ctx, call)
 	}
@@ -242,9 +247,10 @@ func (d *Dialer) openTLS(ctx context.Context, call Call) (*Conn, error) {
 	return conn, err
 }
 
-func (d *Dialer) openRaw(ctx context.Context, call Call) (*Conn, error) {
+// openPlain opens a relay stream and leaves it as it is.
+func (d *Dialer) openPlain(ctx context.Context, call Call, inner tunnelpb.Inner) (*Conn, error) {
 	var conn *Conn
-	err := d.through(ctx, call, tunnelpb.Inner_INNER_RAW, func(_ context.Context, _ *uplink, st tunnel.Stream, ack *tunnel.OpenAck) error {
+	err := d.through(ctx, call, inner, func(_ context.Context, _ *uplink, st tunnel.Stream, ack *tunnel.OpenAck) error {
 		conn = &Conn{flow: st, call: call, caller: d.self, peer: call.Target, hops: ack.GetHops()}
 		return nil
 	})
