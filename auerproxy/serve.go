@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/relay"
+	"github.com/comtrexx-cloud/comtrexx/configs/cli"
+	"github.com/comtrexx-cloud/comtrexx/configs/daemon"
+	"github.com/comtrexx-cloud/comtrexx/pki/blocks"
+	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
+)
+
+func serveCommand(app *cli.App) *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Run a relay",
+		Long: "Runs a relay until SIGINT or SIGTERM; it then drains: devices move to another\n" +
+			"relay first, running streams go on until relay.drain.deadline. A second signal\n" +
+			"ends it at once.",
+		Example: "  auerproxy serve --config /etc/auerproxy.yaml\n  auerproxy serve --config auerproxy.yaml --set relay.listen=:443",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg := defaultConfig()
+			if err := app.Load(&cfg); err != nil {
+				return err
+			}
+			return serve(cmd.Context(), cfg)
+		},
+	}
+}
+
+func serve(ctx context.Context, cfg config) error {
+	d, err := daemon.New(cfg.Config, "auerproxy")
+	if err != nil {
+		return err
+	}
+	creds, err := enrol.LoadCredentials(cfg.Credentials)
+	if err != nil {
+		return &cli.Hint{Err: err, Hint: "make them with: pki issue relay/<id> --out " + cfg.Credentials, ExitCode: cli.ExitConfig}
+	}
+	cfg.Relay.Credentials = creds
+	cfg.Relay.Logger = d.Logger().Named("relay")
+	cfg.Relay.Metrics = d.Registry()
+	r, err := relay.New(cfg.Relay)
+	if err != nil {
+		return err
+	}
+	admin := r.AdminHandler()
+	d.Admin().Handle("/v1/", admin)
+
+	parts := []daemon.Component{{
+		Name:  "relay",
+		Run:   r.Run,
+		Ready: r.Ready(),
+		Drain: func(ctx context.Context) error { r.Drain(ctx); return nil },
+	}}
+	if cfg.PKI.URL != "" {
+		feed, err := blocks.New(blocks.Config{
+			URL: cfg.PKI.URL, Credentials: creds, CacheFile: blocksFile(cfg.Relay.StateDir), Logger: d.Logger().Named("blocks"),
+		})
+		if err != nil {
+			return err
+		}
+		renewal := &enrol.Client{URL: cfg.PKI.URL, TrustDomain: creds.ID().TrustDomain, Logger: d.Logger().Named("renewal")}
+		// The revocation list on disk is loaded before the relay accepts anybody.
+		parts = append([]daemon.Component{
+			{Name: "blocks", Run: func(ctx context.Context) error {
+				return feed.Run(ctx, func(l blocks.List) { r.SetBlocks(l) })
+			}},
+			{Name: "renewal", Run: func(ctx context.Context) error {
+				return renewal.RunRenewal(ctx, creds, cfg.Credentials, enrol.Renewal{})
+			}},
+		}, parts...)
+	}
+	return d.Run(ctx, parts...)
+}
+
+func blocksFile(stateDir string) string {
+	if stateDir == "" {
+		return ""
+	}
+	return filepath.Join(stateDir, "blocks.json")
+}
