@@ -45,7 +45,7 @@ func (n *fakeNet) online(change func(*Config)) (*device, *relaySession) {
 			}
 		}()
 	}
-	until(n.t, "the tunnel is up", func() bool { return d.Status().Online() })
+	until(n.t, "the tunnel is up", func() bool { return d.Status().Online() && len(n.welcomed()) > 0 })
 	return d, n.welcomed()[0]
 }
 
@@ -166,7 +166,8 @@ func TestIncomingMux(t *testing.T) {
 				t.Errorf("the service saw %q", who)
 			}
 		}
-		if st := d.Status().Services[0]; st.Total != 3 || st.Active != 0 || st.Refused != 0 {
+		until(t, "the calls are over", func() bool { return d.Status().Services[0].Active == 0 })
+		if st := d.Status().Services[0]; st.Total != 3 || st.Refused != 0 {
 			t.Errorf("service %+v", st)
 		}
 	})
@@ -259,7 +260,8 @@ func TestCallerIsTheCertificate(t *testing.T) {
 				t.Errorf("%s got a flow that the relay opened for %s", other, ccc)
 			}
 		}
-		if got := d.Status().Services[0]; got.Total != 0 || got.Refused != 6 {
+		until(t, "all six are refused", func() bool { return d.Status().Services[0].Refused == 6 })
+		if got := d.Status().Services[0]; got.Total != 0 {
 			t.Errorf("service %+v", got)
 		}
 	})
