@@ -96,7 +96,7 @@ func (r *race) try(ctx context.Context, l leg) error {
 	}
 	control, welcome, err := tunnel.Connect(ctx, s, r.dialer.hello(r.instance))
 	if err != nil {
-		if e, ok := errors.AsType[*tunnel.Error](err); ok && e.Remote {
+		if fromRelay(err) {
 			r.cancel()
 		}
 		<-r.turn
@@ -115,13 +115,12 @@ func (r *race) lose(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rank := func(err error) int {
-		e, ok := errors.AsType[*tunnel.Error](err)
 		switch {
-		case !ok:
+		case err == nil:
 			return 0
-		case e.Code == tunnel.CodeUnreachable:
+		case tunnel.CodeOf(err) == tunnel.CodeUnreachable:
 			return 1
-		case !e.Remote:
+		case !fromRelay(err):
 			return 2
 		default:
 			return 3
@@ -132,11 +131,19 @@ func (r *race) lose(err error) {
 	}
 }
 
+// fromRelay reports whether the relay itself said err.
+func fromRelay(err error) bool {
+	e, ok := errors.AsType[*tunnel.Error](err)
+	return ok && e.Remote
+}
+
 // numbered gives a failed attempt its number: whatever has none, or ran out of
 // time, is a relay that does not answer.
 func numbered(ctx context.Context, addr string, t tunnel.Transport, err error) error {
 	err = tunnel.FromTLS(err)
 	switch c := tunnel.CodeOf(err); {
+	case fromRelay(err):
+		return err
 	case errors.Is(err, context.Canceled):
 		return tunnel.Errorf(tunnel.CodeUnreachable, "relay %s over %s: given up: %w", addr, t, err)
 	case ctx.Err() != nil && c != tunnel.CodeHandshakeTimeout, c == tunnel.CodeInternal, c == tunnel.CodeOpenTimeout:

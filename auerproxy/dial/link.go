@@ -172,7 +172,8 @@ func (l *link) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		l.set(func() { l.state = LinkConnecting })
 		u, err := l.dialer.connect(ctx, l.addr, instance)
-		if err == nil {
+		up := err == nil
+		if up {
 			l.dialer.log.Info("connected to relay", "relay", u.welcome.GetRelay(), "address", l.addr, "transport", u.session.Transport())
 			l.set(func() { l.state, l.current, l.err = LinkUp, u, nil })
 			sessions.Go(func() { u.run(ctx) })
@@ -192,15 +193,16 @@ func (l *link) run(ctx context.Context) {
 			return
 		}
 		failures++
-		l.wait(ctx, err, failures)
+		l.wait(ctx, err, failures, up)
 	}
 }
 
 // stable is how long a session must live before the back-off starts anew.
 const stable = 10 * time.Second
 
-// wait is the back-off after n failures in a row. A call ends it.
-func (l *link) wait(ctx context.Context, err error, n int) {
+// wait is the back-off after n failures in a row, the last of which may be the end
+// of a session that was up. A call ends it.
+func (l *link) wait(ctx context.Context, err error, n int, up bool) {
 	t := l.dialer.cfg.Timing
 	delay := fullJitter(t.BackoffBase, t.BackoffCap, n)
 	patience := time.Now().Add(t.BackoffBase)
@@ -212,8 +214,8 @@ func (l *link) wait(ctx context.Context, err error, n int) {
 			patience = time.Now().Add(delay)
 		}
 	}
-	if n == 1 && lost(err) {
-		// A session that just ended is replaced at once.
+	if n == 1 && up {
+		// The session that just ended is replaced at once.
 		delay, patience = 0, time.Time{}
 	}
 	l.dialer.log.Warn("no session with relay", "address", l.addr, "error", err, "retry_in", delay)
@@ -231,25 +233,16 @@ func (l *link) wait(ctx context.Context, err error, n int) {
 	}
 }
 
-// lost reports whether err ended a session that was up.
-func lost(err error) bool {
-	switch tunnel.CodeOf(err) {
-	case tunnel.CodeSessionLost, tunnel.CodeHeartbeatLost, tunnel.CodeShutdown, tunnel.CodeDraining:
-		return true
-	default:
-		return false
-	}
-}
-
-// down says to a caller why there is no session: a relay's verdict on this
-// service as it is, the end of a session or a failure on the way as "no relay".
+// down says to a caller why there is no session: what the relay says about itself
+// or about this service as it is, everything else as "no relay".
 func down(err error) error {
-	c := tunnel.CodeOf(err)
-	aboutUs := c >= tunnel.CodeCertificateMissing && c <= tunnel.CodeRelayUntrusted || c == tunnel.CodeVersion
-	if aboutUs || tunnel.Retryable(err) {
+	switch c := tunnel.CodeOf(err); {
+	case c >= tunnel.CodeCertificateMissing && c <= tunnel.CodeRelayUntrusted,
+		c == tunnel.CodeVersion, c == tunnel.CodeDraining, c == tunnel.CodeTryLater:
 		return err
+	default:
+		return tunnel.Errorf(tunnel.CodeUnreachable, "%w", err)
 	}
-	return tunnel.Errorf(tunnel.CodeUnreachable, "%w", err)
 }
 
 // fullJitter draws the wait before the attempt after n failures in a row: uniform
