@@ -3,8 +3,12 @@ package muxtun
 import (
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"net"
 	"sync"
+	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 )
 
 // yamux header (its spec.md): version, type, flags (2), stream id (4), length (4).
@@ -20,6 +24,37 @@ type joinConn struct {
 	*tls.Conn
 	held [muxHeader]byte // owned by yamux' send loop
 	wait bool            // owned by yamux' send loop; held is the header of the next body
+
+	readFailed chan struct{} // closed when readErr is set
+	readErr    error         // set once, by yamux' receive loop
+}
+
+func newJoinConn(c *tls.Conn) *joinConn { return &joinConn{Conn: c, readFailed: make(chan struct{})} }
+
+// Read is called by yamux' receive loop only. The first error is kept: it may be
+// the alert with which the peer refused the certificate, which yamux does not
+// hand on.
+func (c *joinConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil && c.readErr == nil {
+		c.readErr = err
+		close(c.readFailed)
+	}
+	return n, err
+}
+
+// alertWait is how long a failed write waits for the alert that explains it.
+const alertWait = 100 * time.Millisecond
+
+// cause gives the numbered error with which the peer ended TLS, or nil.
+func (c *joinConn) cause() *tunnel.Error {
+	select {
+	case <-c.readFailed:
+	case <-time.After(alertWait):
+		return nil
+	}
+	e, _ := errors.AsType[*tunnel.Error](tunnel.FromTLS(c.readErr))
+	return e
 }
 
 // joinMax is the largest body that is joined; copying more costs more than the

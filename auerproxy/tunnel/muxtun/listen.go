@@ -100,7 +100,7 @@ func (l *Listener) serve(raw net.Conn) {
 	conn := tls.Server(raw, l.cfg.TLS)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		l.cfg.Logger.Debug("handshake failed", "error", err)
-		_ = raw.Close()
+		refuse(raw)
 		return
 	}
 	if proto := conn.ConnectionState().NegotiatedProtocol; proto != l.cfg.TLS.NextProtos[0] {

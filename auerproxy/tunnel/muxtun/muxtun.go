@@ -17,7 +17,9 @@ package muxtun
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
+	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -41,7 +43,7 @@ func Server(ctx context.Context, conn net.Conn, cfg Config) (tunnel.Session, err
 func handshake(ctx context.Context, conn *tls.Conn, client bool, cfg Config) (tunnel.Session, error) {
 	s, err := tryHandshake(ctx, conn, client, cfg)
 	if err != nil {
-		_ = conn.NetConn().Close()
+		refuse(conn.NetConn())
 		if ctx.Err() != nil {
 			return nil, tunnel.Errorf(tunnel.CodeHandshakeTimeout, "TLS handshake: %w", ctx.Err())
 		}
@@ -60,3 +62,20 @@ func tryHandshake(ctx context.Context, conn *tls.Conn, client bool, cfg Config) 
 	}
 	return newSession(conn, peer, client, cfg)
 }
+
+// refuseLinger is how long a refused connection stays half open.
+const refuseLinger = time.Second
+
+// refuse closes a connection after a failed handshake so that the alert in it
+// reaches the peer: closing a socket with unread bytes would make the kernel send
+// a reset, which destroys the alert on its way.
+func refuse(conn net.Conn) {
+	cw, ok := conn.(interface{ CloseWrite() error })
+	if ok && cw.CloseWrite() == nil && conn.SetReadDeadline(time.Now().Add(refuseLinger)) == nil {
+		_, _ = io.CopyN(io.Discard, conn, refuseDrain)
+	}
+	_ = conn.Close()
+}
+
+// refuseDrain is how many bytes of a refused peer are read at most.
+const refuseDrain = 64 << 10

@@ -19,7 +19,7 @@ import (
 // session is a yamux session with its signalling stream.
 type session struct {
 	mux       *yamux.Session
-	conn      net.Conn
+	conn      *joinConn
 	peer      identity.ID
 	transport tunnel.Transport
 	client    bool
@@ -68,7 +68,7 @@ func newSession(conn *tls.Conn, peer identity.ID, client bool, cfg Config) (*ses
 		Logger:             cfg.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	s := &session{
-		conn: conn, peer: peer, transport: cfg.Transport, client: client,
+		conn: newJoinConn(conn), peer: peer, transport: cfg.Transport, client: client,
 		maxIn: int64(cfg.maxIncoming(peer)), backlog: int64(cfg.AcceptBacklog),
 		streams: make(map[uint32]*stream), done: make(chan struct{}), ended: make(chan struct{}),
 	}
@@ -77,13 +77,14 @@ func newSession(conn *tls.Conn, peer identity.ID, client bool, cfg Config) (*ses
 		start = yamux.Client
 	}
 	var err error
-	if s.mux, err = start(&joinConn{Conn: conn}, yc); err != nil {
+	if s.mux, err = start(s.conn, yc); err != nil {
 		return nil, err
 	}
 	if client {
 		if s.signals, err = s.mux.OpenStream(); err != nil {
+			cause := s.lost(err)
 			_ = s.mux.Close()
-			return nil, err
+			return nil, cause
 		}
 		go s.readSignals(nil)
 		return s, nil
@@ -118,7 +119,7 @@ func (s *session) readSignals(ready chan<- struct{}) {
 	for {
 		sig, err := readSignal(s.signals)
 		if err != nil {
-			s.end(&tunnel.Error{Code: tunnel.CodeSessionLost, Message: "the connection is gone", Cause: err})
+			s.end(s.lost(err))
 			return
 		}
 		switch sig.kind {
@@ -129,6 +130,14 @@ func (s *session) readSignals(ready chan<- struct{}) {
 			return
 		}
 	}
+}
+
+// lost says why the connection is gone.
+func (s *session) lost(err error) *tunnel.Error {
+	if cause := s.conn.cause(); cause != nil {
+		return cause
+	}
+	return &tunnel.Error{Code: tunnel.CodeSessionLost, Message: "the connection is gone", Cause: err}
 }
 
 // signalled passes a signal to its stream.

@@ -1,0 +1,45 @@
+package relay_test
+
+import (
+	"testing"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunnelpb"
+)
+
+// answerProbes answers the relay's probes on a control stream until the session
+// ends.
+func answerProbes(t *testing.T, c *tunnel.Control) {
+	t.Helper()
+	go func() {
+		for {
+			f, err := c.Receive()
+			if err != nil {
+				return
+			}
+			if p := f.GetProbe(); p != nil {
+				if c.Send(&tunnel.Frame{Frame: &tunnelpb.Control_ProbeAck{ProbeAck: &tunnelpb.ProbeAck{Nonce: p.GetNonce()}}}) != nil {
+					return
+				}
+			}
+		}
+	}()
+}
+
+// counter sums a counter over its labels.
+func counter(t *testing.T, w *world, name string) float64 {
+	t.Helper()
+	families, err := w.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.0
+	for _, f := range families {
+		if f.GetName() == name {
+			for _, m := range f.GetMetric() {
+				sum += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
+}
