@@ -419,3 +419,38 @@ func echo(t testing.TB, c net.Conn, text string) {
 		t.Fatalf("echo gives %q, %v", buf, err)
 	}
 }
+
+// handed is a call that is handed to a server which knows connections only.
+type handed struct {
+	tunnel.Stream
+	once sync.Once
+	over chan struct{}
+}
+
+func (c *handed) Close() error {
+	c.once.Do(func() { close(c.over) })
+	return c.Stream.Close()
+}
+
+// handedListener is where that server gets them from.
+type handedListener struct {
+	calls chan *handed
+	once  sync.Once
+	done  chan struct{}
+}
+
+func (l *handedListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.calls:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *handedListener) Addr() net.Addr { return Addr{ID: device} }
+
+func (l *handedListener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
