@@ -1,0 +1,153 @@
+package authority
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/comtrexx-cloud/comtrexx/pki/blocks"
+	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+)
+
+// Authority issues and blocks. Make it with [New] and end it with
+// [Authority.Close]; it runs nothing in the background. All methods are safe for
+// concurrent use.
+type Authority struct {
+	cfg     Config
+	roots   []*x509.Certificate
+	signers map[identity.Kind]*signer
+	db      *bbolt.DB
+	feed    *blocks.Publisher
+
+	blockMu sync.Mutex // serialises changes of the block list; taken before the store
+}
+
+// New loads the keys and opens the store of a state directory that [Init] made.
+// Errors wrap [ErrNotInitialised], [ErrKeys] or [ErrInUse].
+func New(cfg Config) (*Authority, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	roots, issuers, err := cfg.loadIssuers()
+	if err != nil {
+		return nil, err
+	}
+	a := &Authority{cfg: cfg, roots: roots, signers: make(map[identity.Kind]*signer)}
+	for _, i := range issuers {
+		if a.signers[i.kind], err = newSigner(i, roots, cfg); err != nil {
+			return nil, err
+		}
+		if left := time.Until(i.cert.NotAfter); left < cfg.Lifetimes.of(i.kind) {
+			cfg.Logger.Warn("the intermediate expires before the certificates it signs would; make a new one",
+				"kind", i.kind, "expires", i.cert.NotAfter)
+		}
+	}
+	if a.db, err = openStore(cfg.file(storeFile)); err != nil {
+		return nil, err
+	}
+	list, err := loadBlocks(a.db)
+	if err != nil {
+		return nil, errors.Join(err, a.db.Close())
+	}
+	a.feed = blocks.NewPublisher(list, 0)
+	return a, nil
+}
+
+// Close closes the store.
+func (a *Authority) Close() error { return a.db.Close() }
+
+// TrustDomain is the domain that the authority issues for.
+func (a *Authority) TrustDomain() identity.TrustDomain { return a.cfg.TrustDomain }
+
+// Roots is the trust bundle. Callers must not change it.
+func (a *Authority) Roots() []*x509.Certificate { return a.roots }
+
+func (a *Authority) serviceID() identity.ID {
+	return identity.Service(a.cfg.TrustDomain, enrol.ServiceName)
+}
+
+// ours refuses identities that the authority does not issue for.
+func (a *Authority) ours(id identity.ID) error {
+	if err := id.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", enrol.ErrBadRequest, err)
+	}
+	if id.TrustDomain != a.cfg.TrustDomain || a.signers[id.Kind] == nil {
+		return fmt.Errorf("%w: nobody issues for %s here", enrol.ErrBadRequest, id)
+	}
+	return nil
+}
+
+// Certificates lists what was issued for the identity, oldest first; for the zero
+// ID it lists everything. Certificates that expired long ago are gone.
+func (a *Authority) Certificates(id identity.ID) (out []Certificate, err error) {
+	path := ""
+	if !id.IsZero() {
+		if err := a.ours(id); err != nil {
+			return nil, err
+		}
+		path = id.Path()
+	}
+	now := time.Now()
+	err = a.db.View(func(tx *bbolt.Tx) error {
+		var all []Certificate
+		if err := eachCertificate(tx, path, func(c Certificate) { all = append(all, c) }); err != nil {
+			return err
+		}
+		for _, c := range all {
+			state, err := stateOf(tx, c, now)
+			if err != nil {
+				return err
+			}
+			c.State, c.DER = state, nil
+			out = append(out, c)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// eachCertificate calls f for every certificate of the identity path, oldest
+// first; for the empty path, for every one.
+func eachCertificate(tx *bbolt.Tx, path string, f func(Certificate)) error {
+	var prefix []byte
+	if path != "" {
+		prefix = within(path)
+	}
+	certs, cursor := tx.Bucket(bucketCerts), tx.Bucket(bucketIndex).Cursor()
+	for k, serial := cursor.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, serial = cursor.Next() {
+		c, ok, err := get[Certificate](certs, serial)
+		if err != nil {
+			return err
+		}
+		if ok {
+			f(c)
+		}
+	}
+	return nil
+}
+
+func stateOf(tx *bbolt.Tx, c Certificate, now time.Time) (string, error) {
+	l, _, err := get[lineage](tx.Bucket(bucketLineages), lineageKey(c.Identity, c.Lineage))
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case tx.Bucket(bucketBlocks).Get([]byte(c.Identity)) != nil:
+		return StateBlocked, nil
+	case now.After(c.NotAfter):
+		return StateExpired, nil
+	case !l.mayRenew(c.Generation):
+		return StateSuperseded, nil
+	case c.Generation > l.Confirmed:
+		return StatePending, nil
+	default:
+		return StateActive, nil
+	}
+}

@@ -1,0 +1,146 @@
+package authority
+
+import (
+	"errors"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+)
+
+// Config of an [Authority]. Zero values mean the documented defaults; StateDir
+// has none.
+type Config struct {
+	// StateDir holds keys and store; see the package doc.
+	StateDir string `yaml:"state_dir"`
+	// TrustDomain that the authority issues for. Default: comtrexx.test.
+	// It cannot change after "pki init".
+	TrustDomain identity.TrustDomain `yaml:"trust_domain"`
+	// PassphraseFile decrypts the keys. Default: passphrase in StateDir, which
+	// "pki init" makes. Better: a systemd credential or another disk.
+	PassphraseFile configs.SecretFile `yaml:"passphrase_file"`
+	// Lifetimes of the certificates issued from now on.
+	Lifetimes Lifetimes `yaml:"lifetimes"`
+	// Backdate is how far before its making a certificate is valid, for
+	// clocks that are behind. Default: 1h.
+	Backdate time.Duration `yaml:"backdate"`
+	// TokenTTL is how long an enrolment token can be used, unless it is made
+	// with another. Default: 24h.
+	TokenTTL time.Duration `yaml:"token_ttl"`
+	// KeepExpired is how long an expired certificate stays in the index. The
+	// journal keeps its line for ever. Default: 9600h (400 days).
+	KeepExpired time.Duration `yaml:"keep_expired"`
+	// ExtraDNS are domains beyond the trust domain that certificates of
+	// services and relays may name, e.g. localhost. "pki init" writes them
+	// into the name constraints of the intermediates. Default: localhost.
+	ExtraDNS []string `yaml:"extra_dns"`
+
+	// Logger; nil means silence.
+	Logger hclog.Logger `yaml:"-"`
+}
+
+// Lifetimes of certificates, from issuing to expiry. A leaf never outlives its
+// intermediate.
+type Lifetimes struct {
+	// Device certificates. Default: 720h (30 days).
+	Device time.Duration `yaml:"device"`
+	// Service certificates. Default: 720h.
+	Service time.Duration `yaml:"service"`
+	// Relay certificates. Default: 720h.
+	Relay time.Duration `yaml:"relay"`
+	// Root, used by "pki init" only. Default: 175200h (20 years).
+	Root time.Duration `yaml:"root"`
+	// Intermediate, used by "pki init" only. Default: 43800h (5 years).
+	Intermediate time.Duration `yaml:"intermediate"`
+}
+
+// DefaultConfig gives the values that stand for the zero value.
+func DefaultConfig() Config {
+	const day = 24 * time.Hour
+	return Config{
+		TrustDomain: identity.DefaultTrustDomain,
+		Lifetimes: Lifetimes{
+			Device: 30 * day, Service: 30 * day, Relay: 30 * day,
+			Root: 20 * 365 * day, Intermediate: 5 * 365 * day,
+		},
+		Backdate:    time.Hour,
+		TokenTTL:    day,
+		KeepExpired: 400 * day,
+		ExtraDNS:    []string{"localhost"},
+	}
+}
+
+func (c Config) withDefaults() Config {
+	d := DefaultConfig()
+	if c.TrustDomain == "" {
+		c.TrustDomain = d.TrustDomain
+	}
+	if c.PassphraseFile == "" {
+		c.PassphraseFile = configs.SecretFile(filepath.Join(c.StateDir, passphraseFile))
+	}
+	if c.ExtraDNS == nil {
+		c.ExtraDNS = d.ExtraDNS
+	}
+	if c.Logger == nil {
+		c.Logger = hclog.NewNullLogger()
+	}
+	for _, f := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{
+		{&c.Lifetimes.Device, d.Lifetimes.Device},
+		{&c.Lifetimes.Service, d.Lifetimes.Service},
+		{&c.Lifetimes.Relay, d.Lifetimes.Relay},
+		{&c.Lifetimes.Root, d.Lifetimes.Root},
+		{&c.Lifetimes.Intermediate, d.Lifetimes.Intermediate},
+		{&c.Backdate, d.Backdate},
+		{&c.TokenTTL, d.TokenTTL},
+		{&c.KeepExpired, d.KeepExpired},
+	} {
+		if *f.v == 0 {
+			*f.v = f.def
+		}
+	}
+	return c
+}
+
+// Validate checks the values, each error a [configs.KeyError] with the key below
+// this struct.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var all []error
+	if c.StateDir == "" {
+		all = append(all, &configs.KeyError{Key: "state_dir", Problem: "is required", Hint: "as in /var/lib/pki"})
+	}
+	if _, err := identity.ParseTrustDomain(string(c.TrustDomain)); err != nil {
+		all = append(all, &configs.KeyError{Key: "trust_domain", Problem: "is not a DNS name", Hint: "as in cloud.example.com", Cause: err})
+	}
+	for key, d := range map[string]time.Duration{
+		"lifetimes.device": c.Lifetimes.Device, "lifetimes.service": c.Lifetimes.Service, "lifetimes.relay": c.Lifetimes.Relay,
+		"lifetimes.root": c.Lifetimes.Root, "lifetimes.intermediate": c.Lifetimes.Intermediate,
+		"token_ttl": c.TokenTTL, "keep_expired": c.KeepExpired, "backdate": c.Backdate,
+	} {
+		if d < 0 {
+			all = append(all, &configs.KeyError{Key: key, Problem: "is below zero"})
+		}
+	}
+	if c.Lifetimes.Intermediate > c.Lifetimes.Root {
+		all = append(all, &configs.KeyError{Key: "lifetimes.intermediate", Problem: "is above lifetimes.root"})
+	}
+	return errors.Join(all...)
+}
+
+// of gives the lifetime of a kind's leaves.
+func (l Lifetimes) of(k identity.Kind) time.Duration {
+	switch k {
+	case identity.KindDevice:
+		return l.Device
+	case identity.KindService:
+		return l.Service
+	default:
+		return l.Relay
+	}
+}

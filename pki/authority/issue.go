@@ -1,0 +1,172 @@
+package authority
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/profile"
+)
+
+// Methods by which certificates come about.
+const (
+	MethodEnrol = "enrol"
+	MethodRenew = "renew"
+	MethodIssue = "issue"
+)
+
+// application is a request for a certificate with the evidence for it.
+type application struct {
+	id         identity.ID
+	csr        *x509.CertificateRequest
+	extra      profile.Extra
+	method     string
+	actor      string
+	lineage    string // empty starts a new one
+	generation uint64 // within the lineage
+}
+
+// Enrol exchanges a one-time token for a certificate. The token decides the
+// identity. Whatever the reason for a refusal, the token stays unused by it.
+// Errors wrap those of package enrol.
+func (a *Authority) Enrol(ctx context.Context, token string, csrPEM []byte) (enrol.Issued, error) {
+	csr, err := enrol.ParseRequest(csrPEM)
+	if err != nil {
+		return enrol.Issued{}, err
+	}
+	random, err := parseToken(token)
+	if err != nil {
+		return enrol.Issued{}, err
+	}
+	app := application{csr: csr, method: MethodEnrol}
+	return a.decide(ctx, &app, func(tx *bbolt.Tx) error {
+		record, err := useToken(tx, tokenKey(random), time.Now().UTC())
+		if record.Identity != "" {
+			var parseErr error
+			if app.id, parseErr = identity.ParsePath(a.cfg.TrustDomain, record.Identity); parseErr != nil {
+				return fmt.Errorf("store: %w", parseErr)
+			}
+			app.actor = record.Actor
+		}
+		return err
+	})
+}
+
+// Issue makes a certificate for the identity without further evidence, for the
+// administrator. extra adds names, which the intermediate must permit. The key
+// stays with whoever made the request.
+func (a *Authority) Issue(ctx context.Context, id identity.ID, csrPEM []byte, extra profile.Extra, actor string) (enrol.Issued, error) {
+	if err := a.ours(id); err != nil {
+		return enrol.Issued{}, err
+	}
+	csr, err := enrol.ParseRequest(csrPEM)
+	if err != nil {
+		return enrol.Issued{}, err
+	}
+	app := application{id: id, csr: csr, extra: extra, method: MethodIssue, actor: actor}
+	return a.decide(ctx, &app, func(*bbolt.Tx) error { return nil })
+}
+
+// Credentials makes a key in this process and issues for it, for programs that
+// run beside the authority.
+func (a *Authority) Credentials(ctx context.Context, id identity.ID, extra profile.Extra, actor string) (*enrol.Credentials, error) {
+	key, csr, err := enrol.NewRequest()
+	if err != nil {
+		return nil, err
+	}
+	issued, err := a.Issue(ctx, id, csr, extra, actor)
+	if err != nil {
+		return nil, err
+	}
+	return issued.Credentials(key, a.roots)
+}
+
+// decide runs the funnel of the package doc: evidence, checks, signature, store
+// and journal in one transaction. A refusal is noted in the journal afterwards,
+// if the evidence named somebody.
+func (a *Authority) decide(ctx context.Context, app *application, evidence func(*bbolt.Tx) error) (enrol.Issued, error) {
+	var chain []*x509.Certificate
+	err := a.db.Update(func(tx *bbolt.Tx) error {
+		if err := evidence(tx); err != nil {
+			return err
+		}
+		if err := blocked(tx, app.id); err != nil {
+			return err
+		}
+		if err := checkRequest(app.csr, app.id, app.extra); err != nil {
+			return err
+		}
+		var err error
+		if chain, err = a.signers[app.id.Kind].sign(ctx, app.id, app.csr, app.extra); err != nil {
+			return err
+		}
+		return a.record(tx, app, chain[0])
+	})
+	if err != nil {
+		return enrol.Issued{}, a.refuse(app, err)
+	}
+	a.cfg.Logger.Info("certificate issued", "identity", app.id.Path(), "method", app.method,
+		"certificate", serialOf(chain[0]), "generation", app.generation, "expires", chain[0].NotAfter)
+	return enrol.Issued{
+		Chain: string(enrol.EncodeCertificates(chain...)),
+		Roots: string(enrol.EncodeCertificates(a.roots...)),
+	}, nil
+}
+
+// record stores the certificate, its place in the lineage and the journal entry.
+func (a *Authority) record(tx *bbolt.Tx, app *application, leaf *x509.Certificate) error {
+	path := app.id.Path()
+	if app.lineage == "" {
+		if oneLineage(app.id.Kind) {
+			if err := retireLineages(tx, path); err != nil {
+				return err
+			}
+		}
+		app.lineage, app.generation = serialOf(leaf), 1
+		first := lineage{Confirmed: 1, Last: 1}
+		if err := put(tx.Bucket(bucketLineages), lineageKey(path, app.lineage), first); err != nil {
+			return err
+		}
+	}
+	c := Certificate{
+		Serial: serialOf(leaf), Identity: path, Lineage: app.lineage, Generation: app.generation, Method: app.method,
+		Issued: time.Now().UTC(), NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter,
+		SPKI: spki(leaf.RawSubjectPublicKeyInfo), DER: leaf.Raw,
+	}
+	if err := addCertificate(tx, c); err != nil {
+		return err
+	}
+	return journal(tx, Entry{
+		Event: EventIssue, Method: app.method, Actor: app.actor, Identity: path,
+		Certificate: c.Serial, Generation: c.Generation, SPKI: c.SPKI,
+	})
+}
+
+// refuse notes the refusal and gives it back.
+func (a *Authority) refuse(app *application, cause error) error {
+	if app.id.IsZero() {
+		return cause
+	}
+	entry := Entry{
+		Event: EventRefuse, Method: app.method, Actor: app.actor, Identity: app.id.Path(),
+		Generation: app.generation, SPKI: spki(app.csr.RawSubjectPublicKeyInfo), Reason: cause.Error(),
+	}
+	if t, ok := errors.AsType[tokenProblem](cause); ok {
+		entry.Reason = t.reason
+	}
+	if _, ok := errors.AsType[cloneError](cause); ok {
+		entry.Event = EventClone
+	}
+	a.cfg.Logger.Warn("certificate refused", "identity", entry.Identity, "method", app.method, "event", entry.Event, "reason", entry.Reason)
+	return errors.Join(cause, a.db.Update(func(tx *bbolt.Tx) error { return journal(tx, entry) }))
+}
+
+func serialOf(c *x509.Certificate) string { return c.SerialNumber.Text(16) }
+
+func lineageKey(path, name string) []byte { return append(within(path), name...) }

@@ -1,0 +1,310 @@
+package authority
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/profile"
+)
+
+func TestInit(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "pki")
+	made, err := Init(Config{StateDir: dir, TrustDomain: "cloud.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !made.NewPassphrase || len(made.RootFingerprint) != 64 || len(made.Intermediates) != 3 {
+		t.Errorf("made %+v", made)
+	}
+	for _, name := range []string{"root.key", "device.key", "service.key", "relay.key"} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || !strings.Contains(string(text), "ENCRYPTED PRIVATE KEY") {
+			t.Errorf("%s is not encrypted: %v", name, err)
+		}
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+	}
+	if _, err := Init(Config{StateDir: dir}); !errors.Is(err, ErrInitialised) {
+		t.Errorf("init over a PKI: %v", err)
+	}
+
+	// The root's key goes into the safe.
+	if err := os.Remove(made.RootKey); err != nil {
+		t.Fatal(err)
+	}
+	a := open(t, Config{StateDir: dir, TrustDomain: "cloud.example"})
+	if got := enrol.Fingerprint(a.Roots()[0]); got != made.RootFingerprint {
+		t.Errorf("root %s, want %s", got, made.RootFingerprint)
+	}
+	if id := identity.Device("cloud.example", "0123456789"); enrolled(t, a, id).ID() != id {
+		t.Error("issued for somebody else")
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	write := func(t *testing.T, dir, name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(t *testing.T, dir string, cfg *Config)
+		want   error
+	}{
+		"empty directory":  {func(t *testing.T, _ string, cfg *Config) { cfg.StateDir = t.TempDir() }, ErrNotInitialised},
+		"wrong passphrase": {func(t *testing.T, dir string, _ *Config) { write(t, dir, "passphrase", "wrong") }, ErrKeys},
+		"empty passphrase": {func(t *testing.T, dir string, _ *Config) { write(t, dir, "passphrase", "\n") }, ErrKeys},
+		"no passphrase":    {func(_ *testing.T, _ string, cfg *Config) { cfg.PassphraseFile = "/nonexistent" }, os.ErrNotExist},
+		"another domain":   {func(_ *testing.T, _ string, cfg *Config) { cfg.TrustDomain = "other.test" }, ErrKeys},
+		"no state_dir":     {func(_ *testing.T, _ string, cfg *Config) { cfg.StateDir = "" }, nil},
+		"swapped keys": {func(t *testing.T, dir string, _ *Config) {
+			if err := os.Rename(filepath.Join(dir, "relay.key"), filepath.Join(dir, "device.key")); err != nil {
+				t.Fatal(err)
+			}
+		}, ErrKeys},
+		"swapped intermediates": {func(t *testing.T, dir string, _ *Config) {
+			for _, ext := range []string{".key", ".pem"} {
+				if err := os.Rename(filepath.Join(dir, "relay"+ext), filepath.Join(dir, "device"+ext)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, ErrKeys},
+		"public passphrase": {func(t *testing.T, dir string, _ *Config) {
+			if err := os.Chmod(filepath.Join(dir, "passphrase"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}, configs.ErrExposed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := Config{StateDir: stateDir(t)}
+			c.change(t, cfg.StateDir, &cfg)
+			a, err := New(cfg)
+			if err == nil {
+				t.Fatal("opened", a.Close())
+			}
+			if c.want != nil && !errors.Is(err, c.want) {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+		})
+	}
+}
+
+func TestSecondProcess(t *testing.T) {
+	t.Parallel()
+	a := open(t, Config{})
+	start := time.Now()
+	if _, err := New(Config{StateDir: a.cfg.StateDir}); !errors.Is(err, ErrInUse) {
+		t.Errorf("the store was opened twice: %v", err)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("the error took %v", took)
+	}
+}
+
+func TestRestartKeepsEverything(t *testing.T) {
+	t.Parallel()
+	dir := stateDir(t)
+	a, err := New(Config{StateDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unused, used := token(t, a, device), token(t, a, other)
+	_, csr := request(t, x509.CertificateRequest{})
+	if _, err := a.Enrol(t.Context(), used, csr); err != nil {
+		t.Fatal(err)
+	}
+	c := enrolled(t, a, service)
+	epoch, err := a.Block(t.Context(), other, "stolen", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := len(entries(t, a))
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	b := open(t, Config{StateDir: dir})
+	if got := b.Feed().List(); got.Epoch() != epoch || !got.Blocked(other) || got.Len() != 1 {
+		t.Errorf("block list: epoch %d, want %d, %v", got.Epoch(), epoch, got.Paths())
+	}
+	if n := len(entries(t, b)); n != before {
+		t.Errorf("%d journal entries, want %d", n, before)
+	}
+	if _, err := renew(t, b, c); err != nil {
+		t.Errorf("renewal: %v", err)
+	}
+	_, csr = request(t, x509.CertificateRequest{})
+	if _, err := b.Enrol(t.Context(), used, csr); !errors.Is(err, enrol.ErrToken) {
+		t.Errorf("a used token: %v", err)
+	}
+	if _, err := b.Enrol(t.Context(), unused, csr); err != nil {
+		t.Errorf("an unused token: %v", err)
+	}
+}
+
+func TestBlock(t *testing.T) {
+	t.Parallel()
+	a := open(t, Config{})
+	c, tok := enrolled(t, a, device), token(t, a, device)
+	epoch, err := a.Block(t.Context(), device, "stolen", "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := a.Block(t.Context(), device, "again", "alice"); err != nil || again != epoch {
+		t.Errorf("blocking twice: epoch %d, want %d, %v", again, epoch, err)
+	}
+	_, csr := request(t, x509.CertificateRequest{})
+	_, enrolErr := a.Enrol(t.Context(), tok, csr)
+	_, renewErr := renew(t, a, c)
+	_, issueErr := a.Issue(t.Context(), device, csr, profile.Extra{}, "alice")
+	_, tokenErr := a.Token(t.Context(), device, 0, "alice")
+	confirmErr := a.Confirm(t.Context(), c.Leaf())
+	for name, err := range map[string]error{"enrol": enrolErr, "renew": renewErr, "issue": issueErr, "token": tokenErr, "confirm": confirmErr} {
+		if !errors.Is(err, enrol.ErrBlocked) {
+			t.Errorf("%s while blocked: %v", name, err)
+		}
+	}
+	list, err := a.Blocks()
+	if err != nil || len(list) != 1 || list[0].Reason != "stolen" || list[0].Actor != "alice" || list[0].Epoch != epoch {
+		t.Errorf("list: %+v, %v", list, err)
+	}
+	if certs, err := a.Certificates(device); err != nil || certs[0].State != StateBlocked {
+		t.Errorf("state: %+v, %v", certs, err)
+	}
+
+	lifted, err := a.Unblock(t.Context(), device, "found", "alice")
+	if err != nil || lifted <= epoch {
+		t.Fatalf("unblock: epoch %d after %d, %v", lifted, epoch, err)
+	}
+	if _, err := renew(t, a, c); err != nil {
+		t.Errorf("renewal after the unblock: %v", err)
+	}
+	if _, err := a.Enrol(t.Context(), tok, csr); err != nil {
+		t.Errorf("enrolment after the unblock: %v", err)
+	}
+	if _, err := a.Block(t.Context(), identity.Service(td, enrol.ServiceName), "", "alice"); !errors.Is(err, enrol.ErrForbidden) {
+		t.Errorf("the PKI blocked itself: %v", err)
+	}
+}
+
+func TestListByIdentity(t *testing.T) {
+	t.Parallel()
+	a := open(t, Config{})
+	first := enrolled(t, a, device)
+	enrolled(t, a, other)
+	second, err := renew(t, a, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	states := func() (out []string) {
+		list, err := a.Certificates(device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range list {
+			if c.Identity != device.Path() || c.DER != nil {
+				t.Errorf("listed %+v", c)
+			}
+			out = append(out, c.State)
+		}
+		return out
+	}
+	if got := states(); len(got) != 2 || got[0] != StateActive || got[1] != StatePending {
+		t.Errorf("after the renewal: %v", got)
+	}
+	if err := a.Confirm(t.Context(), second.Leaf()); err != nil {
+		t.Fatal(err)
+	}
+	if got := states(); len(got) != 2 || got[0] != StateSuperseded || got[1] != StateActive {
+		t.Errorf("after the confirmation: %v", got)
+	}
+	if n := issuedTo(t, a, identity.ID{}); n != 3 {
+		t.Errorf("%d certificates in all, want 3", n)
+	}
+}
+
+func TestJournalShowsChanges(t *testing.T) {
+	t.Parallel()
+	a := open(t, Config{})
+	for range pageSize/2 + 2 { // more than a page, with two entries each
+		enrolled(t, a, device)
+	}
+	all := entries(t, a)
+	if len(all) <= pageSize {
+		t.Fatalf("%d entries", len(all))
+	}
+	at := number(uint64(len(all) / 2))
+	for name, change := range map[string]func(*bbolt.Bucket) error{
+		"removed": func(b *bbolt.Bucket) error { return b.Delete(at) },
+		"edited": func(b *bbolt.Bucket) error {
+			var e Entry
+			if err := json.Unmarshal(b.Get(at), &e); err != nil {
+				return err
+			}
+			e.Identity = other.Path()
+			return put(b, at, e)
+		},
+	} {
+		var before []byte
+		if err := a.db.Update(func(tx *bbolt.Tx) error {
+			b := tx.Bucket(bucketJournal)
+			before = append(before, b.Get(at)...)
+			return change(b)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := a.VerifyJournal(t.Context()); !errors.Is(err, ErrJournal) {
+			t.Errorf("%s entry: %v", name, err)
+		}
+		if err := a.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketJournal).Put(at, before) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries(t, a) // verifies again
+}
+
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	dir, now := stateDir(t), time.Now()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(now)) // the bubble starts in 2000, before the keys were made
+		a, err := New(Config{StateDir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		enrolled(t, a, device)
+		time.Sleep(400 * 24 * time.Hour) // expired for 370 days
+		enrolled(t, a, other)
+		if n, err := a.Sweep(); err != nil || n != 0 {
+			t.Errorf("removed %d too early, %v", n, err)
+		}
+		time.Sleep(31 * 24 * time.Hour)
+		if n, err := a.Sweep(); err != nil || n == 0 {
+			t.Errorf("removed %d, %v", n, err)
+		}
+		if issuedTo(t, a, device) != 0 || issuedTo(t, a, other) != 1 {
+			t.Errorf("left %d and %d", issuedTo(t, a, device), issuedTo(t, a, other))
+		}
+		if len(entries(t, a)) == 0 {
+			t.Error("the journal was swept")
+		}
+	})
+}
