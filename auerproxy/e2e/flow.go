@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
@@ -31,7 +32,7 @@ func (f *Flow) Reset(code tunnel.Code) { f.stream.Reset(code) }
 // The error is a *tunnel.Error.
 func ClientTLS(ctx context.Context, st tunnel.Stream, creds *enrol.Credentials, want identity.ID, protos ...string) (*Flow, error) {
 	cfg := creds.ClientConfig(want.DNSName(), identity.Exactly(want), protos...)
-	return handshake(ctx, st, tls.Client(st, cfg))
+	return handshake(ctx, st, tls.Client(st, cfg), clientError)
 }
 
 // ServerTLS is the other side of [ClientTLS]: it shows the endpoint's certificate
@@ -51,25 +52,34 @@ func ServerTLS(ctx context.Context, st tunnel.Stream, creds *enrol.Credentials, 
 			return verify(cs)
 		}
 	}
-	return handshake(ctx, st, tls.Server(st, cfg))
+	return handshake(ctx, st, tls.Server(st, cfg), serverError)
 }
 
-func handshake(ctx context.Context, st tunnel.Stream, conn *tls.Conn) (*Flow, error) {
+func handshake(ctx context.Context, st tunnel.Stream, conn *tls.Conn, number func(context.Context, error) error) (*Flow, error) {
 	f := &Flow{Conn: conn, stream: st}
 	err := conn.HandshakeContext(ctx)
 	if cs := conn.ConnectionState(); err == nil && len(cs.PeerCertificates) > 0 {
 		f.peer, err = identity.FromConnectionState(cs)
 	}
 	if err != nil {
-		err = handshakeError(ctx, err)
+		err = number(ctx, err)
 		st.Reset(tunnel.CodeOf(err))
 		return nil, err
 	}
 	return f, nil
 }
 
-// handshakeError gives a failed handshake its number.
-func handshakeError(ctx context.Context, err error) error {
+// serverError gives a handshake that failed on the server's side its number. A
+// client whose certificate is good but who is not the expected one is refused.
+func serverError(ctx context.Context, err error) error {
+	if errors.Is(err, identity.ErrUnexpected) {
+		return &tunnel.Error{Code: tunnel.CodeRefusedByDevice, Message: err.Error(), Cause: err}
+	}
+	return clientError(ctx, err)
+}
+
+// clientError gives a failed handshake its number.
+func clientError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return tunnel.Errorf(tunnel.CodeHandshakeTimeout, "end-to-end TLS: %w", ctx.Err())
 	}

@@ -96,13 +96,13 @@ func (p *Pool) Open(ctx context.Context, key Key, pre *tunnel.Preamble) (tunnel.
 
 // acquire gives a live session, with its count of calls raised. fresh says that
 // this caller waited for it to be dialled.
-func (p *Pool) acquire(ctx context.Context, key Key) (e *entry, fresh bool, err error) {
+func (p *Pool) acquire(ctx context.Context, key Key) (_ *entry, fresh bool, _ error) {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
 		return nil, false, tunnel.Errorf(tunnel.CodeShutdown, "the pool is closed")
 	}
-	e = p.sessions[key]
+	e := p.sessions[key]
 	if e == nil || !e.usable() {
 		e = &entry{key: key, ready: make(chan struct{})}
 		p.sessions[key] = e

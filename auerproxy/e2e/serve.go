@@ -73,7 +73,10 @@ func Serve(ctx context.Context, s tunnel.Session, cfg ServeConfig) error {
 	for {
 		st, err := s.Accept(ctx)
 		if err != nil {
-			_ = s.CloseWithError(tunnel.CodeShutdown, "stopped") // has ended, unless ctx did
+			if ctx.Err() == nil {
+				_ = s.CloseWithError(tunnel.CodeInternal, "accept failed") // has ended already
+			}
+			<-s.Done()
 			cancel()
 			calls.Wait()
 			return s.Err()

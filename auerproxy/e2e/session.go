@@ -39,7 +39,7 @@ func Client(ctx context.Context, st tunnel.Stream, creds *enrol.Credentials, wan
 	cfg.TLS = creds.ClientConfig(want.DNSName(), identity.Exactly(want), tunnel.ALPNInner)
 	ts, err := muxtun.Client(ctx, st, cfg)
 	if err != nil {
-		err = handshakeError(ctx, err)
+		err = clientError(ctx, err)
 		st.Reset(tunnel.CodeOf(err))
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func Server(ctx context.Context, st tunnel.Stream, creds *enrol.Credentials, che
 	cfg.TLS.SessionTicketsDisabled = true
 	ts, err := muxtun.Server(ctx, st, cfg)
 	if err != nil {
-		err = handshakeError(ctx, err)
+		err = serverError(ctx, err)
 		st.Reset(tunnel.CodeOf(err))
 		return nil, err
 	}
