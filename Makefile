@@ -45,15 +45,7 @@ test-quick: ## All tests without the race detector; results are cached
 	$(GO) test -short -timeout $(TIMEOUT) -tags $(TAGS) $(PKG)
 
 fuzz: ## Run every fuzz target for FUZZTIME=30s; PKG=./configs for one package
-	@$(GO) test -tags $(TAGS) -list '^Fuzz' $(PKG) \
-	| awk '/^Fuzz/ { names = names " " $$1 } /^ok/ { n = split(names, f); for (i = 1; i <= n; i++) print $$2, f[i]; names = "" }' \
-	| { targets=0; \
-	    while read -r pkg target; do \
-	      echo "fuzz $$pkg $$target"; \
-	      $(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null; \
-	      targets=$$((targets + 1)); \
-	    done; \
-	    echo "fuzzed $$targets targets"; [ "$$targets" -gt 0 ]; }
+	@GO='$(GO)' TAGS='$(TAGS)' FUZZTIME='$(FUZZTIME)' .ci/fuzz $(PKG)
 
 lint: $(GOLANGCI) ## gofmt, go vet and golangci-lint
 	@unformatted=$$(git ls-files -z '*.go' | xargs -0 gofmt -l); \
