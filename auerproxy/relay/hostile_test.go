@@ -142,6 +142,9 @@ func TestHostilePreambles(t *testing.T) {
 				c.Heartbeat = time.Minute // the attacker sends none
 			}, func(t *testing.T, w *world) {
 				for _, tr := range []tunnel.Transport{tunnel.QUIC, tunnel.TCP} {
+					if tr == tunnel.QUIC && len(bytes) == 0 {
+						continue // a QUIC stream without a byte is not sent at all
+					}
 					s := w.attacker(t, tr)
 					for range 8 {
 						st, err := s.Open(timeout(t, 5*time.Second))

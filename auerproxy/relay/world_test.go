@@ -121,7 +121,7 @@ func (w *world) device(s identity.Serial, transport string, change func(*agent.C
 	cfg := agent.Config{
 		Relays: []string{w.addr}, Credentials: w.ca.Credentials(identity.Device(td, s)), Transport: transport,
 		Services: []agent.Service{{Name: "web"}, {Name: "echo"}},
-		Timing:   agent.Timing{BackoffBase: 50 * time.Millisecond, BackoffCap: 200 * time.Millisecond},
+		Timing:   agent.Timing{BackoffBase: 50 * time.Millisecond, BackoffCap: 200 * time.Millisecond, Stable: 100 * time.Millisecond},
 		Logger:   testLogger().Named("agent"),
 	}
 	if change != nil {
