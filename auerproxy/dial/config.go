@@ -69,7 +69,7 @@ type Timing struct {
 	// transports included. Default 5 s.
 	ConnectTimeout time.Duration `yaml:"connect_timeout"`
 	// TransportDelay is the head start of the first transport over the second.
-	// Default 400 ms.
+	// After one has failed, the other has three times as long. Default 400 ms.
 	TransportDelay time.Duration `yaml:"transport_delay"`
 	// BackoffBase and BackoffCap bound the wait before attempt n after a failure:
 	// uniform between 0 and min(cap, base * 2^n). A call does not wait for its end

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
@@ -48,6 +49,8 @@ func (d *Dialer) connect(ctx context.Context, addr string, instance []byte) (*up
 	defer cancel()
 	legs := d.legs()
 	r := &race{dialer: d, addr: addr, instance: instance, turn: make(chan struct{}, 1), cancel: cancel}
+	var left atomic.Int64 // legs that have not failed
+	left.Store(int64(len(legs)))
 	var before chan struct{} // closed when the leg before has failed
 	var wg sync.WaitGroup
 	for i, leg := range legs {
@@ -59,6 +62,12 @@ func (d *Dialer) connect(ctx context.Context, addr string, instance []byte) (*up
 			if err := r.try(ctx, leg); err != nil {
 				r.lose(err)
 				close(failed)
+				if left.Add(-1) > 0 {
+					// A relay that refuses TCP is down, which over UDP nobody says: the
+					// other transport gets a little more time, not all that is left.
+					pause(ctx, 3*d.cfg.Timing.TransportDelay)
+				}
+				cancel()
 			}
 		})
 		before = failed
