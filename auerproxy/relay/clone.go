@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -95,11 +96,8 @@ func (w *cloneWatch) takeover(now time.Time, id identity.ID, prev, next string) 
 	if left := t.until.Sub(now); left > 0 {
 		return left
 	}
-	for _, old := range t.replaced {
-		if old == next {
-			t.returns = append(t.returns, now)
-			break
-		}
+	if slices.Contains(t.replaced, next) {
+		t.returns = append(t.returns, now)
 	}
 	for len(t.returns) > 0 && now.Sub(t.returns[0]) > cloneWindow {
 		t.returns = t.returns[1:]

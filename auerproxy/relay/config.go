@@ -238,7 +238,7 @@ func (c Config) Validate() error {
 		}
 	}
 	for i, t := range c.Tenants {
-		if _, err := parsePatterns(t.Serials); err != nil || len(t.Serials) == 0 || t.BytesPerSecond <= 0 {
+		if patterns(t.Serials).validate() != nil || len(t.Serials) == 0 || t.BytesPerSecond <= 0 {
 			bad(fmt.Sprintf("tenants[%d]", i), "want serials (or prefixes ending in '*') and bytes_per_second above 0")
 		}
 	}

@@ -37,8 +37,7 @@ func (r Rule) validate() error {
 	case len(r.Services) == 0:
 		return fmt.Errorf("services is empty")
 	}
-	_, err := parsePatterns(r.Serials)
-	return err
+	return patterns(r.Serials).validate()
 }
 
 func isServicePath(s string, star bool) bool {
@@ -55,14 +54,14 @@ func isServicePath(s string, star bool) bool {
 // patterns match serials: whole ones and prefixes. Nil matches every serial.
 type patterns []string
 
-func parsePatterns(list []string) (patterns, error) {
-	for _, p := range list {
-		digits, star := strings.CutSuffix(p, "*")
-		if !star && len(p) != identity.SerialLen || len(digits) > identity.SerialLen || strings.Trim(digits, "0123456789") != "" {
-			return nil, fmt.Errorf("serial pattern %q, want %d digits or a prefix followed by '*'", p, identity.SerialLen)
+func (p patterns) validate() error {
+	for _, s := range p {
+		digits, star := strings.CutSuffix(s, "*")
+		if !star && len(s) != identity.SerialLen || len(digits) > identity.SerialLen || strings.Trim(digits, "0123456789") != "" {
+			return fmt.Errorf("serial pattern %q, want %d digits or a prefix followed by '*'", s, identity.SerialLen)
 		}
 	}
-	return patterns(list), nil
+	return nil
 }
 
 func (p patterns) match(s identity.Serial) bool {
