@@ -14,6 +14,10 @@ LDFLAGS  := -s -w -X $(MODULE)/configs.version=$(VERSION)
 TAGS     := nobadger,nomysql,nopgx
 PKG      ?= ./...
 
+# auer-agent runs on small devices: no HTTP/2 of net/http, which it does not speak.
+AGENT_BUILD = $(GO) build -trimpath -tags nethttpomithttp2 -ldflags '$(LDFLAGS)'
+AGENT_MAX  := 12000000
+
 # The race detector needs a C compiler; without one the tests still run.
 RACE     := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 TIMEOUT  ?= 15m
@@ -24,11 +28,21 @@ COUNT    ?= 6
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: build run smoke test test-quick fuzz lint bench proto clean help
+.PHONY: build agents run smoke test test-quick fuzz lint bench proto clean help
 
 build: ## Build every program into bin/ (static, stripped)
 	@mkdir -p $(BIN)
 	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./...
+	CGO_ENABLED=0 $(AGENT_BUILD) -o $(BIN)/auer-agent ./auerproxy/cmd/auer-agent
+
+agents: ## Build auer-agent for linux on amd64, arm64 and armv7, and check its size
+	@mkdir -p $(BIN)
+	@for arch in amd64 arm64 arm; do \
+	  out=$(BIN)/auer-agent-linux-$$arch; \
+	  GOOS=linux GOARCH=$$arch GOARM=7 CGO_ENABLED=0 $(AGENT_BUILD) -o $$out ./auerproxy/cmd/auer-agent; \
+	  size=$$(stat -c %s $$out); echo "$$out $$size bytes"; \
+	  if [ $$size -ge $(AGENT_MAX) ]; then echo "larger than $(AGENT_MAX) bytes"; exit 1; fi; \
+	done
 
 run: build ## Start everything on this machine: CA, relay, three devices
 	$(BIN)/dev
