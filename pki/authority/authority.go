@@ -151,3 +151,12 @@ func stateOf(tx *bbolt.Tx, c Certificate, now time.Time) (string, error) {
 		return StateActive, nil
 	}
 }
+
+// Expiry tells until when each kind's intermediate is valid.
+func (a *Authority) Expiry() map[identity.Kind]time.Time {
+	out := make(map[identity.Kind]time.Time, len(a.signers))
+	for kind, s := range a.signers {
+		out[kind] = s.cert.NotAfter
+	}
+	return out
+}

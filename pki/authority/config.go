@@ -22,6 +22,10 @@ type Config struct {
 	// PassphraseFile decrypts the keys. Default: passphrase in StateDir, which
 	// "pki init" makes. Better: a systemd credential or another disk.
 	PassphraseFile configs.SecretFile `yaml:"passphrase_file"`
+	// PlainKeys keeps the keys without encryption, for state that is thrown
+	// away: tests, demonstrations. Unless it is set, a key that is not
+	// encrypted is refused.
+	PlainKeys bool `yaml:"plain_keys"`
 	// Lifetimes of the certificates issued from now on.
 	Lifetimes Lifetimes `yaml:"lifetimes"`
 	// Backdate is how far before its making a certificate is valid, for

@@ -228,7 +228,7 @@ func TestTokenExpires(t *testing.T) {
 	dir, now := stateDir(t), time.Now()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(now)) // the bubble starts in 2000, before the keys were made
-		a, err := New(Config{StateDir: dir})
+		a, err := New(Config{StateDir: dir, PlainKeys: true})
 		if err != nil {
 			t.Fatal(err)
 		}

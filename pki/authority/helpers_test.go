@@ -32,15 +32,15 @@ var (
 	relay   = identity.Relay(td, "r1")
 )
 
-// initialised makes one PKI for all tests, because encrypting keys is slow on
-// purpose. Each test works on a copy.
+// initialised makes one PKI for all tests, with plain keys, because decrypting
+// is slow on purpose. Each test works on a copy.
 var initialised = sync.OnceValues(func() (map[string][]byte, error) {
 	dir, err := os.MkdirTemp("", "pki-authority-test-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	if _, err := Init(Config{StateDir: dir}); err != nil {
+	if _, err := Init(Config{StateDir: dir, PlainKeys: true}); err != nil {
 		return nil, err
 	}
 	files := make(map[string][]byte)
@@ -75,7 +75,7 @@ func stateDir(t testing.TB) string {
 func open(t testing.TB, cfg Config) *Authority {
 	t.Helper()
 	if cfg.StateDir == "" {
-		cfg.StateDir = stateDir(t)
+		cfg.StateDir, cfg.PlainKeys = stateDir(t), true
 	}
 	a, err := New(cfg)
 	if err != nil {

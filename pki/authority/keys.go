@@ -29,6 +29,9 @@ const (
 	passphraseFile = "passphrase"
 )
 
+// encryptedKey is the PEM type of an encrypted PKCS #8 key (RFC 7468 §11).
+const encryptedKey = "ENCRYPTED PRIVATE KEY"
+
 // Errors about the state directory. Compare with errors.Is.
 var (
 	// ErrInitialised: there are keys already; Init never replaces any.
@@ -48,8 +51,8 @@ type Made struct {
 	Intermediates map[string]string `json:"intermediates"`
 	// RootKey is the file of the root's key, which may be moved offline now.
 	RootKey string `json:"root_key"`
-	// Passphrase is the file of the passphrase; NewPassphrase tells whether
-	// Init made it.
+	// Passphrase is the file of the passphrase, empty with plain keys;
+	// NewPassphrase tells whether Init made it.
 	Passphrase    string `json:"passphrase"`
 	NewPassphrase bool   `json:"new_passphrase"`
 }
@@ -74,7 +77,10 @@ func Init(cfg Config) (*Made, error) {
 	}
 	out := &Made{
 		TrustDomain: cfg.TrustDomain, Intermediates: map[string]string{},
-		RootKey: cfg.file(rootKeyFile), Passphrase: string(cfg.PassphraseFile), NewPassphrase: made,
+		RootKey: cfg.file(rootKeyFile), NewPassphrase: made,
+	}
+	if !cfg.PlainKeys {
+		out.Passphrase = string(cfg.PassphraseFile)
 	}
 	now := time.Now()
 	root := dated(profile.Root(cfg.TrustDomain), now, cfg.Lifetimes.Root)
@@ -127,8 +133,11 @@ func signCert(tmpl, parent *x509.Certificate, key, by crypto.Signer) (*x509.Cert
 }
 
 // makePassphrase reads the passphrase, or draws one (256 bits) where the file is
-// missing.
+// missing. It gives nil with plain keys.
 func (c Config) makePassphrase() (pass []byte, made bool, err error) {
+	if c.PlainKeys {
+		return nil, false, nil
+	}
 	pass, err = c.passphrase()
 	if !errors.Is(err, fs.ErrNotExist) {
 		return pass, false, err
@@ -139,7 +148,11 @@ func (c Config) makePassphrase() (pass []byte, made bool, err error) {
 	return pass, true, atomicfile.Write(string(c.PassphraseFile), append(pass[:len(pass):len(pass)], '\n'), 0o600)
 }
 
+// passphrase gives nil with plain keys.
 func (c Config) passphrase() ([]byte, error) {
+	if c.PlainKeys {
+		return nil, nil
+	}
 	pass, err := c.PassphraseFile.Read()
 	if err != nil {
 		return nil, fmt.Errorf("passphrase: %w", err)
@@ -157,7 +170,11 @@ func (c Config) makeKey(name string, pass []byte) (crypto.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	block, err := pemutil.Serialize(key, pemutil.WithPKCS8(true), pemutil.WithPassword(pass))
+	options := []pemutil.Options{pemutil.WithPKCS8(true)}
+	if pass != nil {
+		options = append(options, pemutil.WithPassword(pass))
+	}
+	block, err := pemutil.Serialize(key, options...)
 	if err != nil {
 		return nil, fmt.Errorf("encrypt %s: %w", name, err)
 	}
@@ -207,12 +224,11 @@ func (c Config) loadIssuer(kind identity.Kind, roots *x509.CertPool, pass []byte
 	if err != nil {
 		return issuer{}, fmt.Errorf("%w: %w", ErrKeys, err)
 	}
-	parsed, err := pemutil.Read(c.file(kind.String()+".key"), pemutil.WithPassword(pass))
+	key, err := c.readKey(kind.String()+".key", pass)
 	if err != nil {
-		return issuer{}, fmt.Errorf("%w: %w", ErrKeys, err)
+		return issuer{}, err
 	}
-	key, ok := parsed.(crypto.Signer)
-	if !ok || !enrol.SameKey(key.Public(), cert.PublicKey) {
+	if !enrol.SameKey(key.Public(), cert.PublicKey) {
 		return issuer{}, fmt.Errorf("%w: the key is not that of the certificate", ErrKeys)
 	}
 	id, err := identity.FromCert(cert)
@@ -223,4 +239,23 @@ func (c Config) loadIssuer(kind identity.Kind, roots *x509.CertPool, pass []byte
 		return issuer{}, fmt.Errorf("%w: %w", ErrKeys, err)
 	}
 	return issuer{kind, cert, key}, nil
+}
+
+func (c Config) readKey(name string, pass []byte) (crypto.Signer, error) {
+	text, err := os.ReadFile(c.file(name))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrKeys, err)
+	}
+	if block, _ := pem.Decode(text); block == nil || (block.Type != encryptedKey) != c.PlainKeys {
+		return nil, fmt.Errorf("%w: %s is not as plain_keys says", ErrKeys, c.file(name))
+	}
+	parsed, err := pemutil.ParseKey(text, pemutil.WithPassword(pass))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrKeys, c.file(name), err)
+	}
+	key, ok := parsed.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("%w: %s holds no private key", ErrKeys, c.file(name))
+	}
+	return key, nil
 }

@@ -166,7 +166,7 @@ func TestLeafNeverOutlivesItsIssuer(t *testing.T) {
 func TestProfileChangesComeWithTheNextRenewal(t *testing.T) {
 	t.Parallel()
 	dir := stateDir(t)
-	a, err := New(Config{StateDir: dir})
+	a, err := New(Config{StateDir: dir, PlainKeys: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestProfileChangesComeWithTheNextRenewal(t *testing.T) {
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}
-	b := open(t, Config{StateDir: dir, Lifetimes: Lifetimes{Device: 48 * time.Hour}})
+	b := open(t, Config{StateDir: dir, PlainKeys: true, Lifetimes: Lifetimes{Device: 48 * time.Hour}})
 	second, err := renew(t, b, first)
 	if err != nil {
 		t.Fatal(err)

@@ -42,6 +42,10 @@ func TestInit(t *testing.T) {
 		t.Errorf("init over a PKI: %v", err)
 	}
 
+	if _, err := New(Config{StateDir: dir, TrustDomain: "cloud.example", PlainKeys: true}); !errors.Is(err, ErrKeys) {
+		t.Errorf("encrypted keys taken for plain ones: %v", err)
+	}
+
 	// The root's key goes into the safe.
 	if err := os.Remove(made.RootKey); err != nil {
 		t.Fatal(err)
@@ -53,26 +57,31 @@ func TestInit(t *testing.T) {
 	if id := identity.Device("cloud.example", "0123456789"); enrolled(t, a, id).ID() != id {
 		t.Error("issued for somebody else")
 	}
+	for _, pass := range []string{"wrong", "\n"} {
+		if err := os.WriteFile(made.Passphrase, []byte(pass), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := New(Config{StateDir: dir, TrustDomain: "cloud.example"}); !errors.Is(err, ErrKeys) {
+			t.Errorf("passphrase %q: %v, want %v", pass, err, ErrKeys)
+		}
+	}
+	if err := os.Chmod(made.Passphrase, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(Config{StateDir: dir, TrustDomain: "cloud.example"}); !errors.Is(err, configs.ErrExposed) {
+		t.Errorf("a passphrase that everybody may read: %v", err)
+	}
 }
 
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
-	write := func(t *testing.T, dir, name, text string) {
-		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 	for name, c := range map[string]struct {
 		change func(t *testing.T, dir string, cfg *Config)
 		want   error
 	}{
-		"empty directory":  {func(t *testing.T, _ string, cfg *Config) { cfg.StateDir = t.TempDir() }, ErrNotInitialised},
-		"wrong passphrase": {func(t *testing.T, dir string, _ *Config) { write(t, dir, "passphrase", "wrong") }, ErrKeys},
-		"empty passphrase": {func(t *testing.T, dir string, _ *Config) { write(t, dir, "passphrase", "\n") }, ErrKeys},
-		"no passphrase":    {func(_ *testing.T, _ string, cfg *Config) { cfg.PassphraseFile = "/nonexistent" }, os.ErrNotExist},
-		"another domain":   {func(_ *testing.T, _ string, cfg *Config) { cfg.TrustDomain = "other.test" }, ErrKeys},
-		"no state_dir":     {func(_ *testing.T, _ string, cfg *Config) { cfg.StateDir = "" }, nil},
+		"empty directory": {func(t *testing.T, _ string, cfg *Config) { cfg.StateDir = t.TempDir() }, ErrNotInitialised},
+		"another domain":  {func(_ *testing.T, _ string, cfg *Config) { cfg.TrustDomain = "other.test" }, ErrKeys},
+		"no state_dir":    {func(_ *testing.T, _ string, cfg *Config) { cfg.StateDir = "" }, nil},
 		"swapped keys": {func(t *testing.T, dir string, _ *Config) {
 			if err := os.Rename(filepath.Join(dir, "relay.key"), filepath.Join(dir, "device.key")); err != nil {
 				t.Fatal(err)
@@ -85,15 +94,17 @@ func TestOpenRefuses(t *testing.T) {
 				}
 			}
 		}, ErrKeys},
-		"public passphrase": {func(t *testing.T, dir string, _ *Config) {
-			if err := os.Chmod(filepath.Join(dir, "passphrase"), 0o644); err != nil {
+		"plain keys where encrypted ones are due": {func(_ *testing.T, _ string, cfg *Config) { cfg.PlainKeys = false }, os.ErrNotExist},
+		"plain keys and a passphrase": {func(t *testing.T, dir string, cfg *Config) {
+			cfg.PlainKeys = false
+			if err := os.WriteFile(filepath.Join(dir, "passphrase"), []byte("x"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, configs.ErrExposed},
+		}, ErrKeys},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := Config{StateDir: stateDir(t)}
+			cfg := Config{StateDir: stateDir(t), PlainKeys: true}
 			c.change(t, cfg.StateDir, &cfg)
 			a, err := New(cfg)
 			if err == nil {
@@ -110,7 +121,7 @@ func TestSecondProcess(t *testing.T) {
 	t.Parallel()
 	a := open(t, Config{})
 	start := time.Now()
-	if _, err := New(Config{StateDir: a.cfg.StateDir}); !errors.Is(err, ErrInUse) {
+	if _, err := New(Config{StateDir: a.cfg.StateDir, PlainKeys: true}); !errors.Is(err, ErrInUse) {
 		t.Errorf("the store was opened twice: %v", err)
 	}
 	if took := time.Since(start); took > 5*time.Second {
@@ -121,7 +132,7 @@ func TestSecondProcess(t *testing.T) {
 func TestRestartKeepsEverything(t *testing.T) {
 	t.Parallel()
 	dir := stateDir(t)
-	a, err := New(Config{StateDir: dir})
+	a, err := New(Config{StateDir: dir, PlainKeys: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +151,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	b := open(t, Config{StateDir: dir})
+	b := open(t, Config{StateDir: dir, PlainKeys: true})
 	if got := b.Feed().List(); got.Epoch() != epoch || !got.Blocked(other) || got.Len() != 1 {
 		t.Errorf("block list: epoch %d, want %d, %v", got.Epoch(), epoch, got.Paths())
 	}
@@ -285,7 +296,7 @@ func TestSweep(t *testing.T) {
 	dir, now := stateDir(t), time.Now()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(now)) // the bubble starts in 2000, before the keys were made
-		a, err := New(Config{StateDir: dir})
+		a, err := New(Config{StateDir: dir, PlainKeys: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -66,8 +66,9 @@ type Status struct {
 
 // Client follows the feed. Make it with [New], and call Run once.
 type Client struct {
-	cfg   Config
-	fetch func(ctx context.Context, since uint64) (io.ReadCloser, error)
+	cfg    Config
+	fetch  func(ctx context.Context, since uint64) (io.ReadCloser, error)
+	loaded chan struct{} // closed after the first apply
 
 	list     List // owned by Run
 	failures int  // owned by Run; since the last line
@@ -94,7 +95,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = hclog.NewNullLogger()
 	}
-	c := &Client{cfg: cfg}
+	c := &Client{cfg: cfg, loaded: make(chan struct{})}
 	c.fetch = c.fetchHTTP
 	return c, nil
 }
@@ -107,6 +108,10 @@ func (c *Client) Status() Status {
 	return c.status
 }
 
+// Loaded is closed when Run has applied the list from disk. A relay accepts
+// nobody before that.
+func (c *Client) Loaded() <-chan struct{} { return c.loaded }
+
 // Run loads the list from disk, then follows the feed until ctx ends; it returns
 // ctx's cause. It calls apply with the list from disk before anything else (with
 // the empty list where there is none), and after every change, always from one
@@ -116,6 +121,7 @@ func (c *Client) Run(ctx context.Context, apply func(List)) error {
 		c.report(err)
 	}
 	apply(c.list)
+	close(c.loaded)
 	for {
 		err := c.follow(ctx, apply)
 		if ctx.Err() != nil {

@@ -50,6 +50,13 @@ func (p *Publisher) List() List {
 	return p.list
 }
 
+// Watch gives the list in force and a channel that closes at the next change.
+func (p *Publisher) Watch() (List, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.list, p.changed
+}
+
 // Publish changes the list and tells every subscriber. The epoch must be above
 // the list's; otherwise nothing changes and the error wraps [ErrRollback].
 func (p *Publisher) Publish(epoch uint64, block, unblock []string) error {
