@@ -124,6 +124,30 @@ func TestStdioEndsWithTheDevice(t *testing.T) {
 	}
 }
 
+// The device ends the call while this side still sends: what it said is not lost,
+// and that it takes no more is no error.
+func TestStdioDeviceStopsReading(t *testing.T) {
+	t.Parallel()
+	_, d := rig(t)
+	for range 20 {
+		in, w := io.Pipe()
+		go func() {
+			for {
+				if _, err := w.Write(make([]byte, 64<<10)); err != nil {
+					return
+				}
+			}
+		}()
+		var out bytes.Buffer
+		call := echoCall(d)
+		call.Service = "greet"
+		if err := connect.Stdio(t.Context(), d, call, in, &out); err != nil || out.String() != "SSH-2.0-test\r\n" {
+			t.Errorf("got %q, %v", out.String(), err)
+		}
+		_ = in.Close()
+	}
+}
+
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error)  { return 0, f.err }
@@ -313,11 +337,15 @@ func TestProxyErrors(t *testing.T) {
 			t.Errorf("%s: %s, %q, %q; want %v", u, resp.Status, resp.Header.Get("X-Auer-Error"), body, code)
 		}
 	}
-	if _, err := client.Get("https://s9999999999.pbx.comtrexx.test/"); err == nil || !strings.Contains(err.Error(), "Not Found") {
+	resp, err := client.Get("https://s9999999999.pbx.comtrexx.test/")
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "Not Found") {
 		t.Errorf("CONNECT to an offline device: %v", err)
 	}
 	// Not as a proxy, but directly, as a web page would.
-	resp, err := http.Get("http://" + addr + "/")
+	resp, err = http.Get("http://" + addr + "/")
 	if err != nil {
 		t.Fatal(err)
 	}

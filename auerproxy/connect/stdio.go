@@ -2,6 +2,7 @@ package connect
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/dial"
@@ -24,14 +25,8 @@ func Stdio(ctx context.Context, d opener, call dial.Call, in io.Reader, out io.W
 	stop := context.AfterFunc(ctx, func() { c.Reset(tunnel.CodeCancelled) })
 	defer stop()
 
-	sent := make(chan error, 1)
-	go func() {
-		err := copyAll(c, in)
-		if err == nil {
-			err = c.CloseWrite()
-		}
-		sent <- err
-	}()
+	sent := make(chan error, 1) // an error of in, or nil
+	go func() { sent <- send(c, in) }()
 	received := make(chan error, 1)
 	go func() { received <- copyAll(out, c) }()
 
@@ -43,15 +38,41 @@ func Stdio(ctx context.Context, d opener, call dial.Call, in io.Reader, out io.W
 			break
 		}
 		c.Reset(tunnel.CodeReset)
-		<-received
+		<-received //nolint:errcheck // an echo of the reset
 	}
+	if err == nil {
+		return nil
+	}
+	c.Reset(tunnel.CodeReset)
 	if ctx.Err() != nil {
 		return tunnel.Errorf(tunnel.CodeCancelled, "%w", ctx.Err())
 	}
-	if err != nil {
-		c.Reset(tunnel.CodeReset)
-	}
 	return err
+}
+
+// send copies in to the call and ends that direction. A call that takes no more is
+// no error here: what the device still has to say, and how the call ended, is for
+// the other direction to find.
+func send(c *dial.Conn, in io.Reader) error {
+	src := &source{Reader: in}
+	if copyAll(c, src) == nil {
+		_ = c.CloseWrite()
+	}
+	return src.err
+}
+
+// source keeps the error of a reader, other than io.EOF.
+type source struct {
+	io.Reader
+	err error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.err = err
+	}
+	return n, err
 }
 
 // copyAll copies with a plain buffer: the standard streams' own shortcuts would

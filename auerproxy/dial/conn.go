@@ -38,9 +38,13 @@ func (c *Conn) Caller() identity.ID { return c.caller }
 // Service is the service that the call is to.
 func (c *Conn) Service() string { return c.call.Service }
 
-// Purpose, RequestID (16 bytes) and Traceparent are what the caller gave along.
-func (c *Conn) Purpose() string     { return c.call.Purpose }
-func (c *Conn) RequestID() []byte   { return c.call.RequestID }
+// Purpose is what the caller says that the call is for.
+func (c *Conn) Purpose() string { return c.call.Purpose }
+
+// RequestID is 16 bytes that are the same on every hop of the call.
+func (c *Conn) RequestID() []byte { return c.call.RequestID }
+
+// Traceparent is the W3C trace context of the call, empty if none.
 func (c *Conn) Traceparent() string { return c.call.Traceparent }
 
 // Hops lists what the steps behind the answering side took to open the call,

@@ -64,7 +64,7 @@ func TestRealRelay(t *testing.T) {
 					t.Errorf("inner %d: %v", inner, err)
 				}
 				_ = c.CloseWrite()
-				if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+				if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 					t.Errorf("inner %d: read after half-close gives %d, %v", inner, n, err)
 				}
 				_ = c.Close()

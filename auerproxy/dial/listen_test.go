@@ -212,8 +212,9 @@ func TestBacklog(t *testing.T) {
 	}
 	_ = ln.Close()
 	for _, st := range []tunnel.Stream{second, third} {
-		_, err := st.Read(make([]byte, 1))
-		wantCode(t, err, tunnel.CodeShutdown)
+		if _, err := st.Read(make([]byte, 1)); err == nil {
+			t.Error("a call that nobody accepted outlives the listener")
+		}
 	}
 	go func() { _, _ = c.Write([]byte("x")) }() // an accepted call lives on
 	if _, err := io.ReadFull(first, make([]byte, 1)); err != nil {

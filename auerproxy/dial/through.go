@@ -25,12 +25,14 @@ func movePause(attempt int) time.Duration {
 	return d/2 + rand.N(d)
 }
 
+// user takes a relay stream that was just opened; it resets it on error.
+type user func(ctx context.Context, u *uplink, st tunnel.Stream, ack *tunnel.OpenAck) error
+
 // through opens a relay stream to the call's target and passes it to use, which
 // owns it then. It asks one relay after the other, as long as the answers
 // guarantee that no byte of the call has reached the target, and gives the most
 // telling error.
-func (d *Dialer) through(ctx context.Context, call Call, inner tunnelpb.Inner,
-	use func(context.Context, *uplink, tunnel.Stream, *tunnel.OpenAck) error) error {
+func (d *Dialer) through(ctx context.Context, call Call, inner tunnelpb.Inner, use user) error {
 	var told error
 	for round := 1; ; round++ {
 		moving := false
@@ -65,8 +67,7 @@ func (d *Dialer) through(ctx context.Context, call Call, inner tunnelpb.Inner,
 
 // openVia opens one relay stream. A session that is lost while the two ends are
 // still in their handshake counts as gone before the open: no call has begun.
-func (d *Dialer) openVia(ctx context.Context, u *uplink, p *tunnel.Preamble,
-	use func(context.Context, *uplink, tunnel.Stream, *tunnel.OpenAck) error) error {
+func (d *Dialer) openVia(ctx context.Context, u *uplink, p *tunnel.Preamble, use user) error {
 	st, ack, err := u.open(ctx, p)
 	if err != nil {
 		return err

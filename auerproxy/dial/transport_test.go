@@ -147,7 +147,8 @@ func TestTransportErrors(t *testing.T) {
 			t.Errorf("%s: %v, want %v", url, err, want)
 		}
 	}
-	if _, err := client.Get("http://s0123456789.pbx.comtrexx.test/"); err == nil {
+	if resp, err := client.Get("http://s0123456789.pbx.comtrexx.test/"); err == nil {
+		_ = resp.Body.Close()
 		t.Error("plain http works")
 	}
 }

@@ -73,9 +73,10 @@ func (u *uplink) receive() {
 		f, err := u.control.Receive()
 		if err != nil {
 			code := tunnel.CodeOf(err)
-			if code == tunnel.CodeOpenTimeout {
+			switch code {
+			case tunnel.CodeOpenTimeout:
 				code = tunnel.CodeHeartbeatLost
-			} else if code == tunnel.CodeInternal {
+			case tunnel.CodeInternal:
 				code = tunnel.CodeSessionLost
 			}
 			_ = u.session.CloseWithError(code, "control stream ended")

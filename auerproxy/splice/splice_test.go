@@ -79,7 +79,7 @@ func TestHalfCloseBothWays(t *testing.T) {
 	write(t, a, "question")
 	read(t, b, "question")
 	_ = a.CloseWrite()
-	if n, err := b.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+	if n, err := b.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 		t.Fatalf("b reads %d, %v after a's CloseWrite; want io.EOF", n, err)
 	}
 	write(t, b, "the answer")
@@ -87,7 +87,7 @@ func TestHalfCloseBothWays(t *testing.T) {
 	write(t, b, " goes on")
 	read(t, a, " goes on")
 	_ = b.CloseWrite()
-	if n, err := a.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+	if n, err := a.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 		t.Fatalf("a reads %d, %v after b's CloseWrite; want io.EOF", n, err)
 	}
 	got := <-done
@@ -214,7 +214,7 @@ func TestSlowButSteadyReaderLives(t *testing.T) {
 		a, b, done := start(splice.Options{WriteTimeout: 30 * time.Second})
 		go func() {
 			for range 10 {
-				write(t, a, "x")
+				_, _ = io.WriteString(a, "x")
 			}
 			_ = a.CloseWrite()
 		}()
@@ -267,10 +267,10 @@ func TestWithoutHalfClose(t *testing.T) {
 	b, bn := net.Pipe()
 	done := make(chan splice.Result, 1)
 	go func() { done <- splice.Join(an, bn, splice.Options{}) }()
-	go write(t, a, "x")
+	go func() { _, _ = io.WriteString(a, "x") }()
 	read(t, b, "x")
 	_ = a.Close()
-	if _, err := b.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := b.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("read gives %v, want io.EOF", err)
 	}
 	if r := <-done; r.AtoB != 1 {
