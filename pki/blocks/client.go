@@ -22,7 +22,7 @@ import (
 // Config of a [Client]. URL and Credentials are needed; zero durations mean the
 // defaults.
 type Config struct {
-	// URL is where the PKI listens, e.g. "https://pki.example.com:9443".
+	// URL is where the PKI listens, e.g. "https://pki.example.com:8443".
 	URL string `yaml:"url"`
 	// CacheFile keeps the last list for a start without the PKI. Empty keeps
 	// none: until the PKI answers, nobody is blocked then.

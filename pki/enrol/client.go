@@ -35,7 +35,7 @@ const DefaultTimeout = 30 * time.Second
 // Client talks to the PKI. It holds no connection and no state; its methods are
 // safe for concurrent use.
 type Client struct {
-	// URL is where the PKI listens, e.g. "https://pki.example.com:9443".
+	// URL is where the PKI listens, e.g. "https://pki.example.com:8443".
 	URL string
 	// TrustDomain is the domain that the PKI must belong to.
 	TrustDomain identity.TrustDomain

@@ -165,6 +165,9 @@ func (a Admin) do(ctx context.Context, method, path string, body []byte) (io.Rea
 		},
 	}
 	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err // its address means nothing to people
+	}
 	if err != nil {
 		return nil, err
 	}

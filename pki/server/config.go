@@ -34,7 +34,7 @@ import (
 // Config of a [Server]. Zero values mean the documented defaults; Authority has
 // none.
 type Config struct {
-	// Listen is the address of the public API. Default: :9443.
+	// Listen is the address of the public API. Default: :8443.
 	Listen string `yaml:"listen"`
 	// Names are further DNS names and IP addresses for the server's own
 	// certificate, for clients that are not ours, e.g. localhost or 127.0.0.1.
@@ -63,7 +63,7 @@ const AdminSocketFile = "admin.sock"
 
 // DefaultConfig gives the values that stand for the zero value.
 func DefaultConfig() Config {
-	return Config{Listen: ":9443", EnrolPerMinute: 30}
+	return Config{Listen: ":8443", EnrolPerMinute: 30}
 }
 
 func (c Config) withDefaults() Config {
@@ -83,13 +83,16 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// Socket is the path of the admin socket, for [Admin].
+func (c Config) Socket() string { return c.withDefaults().AdminSocket }
+
 // Validate checks the values, each error a [configs.KeyError] with the key below
 // this struct.
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	var all []error
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-		all = append(all, &configs.KeyError{Key: "listen", Problem: err.Error(), Hint: "as in :9443", Cause: err})
+		all = append(all, &configs.KeyError{Key: "listen", Problem: err.Error(), Hint: "as in :8443", Cause: err})
 	}
 	for _, n := range c.Names {
 		if n == "" {

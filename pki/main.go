@@ -1,0 +1,50 @@
+// Pki is the certificate authority of the COMtrexx cloud: it issues the
+// certificates by which devices, relays and services know each other, renews
+// them, and tells relays and services at once who is blocked.
+//
+//	pki init                              make the keys
+//	pki serve                             run the authority
+//	pki token 0123456789                  let a device enrol, once
+//	pki issue relay/r1 --out DIR          certificate and key for a relay or service
+//	pki list [SERIAL | KIND/NAME]         what was issued
+//	pki revoke SERIAL | KIND/NAME         block, at once and everywhere
+//	pki unblock SERIAL | KIND/NAME
+//	pki blocks                            who is blocked, and why
+//	pki journal [--verify]                what was done and what was refused
+//	pki inspect FILE | DIR                what a certificate says
+//	pki config check|print|example
+//
+// Init, inspect and config work on files. The others talk to the running "pki
+// serve" over a socket in the state directory that only its owner can open.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/comtrexx-cloud/comtrexx/configs/cli"
+)
+
+func main() { os.Exit(cli.Main(context.Background(), newProgram().Command)) }
+
+// program is the command line with what its commands share.
+type program struct {
+	*cli.App
+	state string // --state
+}
+
+func newProgram() *program {
+	p := &program{App: cli.New(cli.Program{
+		Name:      "pki",
+		Short:     "Certificate authority of the COMtrexx cloud",
+		NewConfig: func() any { c := defaultConfig(); return &c },
+	})}
+	p.PersistentFlags().StringVar(&p.state, "state", "", "state `directory`; short for --set authority.state_dir=DIR")
+	p.AddCommand(
+		p.initCommand(), p.serveCommand(),
+		p.tokenCommand(), p.issueCommand(), p.listCommand(),
+		p.blockCommand("revoke", true), p.blockCommand("unblock", false), p.blocksCommand(),
+		p.journalCommand(), p.inspectCommand(),
+	)
+	return p
+}
