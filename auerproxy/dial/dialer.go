@@ -240,7 +240,7 @@ func (d *Dialer) openTLS(ctx context.Context, call Call) (*Conn, error) {
 	err := d.through(ctx, call, tunnelpb.Inner_INNER_TLS, func(ctx context.Context, _ *uplink, st tunnel.Stream, ack *tunnel.OpenAck) error {
 		f, err := e2e.ClientTLS(ctx, st, d.cfg.Credentials, call.Target)
 		if err == nil {
-			conn = &Conn{flow: &tlsFlow{f, st}, call: call, caller: d.self, peer: f.Peer(), hops: ack.GetHops()}
+			conn = &Conn{flow: f, call: call, caller: d.self, peer: f.Peer(), hops: ack.GetHops()}
 		}
 		return err
 	})
@@ -256,14 +256,6 @@ func (d *Dialer) openPlain(ctx context.Context, call Call, inner tunnelpb.Inner)
 	})
 	return conn, err
 }
-
-// tlsFlow closes the relay stream with its TLS connection.
-type tlsFlow struct {
-	*e2e.Flow
-	stream tunnel.Stream
-}
-
-func (f *tlsFlow) Reset(code tunnel.Code) { f.stream.Reset(code) }
 
 // pause waits for t, and reports whether ctx still lives then.
 func pause(ctx context.Context, t time.Duration) bool {

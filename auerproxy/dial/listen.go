@@ -195,7 +195,7 @@ func (u *uplink) serve(ctx context.Context, ln *Listener, st tunnel.Stream, p *t
 			d.log.Debug("end-to-end handshake failed", "caller", p.GetCaller(), "error", err)
 			return nil
 		}
-		ln.deliver(ctx, accepted(d, f.Peer(), &tlsFlow{f, st}, p))
+		ln.deliver(ctx, accepted(d, f.Peer(), f, p))
 		return nil
 	default:
 		return tunnel.Errorf(tunnel.CodeRefusedByDevice, "a service takes end-to-end TLS only")

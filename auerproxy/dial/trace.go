@@ -57,8 +57,13 @@ func (d *Dialer) Trace(ctx context.Context, serial identity.Serial, service stri
 	if err := call.validate(); err != nil {
 		return r, err
 	}
+	if d.ctx.Err() != nil {
+		return r, tunnel.Errorf(tunnel.CodeShutdown, "the dialer is closed")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(d.ctx, cancel)()
 	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d.cfg.Timing.OpenTimeout)
 		defer cancel()
 	}

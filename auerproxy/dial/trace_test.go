@@ -66,4 +66,7 @@ func TestTraceFails(t *testing.T) {
 	if _, err := d.Trace(t.Context(), "123", "web"); err == nil {
 		t.Error("a trace of no serial")
 	}
+	_ = d.Close()
+	_, err = d.Trace(t.Context(), device.Serial(), "web")
+	wantCode(t, err, tunnel.CodeShutdown)
 }
