@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"go.step.sm/crypto/keyutil"
@@ -145,7 +146,7 @@ func (c Config) makePassphrase() (pass []byte, made bool, err error) {
 	var random [32]byte
 	rand.Read(random[:]) // never fails
 	pass = hex.AppendEncode(nil, random[:])
-	return pass, true, atomicfile.Write(string(c.PassphraseFile), append(pass[:len(pass):len(pass)], '\n'), 0o600)
+	return pass, true, atomicfile.Write(string(c.PassphraseFile), append(slices.Clip(pass), '\n'), 0o600)
 }
 
 // passphrase gives nil with plain keys.

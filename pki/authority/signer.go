@@ -2,7 +2,6 @@ package authority
 
 import (
 	"context"
-
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"

@@ -215,6 +215,42 @@ func TestBlock(t *testing.T) {
 	}
 }
 
+// A store that is restored from a backup offers an older list, which subscribers
+// refuse; but its next change is above every epoch that they have seen.
+func TestEpochAfterARestore(t *testing.T) {
+	t.Parallel()
+	dir := stateDir(t)
+	run := func(id identity.ID) uint64 {
+		a, err := New(Config{StateDir: dir, PlainKeys: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		epoch, err := a.Block(t.Context(), id, "", "test")
+		if err := errors.Join(err, a.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return epoch
+	}
+	store := filepath.Join(dir, storeFile)
+	backedUp := run(device)
+	backup, err := os.ReadFile(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := run(other)
+	if err := os.WriteFile(store, backup, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	restored := open(t, Config{StateDir: dir, PlainKeys: true})
+	if got := restored.Feed().List(); got.Epoch() != backedUp || got.Blocked(other) {
+		t.Errorf("restored at epoch %d, want %d", got.Epoch(), backedUp)
+	}
+	next, err := restored.Block(t.Context(), service, "", "test")
+	if err != nil || next <= seen {
+		t.Errorf("epoch %d after %d, %v", next, seen, err)
+	}
+}
+
 func TestListByIdentity(t *testing.T) {
 	t.Parallel()
 	a := open(t, Config{})

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/comtrexx-cloud/comtrexx/pki/internal/atomicfile"
 )
 
 // The files of a credentials directory.
@@ -112,7 +114,7 @@ func publish(dir, gen string, files map[string][]byte) error {
 			return err
 		}
 	}
-	if err := syncDir(filepath.Join(dir, gen)); err != nil {
+	if err := atomicfile.SyncDir(filepath.Join(dir, gen)); err != nil {
 		return err
 	}
 	if err := relink(dir, liveLink, gen); err != nil {
@@ -123,7 +125,7 @@ func publish(dir, gen string, files map[string][]byte) error {
 			return err
 		}
 	}
-	return syncDir(dir)
+	return atomicfile.SyncDir(dir)
 }
 
 // relink points dir/name at target in one step, unless it does already.
@@ -165,12 +167,4 @@ func writeSync(path string, data []byte) error {
 	}
 	_, err = f.Write(data)
 	return errors.Join(err, f.Sync(), f.Close())
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

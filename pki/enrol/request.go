@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"slices"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -80,14 +81,7 @@ func (i Issued) Credentials(key crypto.Signer, trusted []*x509.Certificate) (*Cr
 }
 
 func overlap(a, b []*x509.Certificate) bool {
-	for _, x := range a {
-		for _, y := range b {
-			if x.Equal(y) {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(a, func(x *x509.Certificate) bool { return slices.ContainsFunc(b, x.Equal) })
 }
 
 // verifyChain checks names and signatures. It asks at the leaf's own start of

@@ -88,12 +88,14 @@ func TestNames(t *testing.T) {
 	}{
 		{
 			identity.Device(td, "0123456789"), "spiffe://comtrexx.test/device/0123456789", "device/0123456789",
-			[]string{"s0123456789.pbx.comtrexx.test"}, "0123456789",
+			[]string{"s0123456789.pbx.comtrexx.test"},
+			"0123456789",
 		},
 		{identity.Service(td, "ccc"), "spiffe://comtrexx.test/service/ccc", "service/ccc", []string{"ccc.svc.comtrexx.test"}, ""},
 		{
 			identity.Relay(td, "r-1"), "spiffe://comtrexx.test/relay/r-1", "relay/r-1",
-			[]string{"r-1.relay.comtrexx.test", "relay.comtrexx.test"}, "",
+			[]string{"r-1.relay.comtrexx.test", "relay.comtrexx.test"},
+			"",
 		},
 		{identity.Authority(td, identity.KindDevice), "spiffe://comtrexx.test/authority/device", "authority/device", nil, ""},
 	} {
