@@ -67,7 +67,7 @@ func serve(ctx context.Context, cfg config) error {
 		renewal := &enrol.Client{URL: cfg.PKI.URL, TrustDomain: creds.ID().TrustDomain, Logger: d.Logger().Named("renewal")}
 		// The revocation list on disk is loaded before the relay accepts anybody.
 		parts = append([]daemon.Component{
-			{Name: "blocks", Run: func(ctx context.Context) error {
+			{Name: "blocks", Ready: feed.Loaded(), Run: func(ctx context.Context) error {
 				return feed.Run(ctx, func(l blocks.List) { r.SetBlocks(l) })
 			}},
 			{Name: "renewal", Run: func(ctx context.Context) error {
