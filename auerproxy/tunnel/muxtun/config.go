@@ -28,27 +28,35 @@ type Config struct {
 	// MaxIncoming, where set, gives the limit for one peer, in place of
 	// MaxIncomingStreams.
 	MaxIncoming func(peer identity.ID) int
-	// AcceptBacklog is how many streams may wait for Accept. Default 64.
-	AcceptBacklog int
 	// StreamWindow is how many unread bytes a stream holds. It bounds the
 	// throughput of a stream to one window per round trip. Default 1 MiB, at least
 	// 256 KiB.
 	StreamWindow uint32
-	// WriteTimeout ends the session when the connection takes no byte for so long.
-	// Default 30 s.
+	// WriteTimeout ends the session when the connection does not take one write of
+	// up to 64 KiB for so long, at least three quarters of it. Until then Read and
+	// Write of its streams may outlive their deadlines. Default 30 s.
 	WriteTimeout time.Duration
 
-	// HandshakeTimeout bounds the TLS handshake of a listener's connection.
-	// Default 10 s.
+	// HandshakeTimeout bounds the handshake of a listener's connection. Default
+	// 10 s.
 	HandshakeTimeout time.Duration
 	// MaxHandshakes is how many handshakes a listener runs at once; further
-	// connections wait in the accept queue. Default 64.
+	// connections wait in the accept queue. Default 256.
 	MaxHandshakes int
+	// MaxHandshakesPerSource is how many of them one IPv4 address, or one IPv6 /64,
+	// may have; further connections are closed. Default: a quarter of
+	// MaxHandshakes. Negative: no limit.
+	MaxHandshakesPerSource int
 	// Admit is asked for each new connection before any cryptography; while it
-	// says false the listener takes no connection.
+	// says false the listener takes no connection. So it must judge the load, and
+	// not the address.
 	Admit func(net.Addr) bool
+	// Refused is told about each connection that a listener closed before the end
+	// of its handshake, with a word for counting: "source_limit", "handshake" or
+	// "protocol" (an ALPN protocol that nobody serves). May be nil.
+	Refused func(reason string)
 	// Handoff gets connections that negotiated another protocol than the first of
-	// TLS.NextProtos. Default: they are closed.
+	// TLS.NextProtos. It may block. Default: they are closed.
 	Handoff func(*tls.Conn)
 
 	// Logger; default: none.
@@ -58,21 +66,26 @@ type Config struct {
 // Defaults of [Config].
 const (
 	DefaultMaxIncomingStreams = 1024
-	DefaultAcceptBacklog      = 64
 	DefaultStreamWindow       = 1 << 20
 	DefaultWriteTimeout       = 30 * time.Second
 	DefaultHandshakeTimeout   = 10 * time.Second
-	DefaultMaxHandshakes      = 64
+	DefaultMaxHandshakes      = 256
 )
+
+// minStreamWindow is what yamux starts each stream with.
+const minStreamWindow = 256 << 10
 
 func (c Config) withDefaults() Config {
 	c.Transport = cmp.Or(c.Transport, tunnel.TCP)
 	c.MaxIncomingStreams = cmp.Or(c.MaxIncomingStreams, DefaultMaxIncomingStreams)
-	c.AcceptBacklog = cmp.Or(c.AcceptBacklog, DefaultAcceptBacklog)
 	c.StreamWindow = cmp.Or(c.StreamWindow, DefaultStreamWindow)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, DefaultWriteTimeout)
 	c.HandshakeTimeout = cmp.Or(c.HandshakeTimeout, DefaultHandshakeTimeout)
 	c.MaxHandshakes = cmp.Or(c.MaxHandshakes, DefaultMaxHandshakes)
+	c.MaxHandshakesPerSource = cmp.Or(c.MaxHandshakesPerSource, max(1, c.MaxHandshakes/4))
+	if c.Refused == nil {
+		c.Refused = func(string) {}
+	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}

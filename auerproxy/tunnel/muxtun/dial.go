@@ -54,7 +54,11 @@ func (d *Dialer) connect(ctx context.Context, addr string) (net.Conn, error) {
 	if proxy.Scheme != "http" {
 		return nil, fmt.Errorf("proxy %s: scheme %q, want http", proxy.Redacted(), proxy.Scheme)
 	}
-	conn, err := dial(ctx, "tcp", proxy.Host)
+	host := proxy.Host
+	if proxy.Port() == "" {
+		host = net.JoinHostPort(proxy.Hostname(), "80")
+	}
+	conn, err := dial(ctx, "tcp", host)
 	if err != nil {
 		return nil, fmt.Errorf("proxy %s: %w", proxy.Redacted(), err)
 	}
@@ -90,7 +94,7 @@ func connectThrough(ctx context.Context, conn net.Conn, proxy *url.URL, addr str
 	if err != nil {
 		return fmt.Errorf("no answer to CONNECT: %w", err)
 	}
-	_ = resp.Body.Close()
+	// There is no body: what follows belongs to the tunnel.
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("answers %s to CONNECT %s", resp.Status, addr)
 	}

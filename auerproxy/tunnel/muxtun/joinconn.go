@@ -3,90 +3,116 @@ package muxtun
 import (
 	"crypto/tls"
 	"encoding/binary"
-	"errors"
 	"net"
 	"sync"
 	"time"
-
-	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 )
 
-// yamux header (its spec.md): version, type, flags (2), stream id (4), length (4).
-const (
-	muxHeader   = 12
-	muxTypeData = 0
-)
-
-// joinConn joins the header and the body of a yamux data frame, which yamux
-// writes one after the other, into one write: one TLS record and one packet
-// instead of two.
+// joinConn is the connection under yamux. It joins the header and the body of a
+// data frame, which yamux writes one after the other, into one write: one TLS
+// record and one packet instead of two. It bounds each write, checks what the peer
+// sends, and keeps the first error, since yamux does not hand it on.
 type joinConn struct {
 	*tls.Conn
-	held [muxHeader]byte // owned by yamux' send loop
-	wait bool            // owned by yamux' send loop; held is the header of the next body
 
-	readFailed chan struct{} // closed when readErr is set
-	readErr    error         // set once, by yamux' receive loop
+	held  [muxHeader]byte // owned by yamux' send loop
+	wait  bool            // owned by yamux' send loop; held is the header of the next body
+	armed time.Time       // owned by yamux' send loop; when the write deadline was set
+
+	timeout time.Duration
+	guard   guard // owned by yamux' receive loop
+
+	failOnce sync.Once
+	failed   chan struct{} // closed when err is set
+	err      error         // set once, before failed is closed
 }
 
-func newJoinConn(c *tls.Conn) *joinConn { return &joinConn{Conn: c, readFailed: make(chan struct{})} }
+func newJoinConn(c *tls.Conn, client bool, timeout time.Duration) *joinConn {
+	return &joinConn{Conn: c, timeout: timeout, guard: guard{client: client}, failed: make(chan struct{})}
+}
 
-// Read is called by yamux' receive loop only. The first error is kept: it may be
-// the alert with which the peer refused the certificate, which yamux does not
-// hand on.
+// Read is called by yamux' receive loop only. An error may be the alert with
+// which the peer refused the certificate.
 func (c *joinConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if err != nil && c.readErr == nil {
-		c.readErr = err
-		close(c.readFailed)
+	if gerr := c.guard.see(p[:n]); gerr != nil {
+		n, err = 0, gerr
+	}
+	if err != nil {
+		c.fail(err)
 	}
 	return n, err
 }
 
-// alertWait is how long a failed write waits for the alert that explains it.
-const alertWait = 100 * time.Millisecond
+func (c *joinConn) fail(err error) {
+	c.failOnce.Do(func() {
+		c.err = err
+		close(c.failed)
+	})
+}
 
-// cause gives the numbered error with which the peer ended TLS, or nil.
-func (c *joinConn) cause() *tunnel.Error {
+// failWait is how long the end of a session waits for the error that explains it.
+// After a failed write it may be an alert that is still to be read.
+const failWait = 100 * time.Millisecond
+
+// cause gives the first error of the connection, nil if there is none.
+func (c *joinConn) cause() error {
+	t := time.NewTimer(failWait)
+	defer t.Stop()
 	select {
-	case <-c.readFailed:
-	case <-time.After(alertWait):
+	case <-c.failed:
+		return c.err
+	case <-t.C:
 		return nil
 	}
-	e, _ := errors.AsType[*tunnel.Error](tunnel.FromTLS(c.readErr))
-	return e
 }
 
 // joinMax is the largest body that is joined; copying more costs more than the
 // second write.
-const joinMax = 64 << 10
+const joinMax = maxFrame
 
 var joinPool = sync.Pool{New: func() any { b := make([]byte, 0, muxHeader+joinMax); return &b }}
 
 // Write is called by yamux' send loop only, with a header or with a body.
 func (c *joinConn) Write(p []byte) (int, error) {
 	if !c.wait {
-		if len(p) == muxHeader && p[1] == muxTypeData && binary.BigEndian.Uint32(p[8:]) > 0 {
+		if len(p) == muxHeader && p[muxTypeAt] == muxTypeData && binary.BigEndian.Uint32(p[muxLengthAt:]) > 0 {
 			copy(c.held[:], p)
 			c.wait = true
 			return len(p), nil
 		}
-		return c.Conn.Write(p)
+		return c.write(p)
 	}
 	c.wait = false
 	if len(p) > joinMax {
-		if _, err := c.Conn.Write(c.held[:]); err != nil {
+		if _, err := c.write(c.held[:]); err != nil {
 			return 0, err
 		}
-		return c.Conn.Write(p)
+		return c.write(p)
 	}
 	buf := joinPool.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
 	defer joinPool.Put(buf)
 	*buf = append(append((*buf)[:0], c.held[:]...), p...)
-	if _, err := c.Conn.Write(*buf); err != nil {
+	if _, err := c.write(*buf); err != nil {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// write writes with a deadline, which ends the session: after it the TLS state is
+// broken.
+func (c *joinConn) write(p []byte) (int, error) {
+	if now := time.Now(); now.Sub(c.armed) > c.timeout/4 {
+		if err := c.SetWriteDeadline(now.Add(c.timeout)); err != nil {
+			return 0, err
+		}
+		c.armed = now
+	}
+	n, err := c.Conn.Write(p)
+	if ne, ok := err.(net.Error); ok && ne.Timeout() { //nolint:errorlint // crypto/tls returns it bare or not at all
+		c.fail(err)
+	}
+	return n, err
 }
 
 // Close closes the connection under TLS. The end of a session is signalled, and

@@ -18,6 +18,7 @@ type Listener struct {
 
 	ctx    context.Context //nolint:containedctx // the life of the handshakes
 	cancel context.CancelFunc
+	places *places
 	ready  chan tunnel.Session
 	work   sync.WaitGroup
 
@@ -33,42 +34,55 @@ func Listen(tcp net.Listener, cfg Config) (*Listener, error) {
 	if cfg.TLS == nil || len(cfg.TLS.NextProtos) == 0 {
 		return nil, errors.New("muxtun: Config.TLS with an ALPN protocol is needed")
 	}
-	l := &Listener{cfg: cfg.withDefaults(), tcp: tcp, ready: make(chan tunnel.Session)}
+	cfg = cfg.withDefaults()
+	l := &Listener{
+		cfg: cfg, tcp: tcp, ready: make(chan tunnel.Session),
+		places: newPlaces(cfg.MaxHandshakes, cfg.MaxHandshakesPerSource),
+	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.work.Go(l.accept)
 	return l, nil
 }
 
-// admitPause is how long the listener waits before it asks Config.Admit again.
-const admitPause = 5 * time.Millisecond
-
-// acceptPause is how long it waits after a failed accept, e.g. without a free file
-// descriptor.
-const acceptPause = 50 * time.Millisecond
+const (
+	// admitPause is how long the listener waits before it asks Config.Admit again.
+	admitPause = 5 * time.Millisecond
+	// acceptPause is how long it waits after a failed accept, e.g. without a free
+	// file descriptor.
+	acceptPause = 50 * time.Millisecond
+)
 
 func (l *Listener) accept() {
 	defer l.cancel()
-	slots := make(chan struct{}, l.cfg.MaxHandshakes)
-	for {
-		slots <- struct{}{}
+	for l.places.wait(l.ctx) {
 		conn, err := l.tcp.Accept()
-		if err != nil {
-			<-slots
-			if errors.Is(err, net.ErrClosed) || l.ctx.Err() != nil {
-				l.fail(err)
-				return
-			}
+		switch {
+		case err == nil:
+			l.take(conn)
+		case errors.Is(err, net.ErrClosed) || l.ctx.Err() != nil:
+			l.fail(err)
+			return
+		default:
 			l.cfg.Logger.Warn("accept failed", "error", err)
 			l.pause(acceptPause)
-			continue
 		}
-		for l.cfg.Admit != nil && !l.cfg.Admit(conn.RemoteAddr()) && l.pause(admitPause) {
-		}
-		l.work.Go(func() {
-			defer func() { <-slots }()
-			l.serve(conn)
-		})
 	}
+}
+
+// take starts the handshake of a connection, or closes it.
+func (l *Listener) take(conn net.Conn) {
+	for l.cfg.Admit != nil && !l.cfg.Admit(conn.RemoteAddr()) && l.pause(admitPause) {
+	}
+	release, ok := l.places.take(conn.RemoteAddr())
+	if !ok {
+		_ = conn.Close()
+		l.cfg.Refused("source_limit")
+		return
+	}
+	l.work.Go(func() {
+		defer release()
+		l.serve(conn, release)
+	})
 }
 
 // pause waits, and reports whether the listener is still open.
@@ -91,29 +105,35 @@ func (l *Listener) fail(err error) {
 	}
 }
 
-// serve takes one connection through its handshake. The place among the
-// handshakes is held until then only.
-func (l *Listener) serve(raw net.Conn) {
+// serve takes one connection through its handshake. release frees its place when
+// the handshake is over: a refused peer is not waited for at others' cost, and one
+// that has passed is no stranger any more.
+func (l *Listener) serve(raw net.Conn, release func()) {
 	ctx, cancel := context.WithTimeout(l.ctx, l.cfg.HandshakeTimeout)
 	defer cancel()
 	tuneTCP(raw)
 	conn := tls.Server(raw, l.cfg.TLS)
-	if err := conn.HandshakeContext(ctx); err != nil {
+	err := conn.HandshakeContext(ctx)
+	release()
+	if err != nil {
 		l.cfg.Logger.Debug("handshake failed", "error", err)
+		l.cfg.Refused("handshake")
 		refuse(raw)
 		return
 	}
-	if proto := conn.ConnectionState().NegotiatedProtocol; proto != l.cfg.TLS.NextProtos[0] {
+	if conn.ConnectionState().NegotiatedProtocol != l.cfg.TLS.NextProtos[0] {
 		if l.cfg.Handoff == nil {
+			l.cfg.Refused("protocol")
 			_ = raw.Close()
 			return
 		}
 		l.cfg.Handoff(conn)
 		return
 	}
-	s, err := handshake(ctx, conn, false, l.cfg)
+	s, err := afterTLS(ctx, conn, false, l.cfg)
 	if err != nil {
 		l.cfg.Logger.Debug("peer refused", "error", err)
+		l.cfg.Refused("handshake")
 		return
 	}
 	select {
@@ -143,7 +163,7 @@ func (l *Listener) Accept(ctx context.Context) (tunnel.Session, error) {
 // Addr is the TCP listener's address.
 func (l *Listener) Addr() net.Addr { return l.tcp.Addr() }
 
-// Close stops accepting and waits for running handshakes to end.
+// Close stops accepting and waits for running handshakes, and for Handoff, to end.
 func (l *Listener) Close() error {
 	l.fail(net.ErrClosed)
 	l.cancel()

@@ -12,6 +12,10 @@
 //
 // yamux itself knows no reset with a reason and no end of a session with a reason;
 // see signal.go for how they are sent.
+//
+// All streams share one connection. While that takes no byte, Read and Write may
+// outlive their deadlines, until Config.WriteTimeout ends the session; Open,
+// Accept, Close, Reset and CloseWithError never wait for it.
 package muxtun
 
 import (
@@ -28,7 +32,7 @@ import (
 // Client runs the client's handshake on a connection and starts a session. The
 // connection belongs to the session from now on, and is closed on error. That it
 // succeeds does not mean that the peer accepts the certificate: only a welcome
-// does.
+// does. The error is a *tunnel.Error.
 func Client(ctx context.Context, conn net.Conn, cfg Config) (tunnel.Session, error) {
 	cfg = cfg.withDefaults()
 	return handshake(ctx, tls.Client(conn, cfg.TLS), true, cfg)
@@ -41,30 +45,54 @@ func Server(ctx context.Context, conn net.Conn, cfg Config) (tunnel.Session, err
 }
 
 func handshake(ctx context.Context, conn *tls.Conn, client bool, cfg Config) (tunnel.Session, error) {
-	s, err := tryHandshake(ctx, conn, client, cfg)
-	if err != nil {
+	if err := conn.HandshakeContext(ctx); err != nil {
 		refuse(conn.NetConn())
-		if ctx.Err() != nil {
-			return nil, tunnel.Errorf(tunnel.CodeHandshakeTimeout, "TLS handshake: %w", ctx.Err())
-		}
-		return nil, tunnel.FromTLS(err)
+		return nil, handshakeError(ctx, client, cfg, err)
+	}
+	return afterTLS(ctx, conn, client, cfg)
+}
+
+// afterTLS makes a session of a connection whose TLS handshake is done.
+func afterTLS(ctx context.Context, conn *tls.Conn, client bool, cfg Config) (tunnel.Session, error) {
+	state := conn.ConnectionState()
+	if len(cfg.TLS.NextProtos) > 0 && state.NegotiatedProtocol != cfg.TLS.NextProtos[0] {
+		_ = conn.NetConn().Close()
+		return nil, tunnel.Errorf(tunnel.CodeProtocol, "the peer speaks %q, want %q", state.NegotiatedProtocol, cfg.TLS.NextProtos[0])
+	}
+	peer, err := identity.FromConnectionState(state)
+	if err != nil {
+		_ = conn.NetConn().Close()
+		return nil, handshakeError(ctx, client, cfg, err)
+	}
+	s, err := newSession(ctx, conn, peer, client, cfg)
+	if err != nil {
+		return nil, handshakeError(ctx, client, cfg, err)
 	}
 	return s, nil
 }
 
-func tryHandshake(ctx context.Context, conn *tls.Conn, client bool, cfg Config) (*session, error) {
-	if err := conn.HandshakeContext(ctx); err != nil {
-		return nil, err
+// handshakeError gives what went wrong in a handshake its number.
+func handshakeError(ctx context.Context, client bool, cfg Config, err error) error {
+	if ctx.Err() != nil {
+		return tunnel.Errorf(tunnel.CodeHandshakeTimeout, "TLS handshake: %w", ctx.Err())
 	}
-	peer, err := identity.FromConnectionState(conn.ConnectionState())
-	if err != nil {
-		return nil, err
+	err = tunnel.FromTLS(err)
+	switch {
+	case tunnel.CodeOf(err) != tunnel.CodeInternal && tunnel.CodeOf(err) != tunnel.CodeOpenTimeout:
+		return err
+	case client && cfg.Transport == tunnel.TCP:
+		return tunnel.Errorf(tunnel.CodeUnreachable, "TLS handshake: %w", err)
+	default:
+		return tunnel.Errorf(tunnel.CodeProtocol, "TLS handshake: %w", err)
 	}
-	return newSession(conn, peer, client, cfg)
 }
 
-// refuseLinger is how long a refused connection stays half open.
-const refuseLinger = time.Second
+const (
+	// refuseLinger is how long a refused connection stays half open.
+	refuseLinger = time.Second
+	// refuseDrain is how many bytes of a refused peer are read at most.
+	refuseDrain = 64 << 10
+)
 
 // refuse closes a connection after a failed handshake so that the alert in it
 // reaches the peer: closing a socket with unread bytes would make the kernel send
@@ -76,6 +104,3 @@ func refuse(conn net.Conn) {
 	}
 	_ = conn.Close()
 }
-
-// refuseDrain is how many bytes of a refused peer are read at most.
-const refuseDrain = 64 << 10

@@ -5,8 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"os"
 	"sync"
-	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -23,53 +24,72 @@ type session struct {
 	peer      identity.ID
 	transport tunnel.Transport
 	client    bool
-	maxIn     int64
-	backlog   int64
-	signals   *yamux.Stream
+	maxIn     int
+	signals   *yamux.Stream // written by the teller, read by readSignals
 
-	incoming   atomic.Int64 // streams of the peer that are not closed here
-	unanswered atomic.Int64 // own streams without a byte from the peer yet
+	// Held while a stream is opened or accepted and registered, so that streams are
+	// registered in order, and a signal for a later one is known to be early.
+	opening, accepting chan struct{}
 
-	signalMu sync.Mutex // serialises writes of signals
+	mu       sync.Mutex         // after a stream's mu where both are held
+	streams  map[uint32]*stream // guarded by mu; streams not closed here
+	incoming int                // guarded by mu; those of them that the peer opened
+	early    map[uint32]signal  // guarded by mu; those for streams not yet registered
+	newest   [2]uint32          // guarded by mu; id of the newest stream, own and peer's
+	heard    int64              // guarded by mu; bytes of signals that have been acted on
+	hearing  chan struct{}      // guarded by mu; closed at the next change of heard; may be nil
+	notices  []notice           // guarded by mu; what is to be said to the peer
+	telling  bool               // guarded by mu; a teller runs
+	err      error              // guarded by mu; why the session ends, the first reason
+	over     bool               // guarded by mu; nothing is started any more
 
-	mu      sync.Mutex
-	streams map[uint32]*stream // guarded by mu; streams not closed here
-	early   map[uint32]signal  // guarded by mu; resets of streams not yet accepted
-	last    uint32             // guarded by mu; id of the newest accepted stream
-	err     error              // guarded by mu; set before done is closed
-
-	done   chan struct{}
-	ending sync.Once
-	ended  chan struct{} // closed when everything that the session started has ended
+	closing sync.Once
+	ending  sync.Once
+	done    chan struct{}
+	work    sync.WaitGroup // what the session has started
+	ended   chan struct{}  // closed when work has ended
 }
 
-// maxEarly bounds the resets that are kept for streams not yet accepted. A stream
-// beyond it is merely seen as closed instead of reset.
-const maxEarly = 256
+const (
+	// acceptBacklog is how many streams may wait for Accept. yamux counts the
+	// opener's side against its own number, so it is part of the protocol.
+	acceptBacklog = 64
 
-// zombieSlack is how many streams beyond twice the limit may wait for the peer's
-// FIN after they were closed here. A peer that sends none would make yamux keep
-// them, and their unread bytes, for ever.
-const zombieSlack = 64
+	// zombieSlack is how many streams beyond twice the limit may wait for the
+	// peer's FIN after they were closed here. A peer that sends none would make
+	// yamux keep them, and their unread bytes, for ever.
+	zombieSlack = 2 * acceptBacklog
 
-// closeGrace is how long a closed session waits for the peer to have seen why.
-const closeGrace = 500 * time.Millisecond
+	// closeGrace is how long a closed session waits for the peer to have seen why.
+	closeGrace = 500 * time.Millisecond
+
+	// endGrace is how long an ended session waits for what it has started. It takes
+	// that long only where a connection under it is stuck in a write.
+	endGrace = 500 * time.Millisecond
+
+	// yamuxTimeout keeps yamux' own write timeout out of the way: it counts the time
+	// in the queue too, and would end a session on a slow line that is merely busy.
+	// joinConn has a better one.
+	yamuxTimeout = 24 * time.Hour
+)
 
 // newSession starts a session on a connection after its TLS handshake. client says
-// which side this is.
-func newSession(conn *tls.Conn, peer identity.ID, client bool, cfg Config) (*session, error) {
+// which side this is. The accepting side waits, until ctx ends, for the signalling
+// stream.
+func newSession(ctx context.Context, conn *tls.Conn, peer identity.ID, client bool, cfg Config) (*session, error) {
 	yc := &yamux.Config{
-		AcceptBacklog:          cfg.AcceptBacklog,
+		AcceptBacklog:          acceptBacklog,
 		KeepAliveInterval:      time.Minute, // must be set; keep-alive is off
-		ConnectionWriteTimeout: cfg.WriteTimeout,
-		MaxStreamWindowSize:    max(cfg.StreamWindow, 256<<10),
+		ConnectionWriteTimeout: yamuxTimeout,
+		MaxStreamWindowSize:    max(cfg.StreamWindow, minStreamWindow),
 		// yamux would apply it to a mere CloseWrite.
 		StreamCloseTimeout: 0,
-		Logger:             cfg.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		Logger:             cfg.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Trace}),
 	}
 	s := &session{
-		conn: newJoinConn(conn), peer: peer, transport: cfg.Transport, client: client,
-		maxIn: int64(cfg.maxIncoming(peer)), backlog: int64(cfg.AcceptBacklog),
+		conn: newJoinConn(conn, client, cfg.WriteTimeout), peer: peer, transport: cfg.Transport,
+		client: client, maxIn: cfg.maxIncoming(peer),
+		opening: make(chan struct{}, 1), accepting: make(chan struct{}, 1),
 		streams: make(map[uint32]*stream), done: make(chan struct{}), ended: make(chan struct{}),
 	}
 	start := yamux.Server
@@ -80,246 +100,132 @@ func newSession(conn *tls.Conn, peer identity.ID, client bool, cfg Config) (*ses
 	if s.mux, err = start(s.conn, yc); err != nil {
 		return nil, err
 	}
+	stop := context.AfterFunc(ctx, func() {
+		s.end(&tunnel.Error{Code: tunnel.CodeHandshakeTimeout, Message: "no signalling stream", Cause: ctx.Err()})
+	})
+	defer stop()
+	// The signalling stream is the first to be opened; others follow it in order, so
+	// nothing is accepted before it.
 	if client {
-		if s.signals, err = s.mux.OpenStream(); err != nil {
-			cause := s.lost(err)
-			_ = s.mux.Close()
-			return nil, cause
-		}
-		go s.readSignals(nil)
-		return s, nil
+		s.signals, err = s.mux.OpenStream()
+	} else {
+		s.signals, err = s.mux.AcceptStreamWithContext(ctx)
 	}
-	// The signalling stream is the first to arrive; other streams follow it in
-	// order, so nothing is accepted before it.
-	ready := make(chan struct{})
-	go s.readSignals(ready)
+	if err == nil && s.signals.StreamID() != signalStream {
+		err = &tunnel.Error{Code: tunnel.CodeProtocol, Message: "the first stream is not the signalling stream"}
+	}
+	if err == nil {
+		s.newest[s.whose(s.signals.StreamID())] = s.signals.StreamID()
+		if s.start(s.readSignals) {
+			return s, nil
+		}
+	}
+	s.end(s.lost(err))
+	s.await()
+	return nil, s.Err()
+}
+
+// await waits for what an ended session has started.
+func (s *session) await() {
+	t := time.NewTimer(endGrace)
+	defer t.Stop()
 	select {
-	case <-ready:
-		return s, nil
-	case <-time.After(cfg.HandshakeTimeout):
-		s.end(&tunnel.Error{Code: tunnel.CodeHandshakeTimeout, Message: "no signalling stream"})
-		return nil, s.Err()
+	case <-s.ended:
+	case <-t.C:
 	}
 }
 
-// readSignals acts on the peer's signals until the session ends. On the accepting
-// side it first takes the signalling stream and closes ready.
-func (s *session) readSignals(ready chan<- struct{}) {
-	defer close(s.ended)
-	if ready != nil {
-		st, err := s.mux.AcceptStream()
-		if err != nil {
-			s.end(&tunnel.Error{Code: tunnel.CodeSessionLost, Cause: err})
-			close(ready)
-			return
-		}
-		s.signals = st
-		close(ready)
+// start runs f in a goroutine that belongs to the session; not after its end.
+func (s *session) start(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return false
 	}
-	for {
-		sig, err := readSignal(s.signals)
-		if err != nil {
-			s.end(s.lost(err))
-			return
-		}
-		switch sig.kind {
-		case signalReset, signalStop:
-			s.signalled(sig)
-		case signalClose:
-			s.end(&tunnel.Error{Code: sig.code, Message: sig.reason, Remote: true})
-			return
-		}
-	}
+	s.work.Go(f)
+	return true
 }
 
-// lost says why the connection is gone.
+// lost says why the connection is gone. err is what a stream saw of it.
 func (s *session) lost(err error) *tunnel.Error {
+	if e, ok := errors.AsType[*tunnel.Error](err); ok {
+		return e
+	}
 	if cause := s.conn.cause(); cause != nil {
-		return cause
+		err = cause
+	}
+	if e, ok := errors.AsType[*tunnel.Error](tunnel.FromTLS(err)); ok {
+		return e
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) {
+		// Not as the cause: the end of a session is no timeout of a Read.
+		return &tunnel.Error{Code: tunnel.CodeHeartbeatLost, Message: "the connection takes no data: " + err.Error()}
 	}
 	return &tunnel.Error{Code: tunnel.CodeSessionLost, Message: "the connection is gone", Cause: err}
 }
 
-// signalled passes a signal to its stream.
-func (s *session) signalled(sig signal) {
-	s.mu.Lock()
-	st := s.streams[sig.id]
-	// A stream that was accepted and is unknown now has been closed here.
-	if st == nil && s.isPeers(sig.id) && sig.id > s.last && len(s.early) < maxEarly {
-		if s.early == nil {
-			s.early = make(map[uint32]signal)
-		}
-		s.early[sig.id] = sig
-	}
-	s.mu.Unlock()
-	if st != nil {
-		st.signalled(sig)
-	}
-}
-
-// isPeers reports whether the peer opens streams with such ids: clients use odd
-// ones, servers even ones.
-func (s *session) isPeers(id uint32) bool { return (id%2 == 0) == s.client }
-
-func (s *session) send(sig signal) error {
-	s.signalMu.Lock()
-	defer s.signalMu.Unlock()
-	_, err := s.signals.Write(sig.encode())
-	return err
-}
-
-// Open implements tunnel.Session.
-func (s *session) Open(ctx context.Context) (tunnel.Stream, error) {
-	if err := context.Cause(ctx); err != nil {
-		return nil, err
-	}
-	// yamux blocks without a context when too many streams wait for the peer to
-	// accept them. That can only be when many have not been answered.
-	if s.unanswered.Add(1) <= s.backlog/2 {
-		return s.opened(s.mux.OpenStream())
-	}
-	type result struct {
-		st  *yamux.Stream
-		err error
-	}
-	ch := make(chan result, 1)
-	go func() {
-		st, err := s.mux.OpenStream()
-		ch <- result{st, err}
-	}()
-	select {
-	case r := <-ch:
-		return s.opened(r.st, r.err)
-	case <-ctx.Done():
-		go func() {
-			if r := <-ch; r.err == nil {
-				_ = r.st.Close()
-			}
-			s.unanswered.Add(-1)
-		}()
-		return nil, context.Cause(ctx)
-	}
-}
-
-func (s *session) opened(st *yamux.Stream, err error) (tunnel.Stream, error) {
-	if err != nil {
-		s.unanswered.Add(-1)
-		if serr := s.Err(); serr != nil {
-			return nil, serr
-		}
-		return nil, s.fromMux(err)
-	}
-	return s.register(st, false), nil
-}
-
-// Accept implements tunnel.Session.
-func (s *session) Accept(ctx context.Context) (tunnel.Stream, error) {
-	for {
-		ys, err := s.mux.AcceptStreamWithContext(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
-			}
-			return nil, s.fromMux(err)
-		}
-		st := s.register(ys, true)
-		if s.incoming.Add(1) <= s.maxIn {
-			return st, nil
-		}
-		st.Reset(tunnel.CodeTooManyStreams)
-		if s.zombies() > 2*s.maxIn+zombieSlack {
-			s.end(&tunnel.Error{Code: tunnel.CodeProtocol, Message: "the peer does not end its streams"})
-		}
-	}
-}
-
-func (s *session) register(ys *yamux.Stream, incoming bool) *stream {
-	st := &stream{Stream: ys, session: s, incoming: incoming}
-	s.mu.Lock()
-	s.streams[ys.StreamID()] = st
-	if incoming {
-		s.last = ys.StreamID()
-	}
-	sig, early := s.early[ys.StreamID()]
-	delete(s.early, ys.StreamID())
-	s.mu.Unlock()
-	if early {
-		st.signalled(sig)
-	}
-	return st
-}
-
-// zombies counts the streams that are closed here and not by the peer.
-func (s *session) zombies() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return int64(s.mux.NumStreams() - len(s.streams))
-}
-
-func (s *session) forget(st *stream) {
-	s.mu.Lock()
-	_, known := s.streams[st.StreamID()]
-	delete(s.streams, st.StreamID())
-	s.mu.Unlock()
-	if known && st.incoming {
-		s.incoming.Add(-1)
-	}
-}
-
-// fromMux gives an error of yamux its number.
-func (s *session) fromMux(err error) error {
-	if errors.Is(err, yamux.ErrConnectionWriteTimeout) {
-		// The peer may wait for ever for what was not sent: the session is dead.
-		s.end(&tunnel.Error{Code: tunnel.CodeSlowReader, Message: "the connection takes no data", Cause: err})
-	}
-	if s.mux.IsClosed() {
-		<-s.done
-		return s.Err()
-	}
-	return err
-}
-
 // CloseWithError implements tunnel.Session.
 func (s *session) CloseWithError(code tunnel.Code, reason string) error {
-	s.mu.Lock()
-	over := s.err != nil
-	if !over {
-		s.err = &tunnel.Error{Code: code, Message: reason}
-	}
-	s.mu.Unlock()
-	if !over {
-		sent := make(chan error, 1)
-		go func() { sent <- s.send(signal{kind: signalClose, code: code, reason: reason}) }()
-		t := time.NewTimer(closeGrace)
-		select {
-		case err := <-sent:
-			if err == nil {
-				// The peer closes the connection when it has read the signal;
-				// closing first could destroy it on the way.
-				select {
-				case <-s.mux.CloseChan():
-				case <-t.C:
-				}
-			}
-		case <-t.C:
+	s.closing.Do(func() {
+		if s.claim(&tunnel.Error{Code: code, Message: reason}) {
+			s.sayClose(code, reason)
 		}
-		t.Stop()
-	}
-	s.end(nil)
-	<-s.ended
+		s.end(nil)
+	})
+	s.await()
 	return nil
 }
 
-// end closes the session for the first reason given.
+// claim makes err the reason of the end unless there is one already.
+func (s *session) claim(err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return false
+	}
+	s.err = err
+	return true
+}
+
+// sayClose tells the peer why the session ends, and waits until it has seen it.
+func (s *session) sayClose(code tunnel.Code, reason string) {
+	t := time.NewTimer(closeGrace)
+	defer t.Stop()
+	told := make(chan struct{})
+	s.say(notice{signal: &signal{kind: signalClose, code: code, reason: reason}, told: told})
+	select {
+	case <-told:
+	case <-s.done:
+		return
+	case <-t.C:
+		return
+	}
+	// The peer closes the connection when it has read the signal; closing first could
+	// destroy it on the way.
+	select {
+	case <-s.mux.CloseChan():
+	case <-t.C:
+	}
+}
+
+// end closes the session, for the first reason given. It does not wait for what
+// the session has started.
 func (s *session) end(err error) {
 	s.mu.Lock()
 	if s.err == nil {
 		s.err = err
 	}
+	s.over = true
+	s.notices = nil
 	s.mu.Unlock()
 	s.ending.Do(func() {
-		_ = s.mux.Close()
+		s.work.Go(func() { _ = s.mux.Close() })
+		<-s.mux.CloseChan()
 		close(s.done)
+		go func() {
+			s.work.Wait()
+			close(s.ended)
+		}()
 	})
 }
 

@@ -2,8 +2,7 @@ package muxtun
 
 import (
 	"encoding/binary"
-	"fmt"
-	"io"
+	"strings"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 )
@@ -42,12 +41,15 @@ const (
 )
 
 const (
+	// signalStream is the yamux id of the signalling stream.
+	signalStream = 1
+
 	signalHeader = 11
 	maxReason    = 1024
 )
 
 func (s signal) encode() []byte {
-	reason := s.reason[:min(len(s.reason), maxReason)]
+	reason := strings.ToValidUTF8(s.reason[:min(len(s.reason), maxReason)], "")
 	b := make([]byte, signalHeader, signalHeader+len(reason))
 	b[0] = byte(s.kind)
 	binary.BigEndian.PutUint32(b[1:], s.id)
@@ -56,22 +58,21 @@ func (s signal) encode() []byte {
 	return append(b, reason...)
 }
 
-// readSignal reads one signal.
-func readSignal(r io.Reader) (signal, error) {
-	var b [signalHeader]byte
-	if _, err := io.ReadFull(r, b[:]); err != nil {
-		return signal{}, err
+// parseSignal reads the signal at the start of b, and gives its length; 0 when b
+// does not hold all of it.
+func parseSignal(b []byte) (sig signal, size int, err error) {
+	if len(b) < signalHeader {
+		return signal{}, 0, nil
 	}
 	n := int(binary.BigEndian.Uint16(b[9:]))
 	if n > maxReason {
-		return signal{}, fmt.Errorf("signal with a reason of %d bytes, at most %d allowed", n, maxReason)
+		return signal{}, 0, tunnel.Errorf(tunnel.CodeMessageTooLarge, "signal with a reason of %d bytes, at most %d allowed", n, maxReason)
 	}
-	reason := make([]byte, n)
-	if _, err := io.ReadFull(r, reason); err != nil {
-		return signal{}, err
+	if size = signalHeader + n; len(b) < size {
+		return signal{}, 0, nil
 	}
 	return signal{
-		kind: signalKind(b[0]), id: binary.BigEndian.Uint32(b[1:]),
-		code: tunnel.Code(binary.BigEndian.Uint32(b[5:])), reason: string(reason),
-	}, nil
+		kind: signalKind(b[0]), id: binary.BigEndian.Uint32(b[1:]), code: tunnel.Code(binary.BigEndian.Uint32(b[5:])),
+		reason: strings.ToValidUTF8(string(b[signalHeader:size]), "\uFFFD"),
+	}, size, nil
 }

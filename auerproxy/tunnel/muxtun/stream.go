@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/yamux"
@@ -15,105 +14,150 @@ import (
 )
 
 // stream is a yamux stream with resets.
+//
+// yamux ends a stream when both sides have sent FIN. So a side that wants no more
+// bytes tells the peer, whose transport answers with the FIN, whatever its owner
+// does.
 type stream struct {
-	*yamux.Stream
+	mux      *yamux.Stream
 	session  *session
 	incoming bool
-	answered atomic.Bool // a byte of the peer has been read
 
-	mu       sync.Mutex
-	readErr  error // guarded by mu; why nothing more is read
-	writeErr error // guarded by mu; why nothing more is written
-	eof      bool  // guarded by mu; the peer's last byte has been read
-	finSent  bool  // guarded by mu
-	gone     bool  // guarded by mu; closed or reset here
+	writing sync.Mutex // held during Write, so that CloseWrite comes after the last byte
+
+	mu            sync.Mutex
+	readErr       error     // guarded by mu; why nothing more is read
+	writeErr      error     // guarded by mu; why nothing more is written
+	readDeadline  time.Time // guarded by mu
+	writeDeadline time.Time // guarded by mu
+	eof           bool      // guarded by mu; the peer's last byte has been read
+	finSaid       bool      // guarded by mu
+	gone          bool      // guarded by mu; closed or reset here
 }
+
+// maxFrame is the most that is written in one yamux frame, so that streams take
+// turns on the connection.
+const maxFrame = 64 << 10
 
 var past = time.Unix(1, 0)
 
-func (s *stream) state() (readErr, writeErr error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.readErr, s.writeErr
-}
-
 // Read implements net.Conn.
 func (s *stream) Read(p []byte) (int, error) {
-	if err, _ := s.state(); err != nil {
+	if err := s.ready(&s.readErr, &s.readDeadline); err != nil {
 		return 0, err
 	}
-	n, err := s.Stream.Read(p)
-	if n > 0 && !s.incoming && s.answered.CompareAndSwap(false, true) {
-		s.session.unanswered.Add(-1)
-	}
+	n, err := s.mux.Read(p)
 	if err == nil {
 		return n, nil
 	}
-	if rerr, _ := s.state(); rerr != nil {
-		return 0, rerr
-	}
-	if err == io.EOF && !s.session.mux.IsClosed() { //nolint:errorlint // yamux returns it bare
-		s.mu.Lock()
-		s.eof = true
-		s.mu.Unlock()
-		return n, io.EOF
+	if err == io.EOF { //nolint:errorlint // yamux returns it bare
+		s.session.catchUp()
 	}
 	s.mu.Lock()
+	rerr := s.readErr
+	if err == io.EOF && rerr == nil && !s.session.mux.IsClosed() { //nolint:errorlint // yamux returns it bare
+		s.eof = true
+	}
 	eof := s.eof
 	s.mu.Unlock()
-	if eof {
+	switch {
+	case rerr != nil:
+		return n, rerr
+	case eof:
 		return n, io.EOF
+	default:
+		return n, s.fromMux(err)
 	}
-	return n, s.fromMux(err)
 }
 
 // Write implements net.Conn.
 func (s *stream) Write(p []byte) (int, error) {
-	if _, err := s.state(); err != nil {
-		return 0, err
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	n := 0
+	for {
+		if err := s.ready(&s.writeErr, &s.writeDeadline); err != nil {
+			return n, err
+		}
+		m, err := s.mux.Write(p[n:min(len(p), n+maxFrame)])
+		n += m
+		if err != nil {
+			s.mu.Lock()
+			werr := s.writeErr
+			s.mu.Unlock()
+			if werr != nil {
+				return n, werr
+			}
+			return n, s.fromMux(err)
+		}
+		if n == len(p) {
+			return n, nil
+		}
 	}
-	n, err := s.Stream.Write(p)
-	if err == nil {
-		return n, nil
+}
+
+// ready says whether a direction still works. yamux looks at deadlines only when
+// it has to wait.
+func (s *stream) ready(why *error, deadline *time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if *why != nil {
+		return *why
 	}
-	if _, werr := s.state(); werr != nil {
-		return n, werr
+	if !deadline.IsZero() && !time.Now().Before(*deadline) {
+		return os.ErrDeadlineExceeded
 	}
-	return n, s.fromMux(err)
+	return nil
 }
 
 // fromMux gives an error of yamux its meaning for a stream.
 func (s *stream) fromMux(err error) error {
 	switch {
+	case s.session.mux.IsClosed():
+		cause := s.session.fromMux(err)
+		return &tunnel.Error{Code: tunnel.CodeSessionLost, Message: cause.Error(), Cause: cause}
 	case errors.Is(err, yamux.ErrTimeout):
 		return os.ErrDeadlineExceeded
 	case errors.Is(err, yamux.ErrConnectionReset):
-		return &tunnel.Error{Code: tunnel.CodeReset, Remote: true}
-	case errors.Is(err, yamux.ErrStreamClosed) && !s.session.mux.IsClosed():
-		return net.ErrClosed
+		// Only yamux itself resets streams, those beyond the accept backlog.
+		return &tunnel.Error{Code: tunnel.CodeTooManyStreams, Remote: true, Cause: err}
+	default:
+		return &tunnel.Error{Code: tunnel.CodeInternal, Cause: err}
 	}
-	cause := s.session.fromMux(err)
-	return &tunnel.Error{Code: tunnel.CodeSessionLost, Message: cause.Error(), Cause: cause}
 }
 
 // signalled acts on a signal of the peer.
 func (s *stream) signalled(sig signal) {
 	err := &tunnel.Error{Code: sig.code, Remote: true}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.writeErr == nil {
 		s.writeErr = err
 	}
 	if sig.kind == signalReset && s.readErr == nil {
 		s.readErr = err
 	}
-	s.mu.Unlock()
-	_ = s.Stream.SetWriteDeadline(past)
-	if sig.kind == signalReset {
-		_ = s.Stream.SetReadDeadline(past)
+	s.wakeLocked()
+	s.finLocked()
+}
+
+// wakeLocked makes calls fail that wait in yamux for a direction that works no
+// more.
+func (s *stream) wakeLocked() {
+	if s.writeErr != nil {
+		_ = s.mux.SetWriteDeadline(past)
 	}
-	// Nothing more is written, so the peer may forget the stream, whatever the
-	// owner of this side does.
-	_ = s.fin()
+	if s.readErr != nil {
+		_ = s.mux.SetReadDeadline(past)
+	}
+}
+
+// finLocked sends FIN once.
+func (s *stream) finLocked() {
+	if !s.finSaid {
+		s.finSaid = true
+		s.session.say(notice{fin: s.mux})
+	}
 }
 
 // SetReadDeadline implements net.Conn. A stream that reads no more keeps the
@@ -121,20 +165,29 @@ func (s *stream) signalled(sig signal) {
 func (s *stream) SetReadDeadline(t time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.readDeadline = t
 	if s.readErr != nil {
-		return nil
+		return s.closedLocked()
 	}
-	return s.Stream.SetReadDeadline(t)
+	return s.mux.SetReadDeadline(t)
 }
 
 // SetWriteDeadline implements net.Conn.
 func (s *stream) SetWriteDeadline(t time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.writeDeadline = t
 	if s.writeErr != nil {
-		return nil
+		return s.closedLocked()
 	}
-	return s.Stream.SetWriteDeadline(t)
+	return s.mux.SetWriteDeadline(t)
+}
+
+func (s *stream) closedLocked() error {
+	if s.gone {
+		return net.ErrClosed
+	}
+	return nil
 }
 
 // SetDeadline implements net.Conn.
@@ -142,30 +195,21 @@ func (s *stream) SetDeadline(t time.Time) error {
 	return errors.Join(s.SetReadDeadline(t), s.SetWriteDeadline(t))
 }
 
-// fin sends FIN once.
-func (s *stream) fin() error {
-	s.mu.Lock()
-	if s.finSent {
-		s.mu.Unlock()
-		return nil
-	}
-	s.finSent = true
-	s.mu.Unlock()
-	return s.Stream.Close()
-}
-
 // CloseWrite implements tunnel.Stream.
 func (s *stream) CloseWrite() error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.session.mux.IsClosed() {
+		return s.fromMux(yamux.ErrSessionShutdown)
+	}
 	s.mu.Lock()
-	err := s.writeErr
-	if err == nil {
-		s.writeErr = net.ErrClosed
+	defer s.mu.Unlock()
+	if s.writeErr != nil && !errors.Is(s.writeErr, net.ErrClosed) {
+		return s.writeErr
 	}
-	s.mu.Unlock()
-	if err != nil && !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return s.fin()
+	s.writeErr = net.ErrClosed
+	s.finLocked()
+	return nil
 }
 
 // Close implements net.Conn.
@@ -175,23 +219,18 @@ func (s *stream) Close() error {
 		s.mu.Unlock()
 		return nil
 	}
-	s.gone = true
 	// A peer that has ended its direction, or reset the stream, needs no word.
 	stop := !s.eof && s.readErr == nil
-	if s.readErr == nil {
-		s.readErr = net.ErrClosed
-	}
-	if s.writeErr == nil {
-		s.writeErr = net.ErrClosed
+	s.gone = true
+	s.readErr, s.writeErr = net.ErrClosed, net.ErrClosed
+	s.wakeLocked()
+	s.finLocked()
+	if stop {
+		s.session.say(notice{signal: &signal{kind: signalStop, id: s.mux.StreamID(), code: tunnel.CodeCancelled}})
 	}
 	s.mu.Unlock()
-	_ = s.Stream.SetDeadline(past)
-	err := s.fin()
-	if stop {
-		_ = s.session.send(signal{kind: signalStop, id: s.StreamID(), code: tunnel.CodeCancelled})
-	}
 	s.session.forget(s)
-	return err
+	return nil
 }
 
 // Reset implements tunnel.Stream.
@@ -202,17 +241,16 @@ func (s *stream) Reset(code tunnel.Code) {
 		return
 	}
 	s.gone = true
-	err := &tunnel.Error{Code: code}
 	if s.readErr == nil {
-		s.readErr = err
+		s.readErr = &tunnel.Error{Code: code}
 	}
 	if s.writeErr == nil {
-		s.writeErr = err
+		s.writeErr = &tunnel.Error{Code: code}
 	}
+	s.wakeLocked()
+	s.session.say(notice{signal: &signal{kind: signalReset, id: s.mux.StreamID(), code: code}})
+	s.finLocked()
 	s.mu.Unlock()
-	_ = s.Stream.SetDeadline(past)
-	_ = s.session.send(signal{kind: signalReset, id: s.StreamID(), code: code})
-	_ = s.fin()
 	s.session.forget(s)
 }
 

@@ -23,10 +23,12 @@ type Config struct {
 	// StreamWindow is how many unread bytes a stream holds at first, and
 	// MaxStreamWindow how many once it is fast. Default 512 KiB and 6 MiB.
 	StreamWindow, MaxStreamWindow uint64
-	// MaxConnectionWindow bounds the unread bytes of all streams together. It must
-	// not be used up by a few streams that nobody reads, or the others stall.
-	// Default: 64 times MaxStreamWindow.
-	MaxConnectionWindow uint64
+	// ConnectionWindow bounds the unread bytes of all streams together, from the
+	// start. Streams that nobody reads must not use it up, or the others stall. It
+	// is a promise to the peer, no memory. Default: twice MaxIncomingStreams
+	// times StreamWindow (for each side's streams), and at least 64 times
+	// MaxStreamWindow.
+	ConnectionWindow uint64
 
 	// MaxIdleTimeout ends a session that received nothing for so long. Default
 	// 45 s. There is no keep-alive: heartbeats on the control stream do that.
@@ -35,7 +37,7 @@ type Config struct {
 	// one that takes twice as long in all. Default 5 s.
 	HandshakeIdleTimeout time.Duration
 	// MaxHandshakes is how many handshakes a listener runs at once; more are
-	// refused. Default 256.
+	// refused, and the client's error is AUER-1203. Default 256.
 	MaxHandshakes int
 
 	// InitialPacketSize is the size of UDP payloads until path MTU discovery has
@@ -52,6 +54,15 @@ type Config struct {
 	// the client prove its address first (Retry, RFC 9000 §8.1.2).
 	Admit func(net.Addr) bool
 
+	// Refused is told about each connection that a listener refused, with a word
+	// for counting: "busy" (MaxHandshakes) or "handshake" (a certificate without an
+	// identity; QUIC itself refuses the others). May be nil.
+	Refused func(reason string)
+
+	// ReceiveBuffer is the size of a listener's socket buffer that is asked for, in
+	// bytes. Default 8 MiB. See Listener.ReceiveBuffer.
+	ReceiveBuffer int
+
 	// Logger; default: none.
 	Logger hclog.Logger
 }
@@ -65,17 +76,25 @@ const (
 	DefaultHandshakeIdleTimeout = 5 * time.Second
 	DefaultMaxHandshakes        = 256
 	DefaultInitialPacketSize    = 1200
+	DefaultReceiveBuffer        = 8 << 20
 )
 
 func (c Config) withDefaults() Config {
 	c.MaxIncomingStreams = cmp.Or(c.MaxIncomingStreams, DefaultMaxIncomingStreams)
 	c.StreamWindow = cmp.Or(c.StreamWindow, DefaultStreamWindow)
 	c.MaxStreamWindow = cmp.Or(c.MaxStreamWindow, max(DefaultMaxStreamWindow, c.StreamWindow))
-	c.MaxConnectionWindow = cmp.Or(c.MaxConnectionWindow, 64*c.MaxStreamWindow)
+	if c.ConnectionWindow == 0 {
+		streams := uint64(max(c.MaxIncomingStreams, 0)) //nolint:gosec // not negative
+		c.ConnectionWindow = max(2*streams*c.StreamWindow, 64*c.MaxStreamWindow)
+	}
 	c.MaxIdleTimeout = cmp.Or(c.MaxIdleTimeout, DefaultMaxIdleTimeout)
 	c.HandshakeIdleTimeout = cmp.Or(c.HandshakeIdleTimeout, DefaultHandshakeIdleTimeout)
 	c.MaxHandshakes = cmp.Or(c.MaxHandshakes, DefaultMaxHandshakes)
 	c.InitialPacketSize = cmp.Or(c.InitialPacketSize, DefaultInitialPacketSize)
+	c.ReceiveBuffer = cmp.Or(c.ReceiveBuffer, DefaultReceiveBuffer)
+	if c.Refused == nil {
+		c.Refused = func(string) {}
+	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
@@ -84,12 +103,14 @@ func (c Config) withDefaults() Config {
 
 func (c Config) quic() *quic.Config {
 	return &quic.Config{
-		MaxIncomingStreams:             c.MaxIncomingStreams,
-		MaxIncomingUniStreams:          -1,
-		InitialStreamReceiveWindow:     c.StreamWindow,
-		MaxStreamReceiveWindow:         c.MaxStreamWindow,
-		InitialConnectionReceiveWindow: 4 * c.StreamWindow,
-		MaxConnectionReceiveWindow:     c.MaxConnectionWindow,
+		MaxIncomingStreams:         c.MaxIncomingStreams,
+		MaxIncomingUniStreams:      -1,
+		InitialStreamReceiveWindow: c.StreamWindow,
+		MaxStreamReceiveWindow:     c.MaxStreamWindow,
+		// quic-go lets it grow with the window of a single stream only: many slow
+		// streams would never make it grow.
+		InitialConnectionReceiveWindow: c.ConnectionWindow,
+		MaxConnectionReceiveWindow:     c.ConnectionWindow,
 		MaxIdleTimeout:                 c.MaxIdleTimeout,
 		HandshakeIdleTimeout:           c.HandshakeIdleTimeout,
 		InitialPacketSize:              c.InitialPacketSize,

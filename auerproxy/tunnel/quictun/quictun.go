@@ -6,8 +6,9 @@
 //	d := quictun.Dialer{Config: quictun.Config{TLS: creds.ClientConfig(name, check, tunnel.ALPN)}}
 //	s, err := d.Dial(ctx, "relay.example.com:7844")
 //
-// A session survives a change of the client's address. 0-RTT is never used, since
-// a hello must not be replayed.
+// A session survives a change of the client's address. A stream exists for the
+// peer from its first byte, FIN or reset on. 0-RTT is never used, since a hello
+// must not be replayed.
 //
 // The environment variable QUIC_GO_DISABLE_GSO=true switches segmentation offload
 // off, for kernels on which it is broken.
@@ -23,27 +24,34 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
-	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
-// errBusy refuses a handshake beyond Config.MaxHandshakes.
+// errBusy refuses a handshake beyond Config.MaxHandshakes. The client sees
+// CONNECTION_REFUSED, which is AUER-1203 there.
 var errBusy = errors.New("too many handshakes at once")
 
 // Listener accepts sessions on one UDP socket.
 type Listener struct {
-	cfg   Config
-	tr    *quic.Transport
-	ln    *quic.Listener
-	slots chan struct{}
+	cfg    Config
+	tr     *quic.Transport
+	ln     *quic.Listener
+	slots  chan struct{} // holds one element for each running handshake
+	buffer int
 }
 
 var _ tunnel.Listener = (*Listener)(nil)
 
 // Listen starts to accept sessions on a UDP socket, which belongs to the listener
-// from now on.
+// from now on; on error it is still the caller's.
 func Listen(pc net.PacketConn, cfg Config) (*Listener, error) {
+	if cfg.TLS == nil || len(cfg.TLS.NextProtos) == 0 {
+		return nil, errors.New("quictun: Config.TLS with an ALPN protocol is needed")
+	}
 	cfg = cfg.withDefaults()
-	l := &Listener{cfg: cfg, slots: make(chan struct{}, cfg.MaxHandshakes)}
+	l := &Listener{cfg: cfg, slots: make(chan struct{}, cfg.MaxHandshakes), buffer: raiseReceiveBuffer(pc, cfg.ReceiveBuffer)}
+	if l.buffer > 0 && l.buffer < cfg.ReceiveBuffer {
+		cfg.Logger.Warn("the UDP receive buffer is smaller than wanted; raise net.core.rmem_max", "got", l.buffer, "wanted", cfg.ReceiveBuffer)
+	}
 	l.tr = &quic.Transport{Conn: pc, ConnContext: l.connContext}
 	if cfg.StatelessResetKey != nil {
 		l.tr.StatelessResetKey = (*quic.StatelessResetKey)(cfg.StatelessResetKey)
@@ -59,12 +67,13 @@ func Listen(pc net.PacketConn, cfg Config) (*Listener, error) {
 	return l, nil
 }
 
-// connContext admits a handshake; its place is free again when the handshake is
-// done, or when the connection is gone.
+// connContext admits a handshake; its place is free again when the session has
+// been accepted, or the connection is gone.
 func (l *Listener) connContext(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
 	select {
 	case l.slots <- struct{}{}:
 	default:
+		l.cfg.Refused("busy")
 		return nil, errBusy
 	}
 	h := &handshake{slots: l.slots}
@@ -83,12 +92,18 @@ type handshake struct {
 func (h *handshake) done() { h.once.Do(func() { <-h.slots }) }
 
 // Accept gives the next session. A peer whose certificate names no endpoint is
-// closed and passed over.
+// closed and passed over. After Close the error is net.ErrClosed.
 func (l *Listener) Accept(ctx context.Context) (tunnel.Session, error) {
 	for {
 		conn, err := l.ln.Accept(ctx)
-		if err != nil {
-			return nil, err
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case errors.Is(err, quic.ErrServerClosed):
+			return nil, net.ErrClosed
+		default:
+			return nil, fmt.Errorf("accept QUIC: %w", err)
 		}
 		if h, ok := conn.Context().Value(handshakeKey{}).(*handshake); ok {
 			h.done()
@@ -97,6 +112,7 @@ func (l *Listener) Accept(ctx context.Context) (tunnel.Session, error) {
 		if err == nil {
 			return s, nil
 		}
+		l.cfg.Refused("handshake")
 		l.cfg.Logger.Debug("peer refused", "error", err)
 	}
 }
@@ -104,92 +120,20 @@ func (l *Listener) Accept(ctx context.Context) (tunnel.Session, error) {
 // Addr is the socket's address.
 func (l *Listener) Addr() net.Addr { return l.ln.Addr() }
 
-// Close stops accepting. Sessions live on; the socket is closed by [Listener.Shutdown].
+// ReceiveBuffer is the size of the socket's receive buffer in bytes; 0 if it is
+// not known. A small one loses datagrams under load.
+func (l *Listener) ReceiveBuffer() int { return l.buffer }
+
+// Close stops accepting. Sessions live on; the socket is closed by
+// [Listener.Shutdown].
 func (l *Listener) Close() error { return l.ln.Close() }
 
-// Shutdown closes the socket and with it every session.
-func (l *Listener) Shutdown() error { return errors.Join(l.tr.Close(), l.tr.Conn.Close()) }
-
-// Dialer dials sessions.
-type Dialer struct {
-	Config Config
-	// Transport is a socket that all sessions of the dialer share. Default: one
-	// socket for each session.
-	Transport *quic.Transport
-}
-
-var _ tunnel.Dialer = (*Dialer)(nil)
-
-// Dial connects to addr. That it succeeds does not mean that the peer accepts the
-// certificate: only a welcome does.
-func (d *Dialer) Dial(ctx context.Context, addr string) (tunnel.Session, error) {
-	cfg := d.Config.withDefaults()
-	raddr, err := resolve(ctx, addr)
-	if err != nil {
-		return nil, &tunnel.Error{Code: tunnel.CodeUnreachable, Message: err.Error(), Cause: err}
+// Shutdown stops accepting and closes the socket. Sessions that are still there
+// end without a word to their peers.
+func (l *Listener) Shutdown() error {
+	err := errors.Join(l.tr.Close(), l.tr.Conn.Close())
+	if errors.Is(err, net.ErrClosed) {
+		return nil
 	}
-	tr, free := d.Transport, func() {}
-	if tr == nil {
-		pc, err := net.ListenUDP("udp", nil)
-		if err != nil {
-			return nil, fmt.Errorf("dial QUIC: %w", err)
-		}
-		tr = &quic.Transport{Conn: pc}
-		free = func() { _ = tr.Close(); _ = pc.Close() }
-	}
-	conn, err := tr.Dial(ctx, raddr, cfg.TLS, cfg.quic())
-	if err != nil {
-		free()
-		return nil, dialError(ctx, err)
-	}
-	s, err := newSession(conn, free)
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-func dialError(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return &tunnel.Error{Code: tunnel.CodeUnreachable, Message: "no answer over QUIC: " + ctx.Err().Error(), Cause: ctx.Err()}
-	}
-	e := sessionError(err)
-	if tunnel.CodeOf(e) == tunnel.CodeHeartbeatLost || tunnel.CodeOf(e) == tunnel.CodeSessionLost {
-		return &tunnel.Error{Code: tunnel.CodeUnreachable, Message: "no answer over QUIC: " + err.Error(), Cause: err}
-	}
-	return e
-}
-
-func resolve(ctx context.Context, addr string) (net.Addr, error) {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
-	}
-	p, err := net.DefaultResolver.LookupPort(ctx, "udp", port)
-	if err != nil {
-		return nil, err
-	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return nil, err
-	}
-	return &net.UDPAddr{IP: ips[0].Unmap().AsSlice(), Port: p, Zone: ips[0].Zone()}, nil
-}
-
-// newSession reads the peer's identity. Where there is none the connection is
-// closed.
-func newSession(conn *quic.Conn, free func()) (*session, error) {
-	s := &session{conn: conn, free: free}
-	peer, err := identity.FromConnectionState(conn.ConnectionState().TLS)
-	if err != nil {
-		err = tunnel.FromTLS(err)
-		_ = s.CloseWithError(tunnel.CodeOf(err), "certificate refused")
-		return nil, err
-	}
-	s.peer = peer
-	if free != nil {
-		// The socket of a session that the peer ended.
-		context.AfterFunc(conn.Context(), func() { s.closeOnce.Do(free) })
-	}
-	return s, nil
+	return err
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
+	"math"
 	"net"
-	"os"
 	"sync"
-	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -22,38 +20,72 @@ type session struct {
 	peer identity.ID
 	free func() // closes the socket of a dialled session; nil for a shared one
 
-	closeOnce sync.Once
+	freeOnce sync.Once
 }
 
+// newSession reads the peer's identity. Where there is none the connection is
+// closed.
+func newSession(conn *quic.Conn, free func()) (*session, error) {
+	s := &session{conn: conn, free: free}
+	peer, err := identity.FromConnectionState(conn.ConnectionState().TLS)
+	if err != nil {
+		err = tunnel.FromTLS(err)
+		_ = s.CloseWithError(tunnel.CodeOf(err), "certificate refused")
+		return nil, err
+	}
+	s.peer = peer
+	if free != nil {
+		// The socket of a session that the peer ended.
+		context.AfterFunc(conn.Context(), func() { s.freeOnce.Do(free) })
+	}
+	return s, nil
+}
+
+// Open implements tunnel.Session.
 func (s *session) Open(ctx context.Context) (tunnel.Stream, error) {
 	st, err := s.conn.OpenStreamSync(ctx)
 	if err != nil {
-		return nil, s.fromQUIC(err)
+		return nil, s.fromQUIC(ctx, err)
 	}
-	return &stream{Stream: st, session: s}, nil
+	return &stream{quic: st, session: s}, nil
 }
 
+// Accept implements tunnel.Session.
 func (s *session) Accept(ctx context.Context) (tunnel.Stream, error) {
 	st, err := s.conn.AcceptStream(ctx)
 	if err != nil {
-		return nil, s.fromQUIC(err)
+		return nil, s.fromQUIC(ctx, err)
 	}
-	return &stream{Stream: st, session: s}, nil
+	return &stream{quic: st, session: s}, nil
 }
 
-func (s *session) CloseWithError(code tunnel.Code, reason string) error {
-	err := s.conn.CloseWithError(quic.ApplicationErrorCode(code), reason)
+// fromQUIC gives an error of Open or Accept its number: ctx has ended, or the
+// session is about to.
+func (s *session) fromQUIC(ctx context.Context, err error) error {
+	if s.conn.Context().Err() == nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return sessionError(err)
+}
+
+// maxReason is how many bytes of a reason are sent. It must fit into one packet.
+const maxReason = 512
+
+// CloseWithError implements tunnel.Session.
+func (s *session) CloseWithError(c tunnel.Code, reason string) error {
+	reason = reason[:min(len(reason), maxReason)]
+	err := s.conn.CloseWithError(quic.ApplicationErrorCode(c), reason)
 	<-s.conn.Context().Done()
-	s.closeOnce.Do(func() {
-		if s.free != nil {
-			s.free()
-		}
-	})
+	if s.free != nil {
+		s.freeOnce.Do(s.free)
+	}
 	return err
 }
 
+// Done implements tunnel.Session.
 func (s *session) Done() <-chan struct{} { return s.conn.Context().Done() }
 
+// Err implements tunnel.Session.
 func (s *session) Err() error {
 	if s.conn.Context().Err() == nil {
 		return nil
@@ -66,92 +98,54 @@ func (s *session) Transport() tunnel.Transport { return tunnel.QUIC }
 func (s *session) LocalAddr() net.Addr         { return s.conn.LocalAddr() }
 func (s *session) RemoteAddr() net.Addr        { return s.conn.RemoteAddr() }
 
-// fromQUIC gives an error of Open or Accept its number.
-func (s *session) fromQUIC(err error) error {
-	if s.conn.Context().Err() != nil {
-		return s.Err()
-	}
-	return err
-}
-
-// sessionError gives the end of a QUIC connection its number.
+// sessionError gives the end of a QUIC connection its number. The error of quic-go
+// is not kept as the cause where it says nothing more: it claims to be
+// net.ErrClosed, and some of it to be a timeout, which the end of a session is not.
 func sessionError(err error) error {
 	if e, ok := errors.AsType[*quic.ApplicationError](err); ok {
-		return &tunnel.Error{Code: tunnel.Code(e.ErrorCode), Message: e.ErrorMessage, Remote: e.Remote}
+		return &tunnel.Error{Code: code(uint64(e.ErrorCode)), Message: e.ErrorMessage, Remote: e.Remote}
 	}
-	if e, ok := errors.AsType[*quic.TransportError](err); ok && e.ErrorCode.IsCryptoError() {
-		if e.Remote {
-			if te := tunnel.FromAlert(tls.AlertError(e.ErrorCode - 0x100)); te != nil {
-				return te
-			}
-		}
-		return tunnel.FromTLS(err)
+	if e, ok := errors.AsType[*quic.TransportError](err); ok {
+		return transportError(e)
 	}
 	if _, ok := errors.AsType[*quic.IdleTimeoutError](err); ok {
-		return &tunnel.Error{Code: tunnel.CodeHeartbeatLost, Cause: err}
+		return &tunnel.Error{Code: tunnel.CodeHeartbeatLost}
+	}
+	if _, ok := errors.AsType[*quic.HandshakeTimeoutError](err); ok {
+		return &tunnel.Error{Code: tunnel.CodeHandshakeTimeout}
 	}
 	if _, ok := errors.AsType[*quic.StatelessResetError](err); ok {
-		return &tunnel.Error{Code: tunnel.CodeSessionLost, Message: "the peer was restarted", Remote: true, Cause: err}
+		return &tunnel.Error{Code: tunnel.CodeSessionLost, Message: "the peer was restarted", Remote: true}
 	}
-	return &tunnel.Error{Code: tunnel.CodeSessionLost, Cause: err}
-}
-
-// stream is a QUIC stream as a tunnel.Stream.
-type stream struct {
-	*quic.Stream
-	session *session
-	mu      sync.Mutex
-	closed  bool
-}
-
-func (s *stream) Read(p []byte) (int, error) {
-	n, err := s.Stream.Read(p)
-	return n, s.fromQUIC(err)
-}
-
-func (s *stream) Write(p []byte) (int, error) {
-	n, err := s.Stream.Write(p)
-	return n, s.fromQUIC(err)
-}
-
-func (s *stream) fromQUIC(err error) error {
-	if err == nil || err == io.EOF || errors.Is(err, os.ErrDeadlineExceeded) { //nolint:errorlint // io.EOF is never wrapped here
-		return err
+	if _, ok := errors.AsType[*quic.VersionNegotiationError](err); ok {
+		return &tunnel.Error{Code: tunnel.CodeVersion, Message: err.Error(), Remote: true}
 	}
-	s.mu.Lock()
-	closed := s.closed
-	s.mu.Unlock()
-	if closed {
-		return net.ErrClosed
-	}
-	if e, ok := errors.AsType[*quic.StreamError](err); ok {
-		return &tunnel.Error{Code: tunnel.Code(e.ErrorCode), Remote: e.Remote}
-	}
-	if serr := s.session.Err(); serr != nil {
-		return &tunnel.Error{Code: tunnel.CodeSessionLost, Message: serr.Error(), Cause: serr}
-	}
-	return err
+	return &tunnel.Error{Code: tunnel.CodeSessionLost, Message: err.Error()}
 }
 
-func (s *stream) CloseWrite() error { return s.Stream.Close() }
-
-func (s *stream) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil
+// transportError gives an error of QUIC (RFC 9000 §20.1) its number.
+func transportError(e *quic.TransportError) error {
+	switch {
+	case e.ErrorCode.IsCryptoError() && e.Remote:
+		if te := tunnel.FromAlert(tls.AlertError(e.ErrorCode - 0x100)); te != nil {
+			return te
+		}
+	case e.ErrorCode.IsCryptoError():
+		if te, ok := errors.AsType[*tunnel.Error](tunnel.FromTLS(e)); ok {
+			return te
+		}
+	case e.ErrorCode == quic.ConnectionRefused && e.Remote:
+		return &tunnel.Error{Code: tunnel.CodeTryLater, Message: "the peer takes no connection now", Remote: true}
+	case e.ErrorCode == quic.NoError:
+		return &tunnel.Error{Code: tunnel.CodeSessionLost, Remote: e.Remote}
 	}
-	s.closed = true
-	s.CancelRead(quic.StreamErrorCode(tunnel.CodeCancelled))
-	err := s.Stream.Close()
-	_ = s.SetDeadline(time.Unix(1, 0))
-	return err
+	return &tunnel.Error{Code: tunnel.CodeProtocol, Message: e.Error(), Remote: e.Remote}
 }
 
-func (s *stream) Reset(code tunnel.Code) {
-	s.CancelRead(quic.StreamErrorCode(code))
-	s.CancelWrite(quic.StreamErrorCode(code))
+// code is a QUIC application error code (62 bits) as a number of the tunnel.
+func code(c uint64) tunnel.Code {
+	if c > math.MaxUint32 {
+		return tunnel.CodeProtocol
+	}
+	return tunnel.Code(c)
 }
-
-func (s *stream) LocalAddr() net.Addr  { return s.session.LocalAddr() }
-func (s *stream) RemoteAddr() net.Addr { return s.session.RemoteAddr() }

@@ -1,0 +1,18 @@
+package muxtun_test
+
+import (
+	"testing"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunneltest"
+)
+
+func TestConformance(t *testing.T) {
+	for _, tr := range []tunnel.Transport{tunnel.TCP, tunnel.InnerMux} {
+		t.Run(string(tr), func(t *testing.T) {
+			tunneltest.Run(t, func(t *testing.T) (client, server tunnel.Session, stop func()) {
+				return tunneltest.NewPair(t, tunneltest.Options{Transport: tr})
+			})
+		})
+	}
+}

@@ -1,0 +1,14 @@
+package quictun_test
+
+import (
+	"testing"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunneltest"
+)
+
+func TestConformance(t *testing.T) {
+	tunneltest.Run(t, func(t *testing.T) (client, server tunnel.Session, stop func()) {
+		return tunneltest.NewPair(t, tunneltest.Options{Transport: tunnel.QUIC})
+	})
+}
