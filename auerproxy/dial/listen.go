@@ -13,7 +13,8 @@ import (
 )
 
 // Listener takes the calls of devices (and of other services) to one service
-// name. It is a net.Listener whose connections are [*Conn]s.
+// name. It is a net.Listener whose connections are [*Conn]s; calls that arrive at
+// about the same time come in any order.
 type Listener struct {
 	dialer  *Dialer
 	service string

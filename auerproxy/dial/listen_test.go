@@ -188,39 +188,44 @@ func TestBacklog(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.CloseWithError(tunnel.CodeShutdown, "") }()
-	open := func() (tunnel.Stream, error) {
-		st, _, err := tunnel.Open(t.Context(), s, preamble("events", tunnelpb.Inner_INNER_PLAIN))
-		return st, err
+	open := func() (tunnel.Stream, string, error) {
+		p := preamble("events", tunnelpb.Inner_INNER_PLAIN)
+		st, _, err := tunnel.Open(t.Context(), s, p)
+		return st, string(p.GetRequestId()), err
 	}
-	first, err := open()
-	if err != nil {
-		t.Fatal(err)
+	opened := make(map[string]tunnel.Stream) // by request id: calls may overtake one another
+	mustOpen := func() {
+		t.Helper()
+		st, id, err := open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened[id] = st
 	}
-	second, err := open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = open()
+	mustOpen()
+	mustOpen()
+	_, _, err = open()
 	wantCode(t, err, tunnel.CodeTooManyStreams)
 	c, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	third, err := open() // there is room again
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustOpen() // there is room again
 	_ = ln.Close()
-	for _, st := range []tunnel.Stream{second, third} {
-		if _, err := st.Read(make([]byte, 1)); err == nil {
-			t.Error("a call that nobody accepted outlives the listener")
+	accepted := string(c.(*Conn).RequestID())
+	for id, st := range opened {
+		if id == accepted {
+			continue
+		}
+		if _, err := st.Read(make([]byte, 1)); !errors.Is(err, ErrClosed) {
+			t.Errorf("a call that nobody accepted ends with %v, want ErrClosed", err)
 		}
 	}
 	go func() { _, _ = c.Write([]byte("x")) }() // an accepted call lives on
-	if _, err := io.ReadFull(first, make([]byte, 1)); err != nil {
+	if _, err := io.ReadFull(opened[accepted], make([]byte, 1)); err != nil {
 		t.Error(err)
 	}
-	_, err = open()
+	_, _, err = open()
 	wantCode(t, err, tunnel.CodeServiceUnknown)
 	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("accept gives %v", err)
