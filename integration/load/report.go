@@ -1,0 +1,133 @@
+package load
+
+import (
+	"time"
+)
+
+// Report is the outcome of a simulation. Parts that did not take place are nil.
+// Times are in nanoseconds, memory in bytes.
+type Report struct {
+	// Version of the program, and when the simulation began.
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+	Machine Machine   `json:"machine"`
+	// Settings are the command line's, as name and value.
+	Settings []Setting `json:"settings"`
+
+	Connect *ConnectReport `json:"connect,omitempty"`
+	// Memory of the relay, in the order of time.
+	Memory []MemoryPoint `json:"memory,omitempty"`
+	Idle   *IdleReport   `json:"idle,omitempty"`
+	Load   *LoadReport   `json:"load,omitempty"`
+	Kill   *KillReport   `json:"kill,omitempty"`
+	// Fleet holds the final counts.
+	Fleet Counts `json:"fleet"`
+	// Simulator is the memory of the simulator itself when the fleet was connected.
+	Simulator MemoryPoint `json:"simulator"`
+	// Failures say what was not as it should be; empty if all is well.
+	Failures []string `json:"failures,omitempty"`
+}
+
+// Machine is where the simulation ran.
+type Machine struct {
+	OS   string `json:"os"`
+	Arch string `json:"arch"`
+	CPUs int    `json:"cpus"`
+	Go   string `json:"go"`
+}
+
+// Setting is one flag of the command line.
+type Setting struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// ConnectReport tells about the first connect of the fleet.
+type ConnectReport struct {
+	Devices int `json:"devices"`
+	Online  int `json:"online"`
+	// Elapsed is the time from the start of the first device to the welcome of the
+	// last, and PerSecond the tunnels per second in it.
+	Elapsed   time.Duration `json:"elapsed_ns"`
+	PerSecond float64       `json:"per_second"`
+	// Latency is the time from the start of a device to its welcome.
+	Latency Latency `json:"latency"`
+	// Failed counts the attempts that ended without a welcome, by error number.
+	Failed map[string]int `json:"failed,omitempty"`
+	// CPUPerTunnel is the relay's CPU time for each; 0 if it is not known.
+	CPUPerTunnel time.Duration `json:"relay_cpu_per_tunnel_ns,omitempty"`
+}
+
+// MemoryPoint is the resident memory of a process at one moment.
+type MemoryPoint struct {
+	// When, in words.
+	When    string `json:"when"`
+	RSS     uint64 `json:"rss"`
+	Tunnels int    `json:"tunnels"`
+	// PerTunnel is the growth over the process without tunnels, for each tunnel.
+	PerTunnel uint64 `json:"per_tunnel,omitempty"`
+}
+
+// Per fills in PerTunnel, given the memory of the process without tunnels.
+func (m MemoryPoint) Per(empty uint64) MemoryPoint {
+	if m.Tunnels > 0 && m.RSS > empty {
+		m.PerTunnel = (m.RSS - empty) / uint64(m.Tunnels)
+	}
+	return m
+}
+
+// IdleReport is what idle tunnels cost the relay: heartbeats and nothing else.
+type IdleReport struct {
+	Window    time.Duration `json:"window_ns"`
+	Heartbeat time.Duration `json:"heartbeat_ns"`
+	Tunnels   int           `json:"tunnels"`
+	CPU       time.Duration `json:"relay_cpu_ns"`
+	// Core is the share of one core, from 0 to 1.
+	Core float64 `json:"relay_core"`
+	// PerTunnel is CPU time per tunnel and second.
+	PerTunnel time.Duration `json:"relay_cpu_per_tunnel_second_ns"`
+}
+
+// NewIdleReport computes the shares from the usage at both ends of the window.
+func NewIdleReport(before, after Usage, tunnels int, heartbeat time.Duration) *IdleReport {
+	r := &IdleReport{Window: after.At.Sub(before.At), Heartbeat: heartbeat, Tunnels: tunnels, CPU: after.CPU - before.CPU}
+	if r.Window > 0 {
+		r.Core = r.CPU.Seconds() / r.Window.Seconds()
+		if tunnels > 0 {
+			r.PerTunnel = time.Duration(r.Core / float64(tunnels) * float64(time.Second))
+		}
+	}
+	return r
+}
+
+// LoadReport is a run of calls and what it cost the relay.
+type LoadReport struct {
+	Result
+	// CPUPerCall is the relay's CPU time for each call, the idle tunnels' share
+	// included; 0 if it is not known.
+	CPUPerCall time.Duration `json:"relay_cpu_per_call_ns,omitempty"`
+}
+
+// KillReport tells how the fleet came back after the relay was killed (SIGKILL)
+// and started again at once at the same address.
+type KillReport struct {
+	Devices int `json:"devices"`
+	// Outage is the time from the kill until the relay listened again.
+	Outage time.Duration `json:"outage_ns"`
+	Comeback
+	// Lost counts the sessions that ended and Failed the attempts without a
+	// welcome, since the kill, by error number.
+	Lost   map[string]int `json:"lost,omitempty"`
+	Failed map[string]int `json:"failed,omitempty"`
+}
+
+// Since gives what was counted after an earlier snapshot.
+func Since(now, before map[string]int) map[string]int {
+	diff := make(map[string]int)
+	for k, n := range now {
+		if n -= before[k]; n != 0 {
+			diff[k] = n
+		}
+	}
+	return diff
+}

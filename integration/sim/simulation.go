@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/integration/load"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
+)
+
+// simulation is one run: its phases in order, each of which adds its part to the
+// report.
+type simulation struct {
+	o        options
+	progress *load.Progress
+	report   *load.Report
+
+	certs load.Certificates
+	relay *process // nil: the relay is not ours
+	addr  string
+	pid   int // of the relay; 0: not known
+	empty load.Usage
+	fleet *load.Fleet
+}
+
+// simulate runs a simulation. The report is there, with what was measured so far,
+// on an error too.
+func simulate(ctx context.Context, o options, progress *load.Progress) (*load.Report, error) {
+	s := &simulation{o: o, progress: progress, report: &load.Report{
+		Version: configs.Version(), Started: time.Now().UTC().Truncate(time.Second),
+		Machine: load.Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()},
+	}}
+	dir, err := os.MkdirTemp("", "sim")
+	if err != nil {
+		return s.report, err
+	}
+	err = s.run(ctx, dir)
+	if s.relay != nil && s.relay.cmd != nil {
+		s.relay.kill()
+	}
+	return s.report, errors.Join(err, os.RemoveAll(dir))
+}
+
+func (s *simulation) run(ctx context.Context, dir string) error {
+	if err := s.prepare(ctx, dir); err != nil {
+		return err
+	}
+	own, err := load.ReadUsage(os.Getpid())
+	if err != nil && s.pid != 0 {
+		return err // not Linux: without a relay to measure that does not matter
+	}
+	s.progress.Say("making %d devices", s.o.devices)
+	s.fleet, err = load.NewFleet(load.FleetConfig{
+		Devices: s.o.devices, Relays: []string{s.addr}, Transport: s.o.transport, Certificates: s.certs,
+		Seed: s.o.seed, ConnectRate: s.o.connectRate, Connecting: s.o.connecting,
+	})
+	if err != nil {
+		return err
+	}
+	// The fleet ends after the phases, or with the first error of its own.
+	g, ctx := errgroup.WithContext(ctx)
+	fleetCtx, stop := context.WithCancel(ctx)
+	g.Go(func() error { return s.fleet.Run(fleetCtx) })
+	g.Go(func() error {
+		defer stop()
+		return s.phases(ctx, own)
+	})
+	return g.Wait()
+}
+
+// prepare makes or reads the certificates, and starts the relay if it is ours.
+func (s *simulation) prepare(ctx context.Context, dir string) error {
+	td, err := identity.ParseTrustDomain(s.o.domain)
+	if err != nil {
+		return err
+	}
+	if s.o.relay != "" {
+		s.certs, s.addr, s.pid = load.FromDir(s.o.ca, td), s.o.relay, s.o.relayPID
+	} else {
+		ca, err := pkitest.NewCA(td)
+		if err != nil {
+			return err
+		}
+		s.certs = load.FromCA(ca, s.o.seed)
+		home := filepath.Join(dir, relayID)
+		if err := ca.Write(home, identity.Relay(td, relayID)); err != nil {
+			return err
+		}
+		s.relay = &process{args: []string{
+			"--dir", home, "--heartbeat", s.o.heartbeat.String(), "--handshake-rate", fmt.Sprint(s.o.handshakes),
+		}}
+		if err := s.relay.start(ctx); err != nil {
+			return err
+		}
+		s.addr, s.pid = s.relay.Relay, s.relay.pid()
+	}
+	s.empty, err = s.sample(ctx, "without tunnels", true)
+	return err
+}
+
+func (s *simulation) phases(ctx context.Context, own load.Usage) error {
+	if err := s.connect(ctx, own); err != nil {
+		return err
+	}
+	if s.o.idle > 0 {
+		if err := s.idle(ctx); err != nil {
+			return err
+		}
+	}
+	if s.o.load != "" {
+		if err := s.load(ctx); err != nil {
+			return err
+		}
+	}
+	s.steady()
+	if s.o.kill {
+		if err := s.kill(ctx); err != nil {
+			return err
+		}
+	}
+	s.report.Fleet = s.fleet.Counts()
+	return nil
+}
+
+// steady notes the sessions that ended although nobody ended them.
+func (s *simulation) steady() {
+	if s.o.churn > 0 {
+		return
+	}
+	for code, n := range s.fleet.Counts().Lost {
+		s.failed("%d sessions of devices ended by themselves: %s", n, code)
+	}
+}
+
+// failed notes something that was not as it should be.
+func (s *simulation) failed(format string, args ...any) {
+	s.report.Failures = append(s.report.Failures, fmt.Sprintf(format, args...))
+}
+
+// sample measures the relay, and notes its memory under a name. Where it is ours,
+// it can be made to collect garbage first.
+func (s *simulation) sample(ctx context.Context, when string, collect bool) (load.Usage, error) {
+	if s.pid == 0 {
+		return load.Usage{At: time.Now()}, nil
+	}
+	if collect && s.relay == nil {
+		collect = false
+	}
+	if collect {
+		if err := s.relay.collect(ctx); err != nil {
+			return load.Usage{}, err
+		}
+	}
+	u, err := load.ReadUsage(s.pid)
+	if err != nil || when == "" {
+		return u, err
+	}
+	point := load.MemoryPoint{When: when, RSS: u.RSS}
+	if s.fleet != nil {
+		point.Tunnels = s.fleet.Counts().Online
+	}
+	s.report.Memory = append(s.report.Memory, point.Per(s.empty.RSS))
+	return u, nil
+}
