@@ -256,11 +256,21 @@ func (c Config) Validate() error {
 		key string
 		d   time.Duration
 	}{
-		{"timing.backoff_base", t.BackoffBase}, {"timing.backoff_cap", t.BackoffCap}, {"timing.stable", t.Stable},
-		{"timing.long_backoff", t.LongBackoff}, {"timing.tcp_delay", t.TCPDelay}, {"timing.connect_timeout", t.ConnectTimeout},
-		{"timing.welcome_timeout", t.WelcomeTimeout}, {"timing.reprobe_min", t.ReprobeMin}, {"timing.reprobe_max", t.ReprobeMax},
-		{"timing.retire", t.Retire}, {"limits.preamble_timeout", l.PreambleTimeout}, {"limits.handshake_timeout", l.HandshakeTimeout},
-		{"limits.target_timeout", l.TargetTimeout}, {"limits.session_idle", l.SessionIdle}, {"limits.call_idle", l.CallIdle},
+		{"timing.backoff_base", t.BackoffBase},
+		{"timing.backoff_cap", t.BackoffCap},
+		{"timing.stable", t.Stable},
+		{"timing.long_backoff", t.LongBackoff},
+		{"timing.tcp_delay", t.TCPDelay},
+		{"timing.connect_timeout", t.ConnectTimeout},
+		{"timing.welcome_timeout", t.WelcomeTimeout},
+		{"timing.reprobe_min", t.ReprobeMin},
+		{"timing.reprobe_max", t.ReprobeMax},
+		{"timing.retire", t.Retire},
+		{"limits.preamble_timeout", l.PreambleTimeout},
+		{"limits.handshake_timeout", l.HandshakeTimeout},
+		{"limits.target_timeout", l.TargetTimeout},
+		{"limits.session_idle", l.SessionIdle},
+		{"limits.call_idle", l.CallIdle},
 	} {
 		if d.d < 0 {
 			bad(d.key, "%s is negative", d.d)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -139,16 +140,6 @@ func TestFullJitter(t *testing.T) {
 	}
 }
 
-// testSlot gives a slot of an agent that does not run.
-func testSlot(t *testing.T, device identity.ID, slots int, relays ...string) (*Agent, *slot) {
-	t.Helper()
-	a, err := New(Config{Relays: relays, Slots: slots, Credentials: pkitest.New(t, td).Credentials(device)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a, a.slots[0]
-}
-
 func TestDelay(t *testing.T) {
 	t.Parallel()
 	remote := func(c tunnel.Code, after time.Duration) error {
@@ -168,7 +159,7 @@ func TestDelay(t *testing.T) {
 		{"quarantined", remote(tunnel.CodeQuarantined, time.Hour), time.Hour, time.Hour, 4},
 	} {
 		for range 100 {
-			_, s := testSlotCached(t)
+			_, s := testSlot(t)
 			if got := s.delay(tt.err); got < tt.low || got > tt.top || s.failures != tt.failures {
 				t.Fatalf("%s: %s after %d failures, want %s to %s after %d", tt.name, got, s.failures, tt.low, tt.top, tt.failures)
 			}
@@ -176,8 +167,8 @@ func TestDelay(t *testing.T) {
 	}
 }
 
-// testSlotCached gives a fresh slot without making a CA each time.
-func testSlotCached(t *testing.T) (*Agent, *slot) {
+// testSlot gives a slot of an agent that does not run.
+func testSlot(t *testing.T) (*Agent, *slot) {
 	t.Helper()
 	a := &Agent{self: self, cfg: Config{Relays: []string{"a:1"}}}
 	a.cfg.fill()
@@ -188,7 +179,7 @@ func testSlotCached(t *testing.T) (*Agent, *slot) {
 
 func TestDelayHonoursRetryAfterPerRelay(t *testing.T) {
 	t.Parallel()
-	a, s := testSlotCached(t)
+	a, s := testSlot(t)
 	s.notBefore["a:1"] = time.Now().Add(time.Hour)
 	if d := s.delay(nil); d < 59*time.Minute {
 		t.Errorf("the only relay asked for an hour, the wait is %s", d)
@@ -242,7 +233,7 @@ func TestMoreTelling(t *testing.T) {
 	}
 	for i, low := range ranked {
 		for _, high := range ranked[i+1:] {
-			if moreTelling(low, high) != high || moreTelling(high, low) != high {
+			if !errors.Is(moreTelling(low, high), high) || !errors.Is(moreTelling(high, low), high) {
 				t.Errorf("%v should win over %v", high, low)
 			}
 		}

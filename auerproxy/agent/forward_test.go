@@ -320,7 +320,7 @@ func TestHTTPForward(t *testing.T) {
 			t.Fatal(err)
 		}
 		body, err := io.ReadAll(resp.Body)
-		if err != nil {
+		if err = errors.Join(err, resp.Body.Close()); err != nil {
 			t.Fatal(err)
 		}
 		if string(body) != "/a%2Fb?x=1;y" || resp.Header.Get("X-Host") != "s0123456789.pbx.comtrexx.test" {
@@ -374,6 +374,7 @@ func TestHTTPForwardStreamsAndUpgrades(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer resp.Body.Close()
 	events := bufio.NewReader(resp.Body)
 	if line, err := events.ReadString('\n'); line != "one\n" || err != nil {
 		t.Fatalf("the first event is held back: %q, %v", line, err)
@@ -383,8 +384,13 @@ func TestHTTPForwardStreamsAndUpgrades(t *testing.T) {
 		t.Fatalf("rest %q, %v", rest, err)
 	}
 	_, _ = io.WriteString(c, "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
-	if resp, err = http.ReadResponse(r, nil); err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("upgrade: %v, %v", resp, err)
+	upgraded, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer upgraded.Body.Close()
+	if upgraded.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("upgrade: %s", upgraded.Status)
 	}
 	_, _ = io.WriteString(c, "ping\n")
 	if line, err := r.ReadString('\n'); line != "ping\n" || err != nil {

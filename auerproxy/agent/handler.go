@@ -36,19 +36,18 @@ type service struct {
 
 func newService(a *Agent, cfg Service) (*service, error) {
 	s := &service{cfg: cfg, slots: make(chan struct{}, cfg.Streams)}
-	switch {
-	case cfg.Target == "":
+	if cfg.Target == "" {
 		s.handler = newListener(a, cfg)
-	default:
-		f, err := newForwarder(a, cfg)
-		if err != nil {
-			return nil, err
-		}
-		s.handler = f
-		if cfg.Identity == IdentityHeader {
-			s.handler = newHTTPForwarder(a, f)
-			s.protos = []string{"http/1.1"}
-		}
+		return s, nil
+	}
+	f, err := newForwarder(a, cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.handler = f
+	if cfg.Identity == IdentityHeader {
+		s.handler = newHTTPForwarder(a, f)
+		s.protos = []string{"http/1.1"}
 	}
 	return s, nil
 }

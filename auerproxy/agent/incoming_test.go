@@ -86,7 +86,8 @@ func greetAndEcho(c *Conn) {
 func check(t *testing.T, c interface {
 	net.Conn
 	CloseWrite() error
-}) string {
+},
+) string {
 	t.Helper()
 	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)

@@ -271,7 +271,9 @@ func TestRunAndStatus(t *testing.T) {
 	<-r.Ready()
 	defer func() {
 		stopRelay()
-		<-relayDone
+		if err := <-relayDone; err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("relay: %v", err)
+		}
 	}()
 
 	state := []string{"--set", "state_dir=" + dir}
@@ -328,12 +330,12 @@ func TestStaleSocket(t *testing.T) {
 	}
 	ln.(*net.UnixListener).SetUnlinkOnClose(false)
 	_ = ln.Close()
-	ln, err = listenStatus(path)
+	ln, err = listenStatus(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	if _, err := listenStatus(path); err == nil {
+	if _, err := listenStatus(t.Context(), path); err == nil {
 		t.Error("a socket that answers was taken over")
 	}
 }

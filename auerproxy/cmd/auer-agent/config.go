@@ -109,7 +109,7 @@ func keyErrors(err error) configs.Errors {
 	if err == nil {
 		return nil
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the join itself is meant
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all configs.Errors
 		for _, e := range joined.Unwrap() {
 			all = append(all, keyErrors(e)...)

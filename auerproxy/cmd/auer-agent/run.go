@@ -61,7 +61,7 @@ func run(ctx context.Context, cmd *cobra.Command, cfg *Config) error {
 	if err != nil {
 		return err
 	}
-	status, err := listenStatus(cfg.socket())
+	status, err := listenStatus(ctx, cfg.socket())
 	if err != nil {
 		return err
 	}

@@ -32,15 +32,15 @@ const statusTimeout = 5 * time.Second
 
 // listenStatus opens the socket, of which the program's user alone may ask. A
 // socket that a killed agent has left is removed; one that answers is not.
-func listenStatus(path string) (net.Listener, error) {
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+func listenStatus(ctx context.Context, path string) (net.Listener, error) {
+	if c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path); err == nil {
 		_ = c.Close()
 		return nil, &cli.Hint{Err: fmt.Errorf("an agent answers at %s already", path), Hint: "stop it first, or give this one another state_dir"}
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	ln, err := net.Listen("unix", path)
+	ln, err := new(net.ListenConfig).Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("status socket: %w", err)
 	}
