@@ -422,7 +422,7 @@ func TestServeRefusesTooMany(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, _, err := tunnel.Open(w.ctx, w.near, &tunnel.Preamble{}); !tunnel.Retryable(err) {
+	if _, _, err := tunnel.Open(w.ctx, w.near, &tunnel.Preamble{}); tunnel.CodeOf(err) != tunnel.CodeTooManyStreams {
 		t.Errorf("third stream: %v", err)
 	}
 	_ = w.near.CloseWithError(tunnel.CodeShutdown, "over")
