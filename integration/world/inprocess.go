@@ -1,0 +1,160 @@
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/relay"
+	"github.com/comtrexx-cloud/comtrexx/pki/authority"
+	"github.com/comtrexx-cloud/comtrexx/pki/blocks"
+	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/server"
+)
+
+// inProcess runs the parts in goroutines.
+type inProcess struct {
+	world  *World
+	relays []*relay.Relay
+}
+
+func (p *inProcess) startPKI(ctx context.Context) (unit, error) {
+	w := p.world
+	cfg := authority.Config{
+		StateDir: w.path("pki", "state"), TrustDomain: w.cfg.TrustDomain, PlainKeys: true, Logger: w.cfg.Logger.Named("pki"),
+	}
+	if _, err := authority.Init(cfg); err != nil {
+		return nil, err
+	}
+	a, err := authority.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s, err := server.New(server.Config{
+		Listen: w.pkiAddr, EnrolPerMinute: -1, Authority: a, StateDir: cfg.StateDir, Logger: cfg.Logger,
+	})
+	if err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	t := startTask(func(ctx context.Context) error { return errors.Join(s.Run(ctx), a.Close()) })
+	return await(ctx, t, s.Ready())
+}
+
+// await waits until a task is ready.
+func await(ctx context.Context, t *task, ready <-chan struct{}) (unit, error) {
+	select {
+	case <-ready:
+		return t, nil
+	case <-t.ended:
+		return nil, errors.Join(errors.New("ended before it was ready"), t.result)
+	case <-ctx.Done():
+		return nil, errors.Join(context.Cause(ctx), t.kill())
+	}
+}
+
+func (p *inProcess) startRelay(ctx context.Context, i int) (unit, error) {
+	w := p.world
+	creds, err := enrol.LoadCredentials(w.path(relayDir(i), "credentials"))
+	if err != nil {
+		return nil, err
+	}
+	cfg := w.relayConfig(i)
+	cfg.Credentials, cfg.Logger = creds, w.cfg.Logger.Named(relayDir(i))
+	r, err := relay.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	pki, _ := w.PKI()
+	feed, err := blocks.New(blocks.Config{URL: pki, Credentials: creds, CacheFile: w.path(relayDir(i), "state", "blocks.json"), Logger: cfg.Logger.Named("blocks")})
+	if err != nil {
+		return nil, err
+	}
+	t := startTask(func(ctx context.Context) error {
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return feed.Run(ctx, func(l blocks.List) { r.SetBlocks(l) }) })
+		g.Go(func() error {
+			select {
+			case <-feed.Loaded():
+				return r.Run(ctx)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+		return g.Wait()
+	})
+	t.drain = func(ctx context.Context) { r.Drain(ctx) }
+	p.relays[i] = r
+	return await(ctx, t, r.Ready())
+}
+
+// relayConfig is what both kinds of world tell a relay.
+func (w *World) relayConfig(i int) relay.Config {
+	cfg := relay.DefaultConfig()
+	cfg.Listen = w.relays[i]
+	cfg.StateDir = w.path(relayDir(i), "state")
+	cfg.Heartbeat = w.cfg.Heartbeat
+	cfg.Ports = ports()
+	cfg.Policy = w.cfg.Policy
+	cfg.Drain.Deadline = w.cfg.DrainDeadline
+	return cfg
+}
+
+func (p *inProcess) startDevice(ctx context.Context, i int) (unit, error) {
+	w, d := p.world, p.world.cfg.Devices[i]
+	dir := w.path(deviceDir(d.Serial), "credentials")
+	creds, err := enrol.LoadCredentials(dir)
+	if err != nil {
+		id := identity.Device(w.cfg.TrustDomain, d.Serial)
+		token, err := w.admin.Token(ctx, id, 0)
+		if err != nil {
+			return nil, err
+		}
+		url, _ := w.PKI()
+		client := &enrol.Client{URL: url, TrustDomain: w.cfg.TrustDomain, Roots: w.roots}
+		if creds, err = client.Enrol(ctx, token.Token, id); err != nil {
+			return nil, err
+		}
+		if err := creds.Save(dir); err != nil {
+			return nil, err
+		}
+	}
+	cfg := w.agentConfig(i)
+	cfg.Credentials, cfg.Logger = creds, w.cfg.Logger.Named(deviceDir(d.Serial))
+	a, err := agent.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return startTask(a.Run), nil
+}
+
+// agentConfig is what both kinds of world tell a device.
+func (w *World) agentConfig(i int) agent.Config {
+	d := w.cfg.Devices[i]
+	cfg := agent.Default()
+	cfg.Relays, cfg.Services, cfg.Timing = w.relays, w.targets[i].services, w.cfg.Timing
+	if d.Transport != "" {
+		cfg.Transport = d.Transport
+	}
+	if d.Slots > 0 {
+		cfg.Slots = d.Slots
+	}
+	return cfg
+}
+
+func (p *inProcess) drain(ctx context.Context, i int) (relay.Drained, error) {
+	return p.relays[i].Drain(ctx), nil
+}
+
+func (p *inProcess) sessions(_ context.Context, i int) ([]relay.SessionInfo, error) {
+	p.world.mu.Lock()
+	stopped := p.world.relay[i] == nil
+	p.world.mu.Unlock()
+	if stopped {
+		return nil, fmt.Errorf("%s is stopped", relayDir(i))
+	}
+	return p.relays[i].Sessions(""), nil
+}
