@@ -48,23 +48,18 @@ type Status struct {
 // Sessions lists the sessions by peer and slot; a non-empty peer bounds the list
 // to that endpoint.
 func (r *Relay) Sessions(peer string) []SessionInfo {
-	r.mu.RLock()
-	all := make([]*session, 0, len(r.sessions))
-	for _, s := range r.sessions {
-		if peer == "" || s.peer.Path() == peer {
-			all = append(all, s)
+	list := []SessionInfo{}
+	for _, s := range r.all() {
+		if peer != "" && s.peer.Path() != peer {
+			continue
 		}
-	}
-	r.mu.RUnlock()
-	list := make([]SessionInfo, len(all))
-	for i, s := range all {
-		list[i] = SessionInfo{
+		list = append(list, SessionInfo{
 			Peer: s.peer.Path(), Slot: s.key.Slot, Transport: s.ts.Transport(), Since: s.since, Epoch: s.epoch,
 			RTT: time.Duration(s.rtt.Load()), Address: s.ts.RemoteAddr().String(),
 			Services: s.hello.GetServices(), Agent: s.hello.GetAgent(),
 			StreamsTo: s.toPeer.Load(), StreamsFrom: s.fromPeer.Load(),
 			Sent: s.sent.Load(), Received: s.received.Load(), Leaving: s.leaving.Load(),
-		}
+		})
 	}
 	slices.SortFunc(list, func(a, b SessionInfo) int {
 		return cmp.Or(cmp.Compare(a.Peer, b.Peer), cmp.Compare(a.Slot, b.Slot))

@@ -133,6 +133,7 @@ func (f *connectFront) serve(w http.ResponseWriter, req *http.Request) error {
 		conn.Reset(code)
 	})
 	defer stop()
+	defer conn.release()
 	j.run(conn)
 	return nil
 }
@@ -225,6 +226,9 @@ type callConn interface {
 	net.Conn
 	CloseWrite() error
 	Reset(code tunnel.Code)
+	// release ends the use of what belongs to the request: from its return on,
+	// nothing touches that any more, although a Reset may still be on its way.
+	release()
 }
 
 // takeConn answers 200 and turns the request into a byte flow.
@@ -275,6 +279,8 @@ func (c *h1Conn) Read(p []byte) (int, error) {
 // not take it for an orderly end.
 func (c *h1Conn) Reset(tunnel.Code) { _ = c.NetConn().Close() }
 
+func (c *h1Conn) release() {}
+
 // h2Conn is one HTTP/2 CONNECT stream.
 type h2Conn struct {
 	body io.ReadCloser
@@ -282,8 +288,11 @@ type h2Conn struct {
 	rc   *http.ResponseController
 	tls  *tls.ConnectionState
 
-	mu     sync.Mutex // guards closed, and keeps Write off a finished response
-	closed bool
+	// mu guards what follows, and is held while rc is used: net/http panics when
+	// a response is touched after its handler has returned.
+	mu       sync.Mutex
+	closed   bool
+	released bool
 }
 
 func (c *h2Conn) Read(p []byte) (int, error) { return c.body.Read(p) }
@@ -304,7 +313,7 @@ func (c *h2Conn) CloseWrite() error { return c.Close() }
 func (c *h2Conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.closed || c.released {
 		return nil
 	}
 	c.closed = true
@@ -314,13 +323,35 @@ func (c *h2Conn) Close() error {
 // Reset ends both directions at once.
 func (c *h2Conn) Reset(tunnel.Code) {
 	_ = c.Close()
-	_ = c.rc.SetWriteDeadline(time.Unix(1, 0))
+	_ = c.SetWriteDeadline(time.Unix(1, 0))
 }
 
-func (c *h2Conn) LocalAddr() net.Addr                { return h2Addr{} }
-func (c *h2Conn) RemoteAddr() net.Addr               { return h2Addr{} }
-func (c *h2Conn) SetReadDeadline(t time.Time) error  { return c.rc.SetReadDeadline(t) }
-func (c *h2Conn) SetWriteDeadline(t time.Time) error { return c.rc.SetWriteDeadline(t) }
+func (c *h2Conn) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.released = true
+}
+
+func (c *h2Conn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.released {
+		return net.ErrClosed
+	}
+	return c.rc.SetReadDeadline(t)
+}
+
+func (c *h2Conn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.released {
+		return net.ErrClosed
+	}
+	return c.rc.SetWriteDeadline(t)
+}
+
+func (c *h2Conn) LocalAddr() net.Addr  { return h2Addr{} }
+func (c *h2Conn) RemoteAddr() net.Addr { return h2Addr{} }
 func (c *h2Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }

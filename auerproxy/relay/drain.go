@@ -37,12 +37,9 @@ func (r *Relay) Drain(ctx context.Context) Drained {
 
 	r.mu.Lock()
 	r.draining = true
-	var d Drained
-	all := make([]*session, 0, len(r.sessions))
-	for _, s := range r.sessions {
-		all = append(all, s)
-	}
 	r.mu.Unlock()
+	var d Drained
+	all := r.all()
 	r.log.Info("draining", "sessions", len(all), "per_second", r.cfg.Drain.PerSecond, "deadline", r.cfg.Drain.Deadline)
 
 	pace := rate.NewLimiter(rate.Limit(r.cfg.Drain.PerSecond), 1)

@@ -176,7 +176,7 @@ func TestClone(t *testing.T) {
 	}
 
 	// The same instance: the newest wins.
-	again := &tunnel.Hello{InstanceId: hello.GetInstanceId(), BootId: hello.GetBootId(), Attempt: 2}
+	again := &tunnel.Hello{InstanceId: hello.GetInstanceId(), BootId: tunnel.NewID(), Attempt: 2}
 	_, control, err = w.join(tunnel.QUIC, cfg, again)
 	if err != nil {
 		t.Fatal(err)
@@ -186,8 +186,25 @@ func TestClone(t *testing.T) {
 	if got := tunnel.CodeOf(incumbent.Err()); got != tunnel.CodeReplaced {
 		t.Errorf("old session ended with %v, want %s", incumbent.Err(), tunnel.CodeReplaced)
 	}
-	if n := len(w.relay.Sessions(identity.Device(td, serial).Path())); n != 1 {
-		t.Errorf("%d sessions, want 1", n)
+	w.online(identity.Device(td, serial), 1)
+
+	// The same program on its way to another transport: its calls may end first.
+	moved := &tunnel.Hello{InstanceId: again.GetInstanceId(), BootId: again.GetBootId(), Attempt: 3}
+	next, _, err := w.join(tunnel.TCP, cfg, moved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := w.online(identity.Device(td, serial), 2)
+	if list[0].Leaving == list[1].Leaving {
+		t.Errorf("one of the two sessions should be leaving: %+v", list)
+	}
+	for _, s := range list {
+		if s.Leaving == (s.Transport == tunnel.TCP) {
+			t.Errorf("the wrong session is leaving: %+v", list)
+		}
+	}
+	if next.Err() != nil {
+		t.Errorf("the new session ended: %v", next.Err())
 	}
 }
 

@@ -46,8 +46,8 @@ type Relay struct {
 	// mu guards the fields below. It is never held while a session, stream or
 	// registry is called.
 	mu       sync.RWMutex
-	sessions map[sessionKey]*session
-	byPeer   map[identity.ID][]*session
+	sessions map[sessionKey]*session    // the current one of each slot
+	byPeer   map[identity.ID][]*session // those that were replaced and still leave, too
 	connects map[*connectCall]struct{}
 	draining bool
 	pending  int // sessions between transport handshake and welcome
@@ -272,22 +272,18 @@ func (r *Relay) blocked(id identity.ID) bool {
 func (r *Relay) SetBlocks(b Blocks) {
 	r.blocks.Store(&b)
 	err := &tunnel.Error{Code: tunnel.CodeBlocked}
-	r.mu.RLock()
-	var cut []*session
-	for _, s := range r.sessions {
+	for _, s := range r.all() {
 		if b.Blocked(s.peer) {
-			cut = append(cut, s)
+			r.log.Warn("session cut: the identity is blocked", "peer", s.peer.Path())
+			go s.end(err)
 		}
 	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
 	for c := range r.connects {
 		if b.Blocked(c.caller) {
 			c.cancel(err)
 		}
-	}
-	r.mu.RUnlock()
-	for _, s := range cut {
-		r.log.Warn("session cut: the identity is blocked", "peer", s.peer.Path())
-		go s.end(err)
 	}
 }
 
@@ -311,15 +307,9 @@ func (r *Relay) accept(ctx context.Context, ln tunnel.Listener) error {
 }
 
 func (r *Relay) closeSessions(code tunnel.Code, reason string) {
-	r.mu.RLock()
-	all := make([]*session, 0, len(r.sessions))
-	for _, s := range r.sessions {
-		all = append(all, s)
-	}
-	r.mu.RUnlock()
 	var wg sync.WaitGroup
 	limit := make(chan struct{}, 64)
-	for _, s := range all {
+	for _, s := range r.all() {
 		limit <- struct{}{}
 		wg.Go(func() {
 			s.end(&tunnel.Error{Code: code, Message: reason})

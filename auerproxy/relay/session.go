@@ -231,13 +231,33 @@ func (r *Relay) register(ctx context.Context, s *session) *tunnel.Error {
 		return &tunnel.Error{Code: tunnel.CodeReplaced}
 	}
 	r.sessions[s.key] = s
-	list := slices.DeleteFunc(slices.Clone(r.byPeer[s.peer]), func(o *session) bool { return o == incumbent })
-	r.byPeer[s.peer] = append(list, s)
+	r.byPeer[s.peer] = append(slices.Clone(r.byPeer[s.peer]), s)
 	r.mu.Unlock()
 	if incumbent != nil {
-		go incumbent.end(&tunnel.Error{Code: tunnel.CodeReplaced})
+		incumbent.replaced(s)
 	}
 	return nil
+}
+
+// replaced ends a session that has a successor. Where the same program made both
+// it moves by itself, e.g. from TCP to QUIC: it may finish its calls on the old
+// session and then closes it.
+func (s *session) replaced(by *session) {
+	s.leaving.Store(true)
+	err := &tunnel.Error{Code: tunnel.CodeReplaced}
+	if string(s.hello.GetBootId()) != string(by.hello.GetBootId()) {
+		go s.end(err)
+		return
+	}
+	s.relay.work.Go(func() {
+		t := time.NewTimer(s.relay.cfg.Drain.Deadline)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			s.end(err)
+		case <-s.ts.Done():
+		}
+	})
 }
 
 // unregister removes s and only s: where a newer session has taken the slot,
@@ -260,6 +280,17 @@ func (r *Relay) unregister(s *session) {
 		r.log.Warn("route not removed; it points nowhere until it is replaced", "endpoint", s.peer.Path(), "error", err)
 		r.metrics.drops.WithLabelValues("registry_release").Inc()
 	}
+}
+
+// all lists every session, those with a successor too.
+func (r *Relay) all() []*session {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	all := make([]*session, 0, len(r.sessions))
+	for _, list := range r.byPeer {
+		all = append(all, list...)
+	}
+	return all
 }
 
 // route lists the sessions of an endpoint, best first: not leaving before

@@ -68,6 +68,11 @@ func environment(all []string) (out []string) {
 }
 
 func (p *process) stop(ctx context.Context) error {
+	select {
+	case <-p.ended:
+		return nil // by itself, which was reported then
+	default:
+	}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}

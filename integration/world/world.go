@@ -171,6 +171,9 @@ func (w *World) RelayAddr(i int) string { return w.relays[i] }
 // RelayAdmin is the admin listener of relay i as --admin takes it; for [Processes].
 func (w *World) RelayAdmin(i int) string { return "unix:" + w.path(relayDir(i), "admin.sock") }
 
+// Devices is how many devices the world has, running or not.
+func (w *World) Devices() int { return len(w.cfg.Devices) }
+
 // Device is the serial of device i, from 0.
 func (w *World) Device(i int) identity.Serial { return w.cfg.Devices[i].Serial }
 

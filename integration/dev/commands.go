@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/comtrexx-cloud/comtrexx/integration/world"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+)
+
+// commands are the lines that a newcomer can copy and paste. "dev smoke" runs the
+// same lines.
+type commands struct {
+	curl, curlH1, forward, forwarded, proxy, proxied string
+	sessions, trace, status, list, revoke, unblock   string
+	stopRelay, startRelay                            string
+}
+
+// Ports of the commands that listen.
+const (
+	forwardAddr = "127.0.0.1:8080"
+	proxyAddr   = "127.0.0.1:3128"
+)
+
+func newCommands(w *world.World, bin string) commands {
+	dir := w.Dir()
+	at := func(parts ...string) string { return quote(filepath.Join(append([]string{dir}, parts...)...)) }
+	program := func(name string) string { return quote(filepath.Join(bin, name)) }
+	first, last := w.Device(0), w.Device(w.Devices()-1)
+	_, port, _ := strings.Cut(w.RelayAddr(0), ":")
+	creds := fmt.Sprintf("--relay %s --credentials %s", w.RelayAddr(0), at("services", caller))
+	cert, key, roots := at("services", caller, "cert.pem"), at("services", caller, "key.pem"), at("roots.pem")
+	curl := fmt.Sprintf("curl -sS --proxy https://localhost:%s --proxy-cacert %s --proxy-cert %s --proxy-key %s --cacert %s --cert %s --key %s",
+		port, roots, cert, key, roots, cert, key)
+	page := "https://" + identity.Device(identity.DefaultTrustDomain, first).DNSName() + "/facts.json"
+	pki := program("pki")
+	pkiConfig := "--config " + at("pki", "pki.yaml")
+	return commands{
+		curl:       curl + " " + page,
+		curlH1:     curl + " --http1.1 -o /dev/null -w '%{http_code}\\n' " + page,
+		forward:    fmt.Sprintf("%s connect %s web --listen %s %s", program("auerproxy"), first, forwardAddr, creds),
+		forwarded:  "curl -sS http://" + forwardAddr + "/facts.json",
+		proxy:      fmt.Sprintf("%s proxy --listen %s %s", program("auerproxy"), proxyAddr, creds),
+		proxied:    fmt.Sprintf("curl -sS -x http://%s http://%s/facts.json", proxyAddr, identity.Device(identity.DefaultTrustDomain, first).DNSName()),
+		sessions:   fmt.Sprintf("%s sessions --admin %s", program("auerproxy"), quote(w.RelayAdmin(0))),
+		trace:      fmt.Sprintf("%s trace %s %s", program("auerproxy"), first, creds),
+		status:     fmt.Sprintf("%s status --config %s", program("auer-agent"), at("device-"+string(first), "auer-agent.yaml")),
+		list:       fmt.Sprintf("%s list %s", pki, pkiConfig),
+		revoke:     fmt.Sprintf("%s revoke %s --reason lost %s", pki, last, pkiConfig),
+		unblock:    fmt.Sprintf("%s unblock %s %s", pki, last, pkiConfig),
+		stopRelay:  fmt.Sprintf("kill -9 $(cat %s)", at("relay-1", "pid")),
+		startRelay: fmt.Sprintf("%s serve --config %s", program("auerproxy"), at("relay-1", "auerproxy.yaml")),
+	}
+}
+
+// quote makes a word of a path for the shell.
+func quote(s string) string {
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+func (c commands) text() string {
+	return fmt.Sprintf(`
+Everything runs. Try, in another terminal:
+
+  # A device's page through the relay, with stock curl: HTTP CONNECT with a client
+  # certificate, and TLS to the device inside, end to end.
+  %s
+
+  # A local port that is the device's web server.
+  %s
+  %s
+
+  # A local HTTP proxy to all devices, for a browser.
+  %s
+  %s
+
+  # Who is connected; each hop to a device, timed; the device's own view.
+  %s
+  %s
+  %s
+
+  # Certificates; block a device, which cuts its tunnel, and let it in again.
+  %s
+  %s
+  %s
+
+  # Kill the relay, start it again: the devices come back by themselves.
+  %s
+  %s
+
+Ctrl-C stops everything.
+`, c.curl, c.forward, c.forwarded, c.proxy, c.proxied, c.sessions, c.trace, c.status, c.list, c.revoke, c.unblock, c.stopRelay, c.startRelay)
+}
