@@ -18,7 +18,7 @@ var (
 	ErrServiceUnknown error = &tunnel.Error{Code: tunnel.CodeServiceUnknown}
 	// ErrTargetDown (AUER-1305): the device's local server does not answer.
 	ErrTargetDown error = &tunnel.Error{Code: tunnel.CodeTargetUnreachable}
-	// ErrTimeout (AUER-1307): no answer in time; the device may have seen the call.
+	// ErrTimeout (AUER-1308): no answer in time; the device may have seen the call.
 	ErrTimeout error = &tunnel.Error{Code: tunnel.CodeOpenTimeout}
 	// ErrDraining (AUER-1202): every relay that answered is being emptied.
 	ErrDraining error = &tunnel.Error{Code: tunnel.CodeDraining}

@@ -92,6 +92,6 @@ Everything runs. Try, in another terminal:
   %s
   %s
 
-Ctrl-C stops everything.
+Ctrl-C stops everything but a relay that was started by hand.
 `, c.curl, c.forward, c.forwarded, c.proxy, c.proxied, c.sessions, c.trace, c.status, c.list, c.revoke, c.unblock, c.stopRelay, c.startRelay)
 }

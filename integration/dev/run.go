@@ -52,7 +52,14 @@ func (o *options) start(ctx context.Context, out io.Writer, dir string) (*world.
 		return nil, err
 	}
 	say("PKI and relay are up; devices are connecting")
-	if err := w.AwaitDevices(ctx, o.devices); err != nil {
+	blocked, err := w.Blocked(ctx)
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	if blocked > 0 {
+		say("%d devices are blocked and stay away; \"pki unblock\" lets them in", blocked)
+	}
+	if err := w.AwaitDevices(ctx, o.devices-blocked); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
 	if _, _, err := w.Credentials(ctx, caller); err != nil {

@@ -18,8 +18,9 @@ import (
 
 // inProcess runs the parts in goroutines.
 type inProcess struct {
-	world  *World
-	relays []*relay.Relay
+	world     *World
+	relays    []*relay.Relay
+	instances [][]byte // by device; kept over its restarts
 }
 
 func (p *inProcess) startPKI(ctx context.Context) (unit, error) {
@@ -27,7 +28,7 @@ func (p *inProcess) startPKI(ctx context.Context) (unit, error) {
 	cfg := authority.Config{
 		StateDir: w.path("pki", "state"), TrustDomain: w.cfg.TrustDomain, PlainKeys: true, Logger: w.cfg.Logger.Named("pki"),
 	}
-	if _, err := authority.Init(cfg); err != nil {
+	if _, err := authority.Init(cfg); err != nil && !errors.Is(err, authority.ErrInitialised) {
 		return nil, err
 	}
 	a, err := authority.New(cfg)
@@ -123,6 +124,10 @@ func (p *inProcess) startDevice(ctx context.Context, i int) (unit, error) {
 		}
 	}
 	cfg := w.agentConfig(i)
+	if p.instances[i] == nil {
+		p.instances[i] = agent.NewInstanceID()
+	}
+	cfg.InstanceID = p.instances[i]
 	cfg.Credentials, cfg.Logger = creds, w.cfg.Logger.Named(deviceDir(d.Serial))
 	a, err := agent.New(cfg)
 	if err != nil {

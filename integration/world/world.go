@@ -14,6 +14,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/dial"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/relay"
+	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/profile"
@@ -80,7 +81,7 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 	if cfg.Kind == Processes {
 		w.starter = &programs{world: w}
 	} else {
-		w.starter = &inProcess{world: w, relays: make([]*relay.Relay, cfg.Relays)}
+		w.starter = &inProcess{world: w, relays: make([]*relay.Relay, cfg.Relays), instances: make([][]byte, len(cfg.Devices))}
 	}
 	if w.pkiAddr, err = freePort(ctx); err != nil {
 		return w, err
@@ -97,7 +98,7 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 			return w, err
 		}
 		id := identity.Relay(cfg.TrustDomain, relayDir(i))
-		creds, err := w.admin.Issue(ctx, id, profile.Extra{DNS: []string{"localhost"}})
+		creds, err := w.admin.Issue(ctx, id, profile.Extra{DNS: []string{"localhost"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}})
 		if err != nil {
 			return w, fmt.Errorf("%s: %w", id.Path(), err)
 		}
@@ -261,6 +262,21 @@ func (w *World) end(name string, units []unit, i int, how func(unit) error) erro
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
+}
+
+// Blocked is how many of the world's devices are blocked, e.g. since an earlier
+// start on the same directory.
+func (w *World) Blocked(ctx context.Context) (n int, err error) {
+	list, err := w.admin.Blocks(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, d := range w.cfg.Devices {
+		if slices.ContainsFunc(list, func(b authority.Block) bool { return b.Identity == identity.Device(w.cfg.TrustDomain, d.Serial).Path() }) {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // AwaitDevices waits until n devices are connected to relays of the world, counted
