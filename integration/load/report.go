@@ -78,9 +78,10 @@ func (m MemoryPoint) Per(empty uint64) MemoryPoint {
 
 // IdleReport is what idle tunnels cost the relay: heartbeats and nothing else.
 type IdleReport struct {
-	Window    time.Duration `json:"window_ns"`
-	Heartbeat time.Duration `json:"heartbeat_ns"`
-	Tunnels   int           `json:"tunnels"`
+	Window  time.Duration `json:"window_ns"`
+	Tunnels int           `json:"tunnels"`
+	// Heartbeat is the time between two of a device; 0 if it is not known.
+	Heartbeat time.Duration `json:"heartbeat_ns,omitempty"`
 	CPU       time.Duration `json:"relay_cpu_ns"`
 	// Core is the share of one core, from 0 to 1.
 	Core float64 `json:"relay_core"`
@@ -89,8 +90,8 @@ type IdleReport struct {
 }
 
 // NewIdleReport computes the shares from the usage at both ends of the window.
-func NewIdleReport(before, after Usage, tunnels int, heartbeat time.Duration) *IdleReport {
-	r := &IdleReport{Window: after.At.Sub(before.At), Heartbeat: heartbeat, Tunnels: tunnels, CPU: after.CPU - before.CPU}
+func NewIdleReport(before, after Usage, tunnels int) *IdleReport {
+	r := &IdleReport{Window: after.At.Sub(before.At), Tunnels: tunnels, CPU: after.CPU - before.CPU}
 	if r.Window > 0 {
 		r.Core = r.CPU.Seconds() / r.Window.Seconds()
 		if tunnels > 0 {

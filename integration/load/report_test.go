@@ -32,7 +32,7 @@ func sampleReport() *Report {
 			{When: "without tunnels", RSS: 17 * mib},
 			MemoryPoint{When: "connected", RSS: 700 * mib, Tunnels: 9999}.Per(17 * mib),
 		},
-		Idle: NewIdleReport(Usage{At: time.Unix(100, 0), CPU: time.Second}, Usage{At: time.Unix(130, 0), CPU: 4 * time.Second}, 9999, 20*time.Second),
+		Idle: NewIdleReport(Usage{At: time.Unix(100, 0), CPU: time.Second}, Usage{At: time.Unix(130, 0), CPU: 4 * time.Second}, 9999),
 		Load: &LoadReport{Result: Result{
 			Model: Model{Kind: Open, Rate: 200, Arrivals: Poisson}, Elapsed: 30 * time.Second, Calls: 6000, Failed: 2, PerSecond: 199.9,
 			Latency: map[string]Latency{All: lat(5998, 4*time.Millisecond), "web": lat(5000, 3*time.Millisecond), "web, first": lat(998, 20*time.Millisecond)},

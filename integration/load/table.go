@@ -32,8 +32,8 @@ func (r *Report) Write(w io.Writer) error {
 		p.memory(r.Memory)
 	}
 	if i := r.Idle; i != nil {
-		p.line("\nIDLE     %d tunnels, heartbeat %s, over %s: relay CPU %.2f %% of a core, %s per tunnel and second",
-			i.Tunnels, i.Heartbeat, short(i.Window), 100*i.Core, short(i.PerTunnel))
+		p.line("\nIDLE     %d tunnels%s, over %s: relay CPU %.2f %% of a core, %s per tunnel and second",
+			i.Tunnels, each(", heartbeat %s", i.Heartbeat), short(i.Window), 100*i.Core, short(i.PerTunnel))
 	}
 	if l := r.Load; l != nil {
 		p.line("\nLOAD     %s: %d calls in %s, %.1f/s, %d failed%s", l.Model, l.Calls, short(l.Elapsed), l.PerSecond, l.Failed, each(", relay CPU %s per call", l.CPUPerCall))

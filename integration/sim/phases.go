@@ -76,7 +76,10 @@ func (s *simulation) idle(ctx context.Context) error {
 		return err
 	}
 	if s.pid != 0 {
-		s.report.Idle = load.NewIdleReport(before, after, s.fleet.Counts().Online, s.o.heartbeat)
+		s.report.Idle = load.NewIdleReport(before, after, s.fleet.Counts().Online)
+		if s.relay != nil {
+			s.report.Idle.Heartbeat = s.o.heartbeat
+		}
 	}
 	return nil
 }

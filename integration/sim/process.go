@@ -39,6 +39,7 @@ func (p *process) start(ctx context.Context) error {
 	}
 	// Not CommandContext: an interrupted simulation stops the relay itself.
 	p.cmd = exec.Command(self, args...) //nolint:gosec,noctx // our own binary; see above
+	p.cmd.Args[0] = os.Args[0]
 	p.cmd.Stderr = os.Stderr
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {

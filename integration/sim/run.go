@@ -29,26 +29,36 @@ func runCommand(app *cli.App) *cobra.Command {
 				return err
 			}
 			report, err := simulate(cmd.Context(), o, load.NewProgress(cmd.ErrOrStderr()))
-			if err != nil {
+			if report.Connect == nil {
 				return err
 			}
+			if err != nil {
+				// What was measured before is worth seeing.
+				report.Failures = append(report.Failures, err.Error())
+			}
 			report.Settings = settings(cmd)
-			if o.out != "" {
-				if err := writeJSON(o.out, report); err != nil {
-					return err
-				}
-			}
-			if app.JSON {
-				err = cli.WriteJSON(cmd.OutOrStdout(), report)
-			} else {
-				err = report.Write(cmd.OutOrStdout())
-			}
-			if err == nil && len(report.Failures) > 0 {
-				err = errors.New("not everything went well, see the report")
-			}
-			return err
+			return errors.Join(publish(cmd, app, o.out, report), err)
 		},
 	}
 	o.register(cmd.Flags())
 	return cmd
+}
+
+// publish prints the report, and gives an error if it tells of failures.
+func publish(cmd *cobra.Command, app *cli.App, out string, report *load.Report) error {
+	if out != "" {
+		if err := writeJSON(out, report); err != nil {
+			return err
+		}
+	}
+	var err error
+	if app.JSON {
+		err = cli.WriteJSON(cmd.OutOrStdout(), report)
+	} else {
+		err = report.Write(cmd.OutOrStdout())
+	}
+	if err == nil && len(report.Failures) > 0 {
+		err = errors.New("not everything went well, see the report")
+	}
+	return err
 }

@@ -11,7 +11,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
 	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/configs/cli"
 	"github.com/comtrexx-cloud/comtrexx/integration/load"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
@@ -57,6 +59,9 @@ func (s *simulation) run(ctx context.Context, dir string) error {
 	own, err := load.ReadUsage(os.Getpid())
 	if err != nil && s.pid != 0 {
 		return err // not Linux: without a relay to measure that does not matter
+	}
+	if err := s.checkFiles(); err != nil {
+		return err
 	}
 	s.progress.Say("making %d devices", s.o.devices)
 	s.fleet, err = load.NewFleet(load.FleetConfig{
@@ -138,6 +143,22 @@ func (s *simulation) steady() {
 	}
 	for code, n := range s.fleet.Counts().Lost {
 		s.failed("%d sessions of devices ended by themselves: %s", n, code)
+	}
+}
+
+// spareFiles is what each process needs beside the devices' connections.
+const spareFiles = 512
+
+// checkFiles finds out beforehand that there will be too few file descriptors.
+func (s *simulation) checkFiles() error {
+	need := s.o.devices + spareFiles
+	limit, known := openFiles()
+	if s.o.transport == agent.TransportQUIC || !known || uint64(need) <= limit { //nolint:gosec // not negative
+		return nil
+	}
+	return &cli.Hint{
+		Err:  fmt.Errorf("%d devices over TCP need about %d open files, the limit is %d", s.o.devices, need, limit),
+		Hint: "raise it with ulimit -n, or use --transport quic",
 	}
 }
 
