@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"sync"
 	"time"
 
@@ -35,7 +36,8 @@ type FleetConfig struct {
 	// Connecting allows.
 	ConnectRate float64
 	// Connecting bounds the devices that have been started and have neither been
-	// welcomed nor failed yet. Default 64.
+	// welcomed nor failed yet. More do not connect faster: handshakes keep the
+	// processors busy, and those that wait time out. Default 16 for each processor.
 	Connecting int
 	// DevicesPerSocket is how many devices share a UDP socket. Default 1000.
 	DevicesPerSocket int
@@ -49,7 +51,7 @@ type FleetConfig struct {
 
 func (c *FleetConfig) fill() {
 	def(&c.Transport, agent.TransportQUIC)
-	def(&c.Connecting, 64)
+	def(&c.Connecting, 16*runtime.GOMAXPROCS(0))
 	def(&c.DevicesPerSocket, 1000)
 	def(&c.Sources, 8)
 }

@@ -54,7 +54,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.StringVar(&o.transport, "transport", agent.TransportQUIC, "quic, tcp, or mix of both")
 	f.Uint64Var(&o.seed, "seed", 1, "decides serials, arrivals and which device is called")
 	f.Float64Var(&o.connectRate, "connect-rate", 0, "devices started per second; 0: as fast as --connecting allows")
-	f.IntVar(&o.connecting, "connecting", 64, "devices in the process of connecting at once, at first")
+	f.IntVar(&o.connecting, "connecting", 0, "devices in the process of connecting at once, at first; 0: 16 for each processor")
 	f.DurationVar(&o.patience, "patience", 3*time.Minute, "how long the whole fleet may take to connect, and to come back")
 
 	f.BoolVar(&o.self, "self", true, "start a relay as a process of its own; --relay switches it off")
@@ -74,7 +74,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.kill, "kill", false, "at the end kill -9 the own relay, start it again, and wait for the fleet")
 
 	f.StringVar(&o.out, "out", "", "write the report as JSON to this `file` too")
-	f.StringVar(&o.profiles, "profiles", "", "write CPU and heap profiles of the own relay and of the simulator to this `directory`")
+	f.StringVar(&o.profiles, "profiles", "", "write CPU and heap profiles, and the own relay's metrics, to this `directory`")
 }
 
 // validate checks the combination of flags and parses the load model.
@@ -99,7 +99,7 @@ func (o *options) validate() error {
 		err = errors.New("--idle, --duration and --patience cannot be negative")
 	case o.targets < 0 || o.targets > o.devices:
 		err = fmt.Errorf("--targets %d, want at most --devices", o.targets)
-	case o.churn < 0 || o.connectRate < 0 || o.connecting < 1 || o.handshakes < 0:
+	case o.churn < 0 || o.connectRate < 0 || o.connecting < 0 || o.handshakes < 0:
 		err = errors.New("--churn, --connect-rate, --connecting and --handshake-rate cannot be negative")
 	case o.churn > 0 && o.load == "":
 		err = errors.New("--churn needs --load")

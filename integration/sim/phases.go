@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/pprof"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -205,7 +206,7 @@ func (s *simulation) cpuProfiles(ctx context.Context, what string, window time.D
 	if s.o.profiles == "" {
 		return nil
 	}
-	f, err := s.profile("sim-cpu-" + what)
+	f, err := s.create("sim-cpu-" + what + ".pb.gz")
 	if err != nil {
 		return err
 	}
@@ -213,30 +214,38 @@ func (s *simulation) cpuProfiles(ctx context.Context, what string, window time.D
 		return errors.Join(err, f.Close())
 	}
 	seconds := max(1, int(window.Seconds()))
-	err = s.relay.profile(ctx, fmt.Sprintf("profile?seconds=%d", seconds), filepath.Join(s.o.profiles, "relay-cpu-"+what+".pb.gz"))
+	err = s.relay.download(ctx, fmt.Sprintf("debug/pprof/profile?seconds=%d", seconds), s.file("relay-cpu-"+what+".pb.gz"))
 	pprof.StopCPUProfile()
 	return errors.Join(err, f.Close())
 }
 
-// heapProfiles writes what is in use after a collection.
+// heapProfiles writes what is in use after a collection, and the relay's metrics.
 func (s *simulation) heapProfiles(ctx context.Context, what string) error {
 	if s.o.profiles == "" {
 		return nil
 	}
-	f, err := s.profile("sim-heap-" + what)
+	f, err := s.create("sim-heap-" + what + ".pb.gz")
 	if err != nil {
 		return err
 	}
 	err = pprof.Lookup("heap").WriteTo(f, 0)
-	for name, query := range map[string]string{"heap": "heap?gc=1", "goroutines": "goroutine?debug=1"} {
-		err = errors.Join(err, s.relay.profile(ctx, query, filepath.Join(s.o.profiles, "relay-"+name+"-"+what+".pb.gz")))
+	for _, part := range []struct{ path, file string }{
+		{"debug/pprof/heap?gc=1", "relay-heap-" + what + ".pb.gz"},
+		{"debug/pprof/goroutine?debug=1", "relay-goroutines-" + what + ".txt"},
+		{"metrics", "relay-metrics-" + what + ".txt"},
+	} {
+		err = errors.Join(err, s.relay.download(ctx, part.path, s.file(part.file)))
 	}
 	return errors.Join(err, f.Close())
 }
 
-func (s *simulation) profile(name string) (*os.File, error) {
+func (s *simulation) create(name string) (*os.File, error) {
 	if err := os.MkdirAll(s.o.profiles, 0o750); err != nil {
 		return nil, err
 	}
-	return os.Create(filepath.Join(s.o.profiles, name+".pb.gz")) //nolint:gosec // in the directory that the user named
+	return os.Create(s.file(name)) //nolint:gosec // in the directory that the user named
+}
+
+func (s *simulation) file(name string) string {
+	return filepath.Join(s.o.profiles, strings.ReplaceAll(name, " ", "-"))
 }

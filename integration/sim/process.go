@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"time"
 )
 
@@ -94,14 +93,11 @@ func (p *process) collect(ctx context.Context) error {
 	return fetch(req, io.Discard)
 }
 
-// profile writes one of the process's profiles, e.g. "heap" or
-// "profile?seconds=5", to a file.
-func (p *process) profile(ctx context.Context, name, file string) (err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Admin+"/debug/pprof/"+name, http.NoBody)
+// download writes something of the process's admin listener, e.g. "metrics" or
+// "debug/pprof/profile?seconds=5", to a file.
+func (p *process) download(ctx context.Context, path, file string) (err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Admin+"/"+path, http.NoBody)
 	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
 		return err
 	}
 	f, err := os.Create(file) //nolint:gosec // in the directory that the user named
