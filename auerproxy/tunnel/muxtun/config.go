@@ -40,20 +40,22 @@ type Config struct {
 	// HandshakeTimeout bounds the handshake of a listener's connection. Default
 	// 10 s.
 	HandshakeTimeout time.Duration
-	// MaxHandshakes is how many handshakes a listener runs at once; further
-	// connections wait in the accept queue. Default 256.
+	// MaxHandshakes is how many handshakes a listener runs at once. Further
+	// connections wait for their turn, at most for HandshakeTimeout, and once they
+	// are 16 times as many in the kernel's accept queue. Default 256.
 	MaxHandshakes int
 	// MaxHandshakesPerSource is how many of them one IPv4 address, or one IPv6 /64,
-	// may have; further connections are closed. Default: a quarter of
-	// MaxHandshakes. Negative: no limit.
+	// has at once; its further connections wait, and are closed beyond four times
+	// MaxHandshakes. Default: a quarter of MaxHandshakes. Negative: no limit.
 	MaxHandshakesPerSource int
 	// Admit is asked for each new connection before any cryptography; while it
 	// says false the listener takes no connection. So it must judge the load, and
 	// not the address.
 	Admit func(net.Addr) bool
 	// Refused is told about each connection that a listener closed before the end
-	// of its handshake, with a word for counting: "source_limit", "handshake" or
-	// "protocol" (an ALPN protocol that nobody serves). May be nil.
+	// of its handshake, with a word for counting: "source_limit", "busy" (no turn
+	// in time), "handshake" or "protocol" (an ALPN protocol that nobody serves). May
+	// be nil.
 	Refused func(reason string)
 	// Handoff gets connections that negotiated another protocol than the first of
 	// TLS.NextProtos. It may block. Default: they are closed.

@@ -56,16 +56,17 @@ func (l *Listener) accept() {
 	defer l.cancel()
 	for l.places.wait(l.ctx) {
 		conn, err := l.tcp.Accept()
-		switch {
-		case err == nil:
+		if err == nil {
 			l.take(conn)
-		case errors.Is(err, net.ErrClosed) || l.ctx.Err() != nil:
+			continue
+		}
+		l.places.skip()
+		if errors.Is(err, net.ErrClosed) || l.ctx.Err() != nil {
 			l.fail(err)
 			return
-		default:
-			l.cfg.Logger.Warn("accept failed", "error", err)
-			l.pause(acceptPause)
 		}
+		l.cfg.Logger.Warn("accept failed", "error", err)
+		l.pause(acceptPause)
 	}
 }
 
@@ -73,16 +74,13 @@ func (l *Listener) accept() {
 func (l *Listener) take(conn net.Conn) {
 	for l.cfg.Admit != nil && !l.cfg.Admit(conn.RemoteAddr()) && l.pause(admitPause) {
 	}
-	release, ok := l.places.take(conn.RemoteAddr())
-	if !ok {
+	pl := l.places.enter(conn.RemoteAddr())
+	if pl == nil {
 		_ = conn.Close()
 		l.cfg.Refused("source_limit")
 		return
 	}
-	l.work.Go(func() {
-		defer release()
-		l.serve(conn, release)
-	})
+	l.work.Go(func() { l.serve(conn, pl) })
 }
 
 // pause waits, and reports whether the listener is still open.
@@ -105,16 +103,25 @@ func (l *Listener) fail(err error) {
 	}
 }
 
-// serve takes one connection through its handshake. release frees its place when
-// the handshake is over: a refused peer is not waited for at others' cost, and one
-// that has passed is no stranger any more.
-func (l *Listener) serve(raw net.Conn, release func()) {
+// serve takes one connection through its handshake. Its place is free when that is
+// over: a refused peer is not waited for at others' cost, and one that has passed
+// is no stranger any more.
+func (l *Listener) serve(raw net.Conn, pl *place) {
 	ctx, cancel := context.WithTimeout(l.ctx, l.cfg.HandshakeTimeout)
 	defer cancel()
 	tuneTCP(raw)
 	conn := tls.Server(raw, l.cfg.TLS)
-	err := conn.HandshakeContext(ctx)
-	release()
+	turn := pl.run(ctx)
+	var err error
+	if turn {
+		err = conn.HandshakeContext(ctx)
+	}
+	pl.leave()
+	if !turn {
+		l.cfg.Refused("busy")
+		_ = raw.Close()
+		return
+	}
 	if err != nil {
 		l.cfg.Logger.Debug("handshake failed", "error", err)
 		l.cfg.Refused("handshake")

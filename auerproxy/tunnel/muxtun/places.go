@@ -7,60 +7,113 @@ import (
 	"sync"
 )
 
-// places bounds the handshakes that run at once, in all and per source, so that
-// one source with silent connections cannot keep the others out.
+// places bounds the handshakes of a listener, so that one source with silent
+// connections delays its own kind and nobody else:
+//
+//	accepted ──► waits for a place of its source ──► waits for a place ──► handshake
+//
+// Each source may have a quarter of the connections on the way; more are closed.
+// Each wait ends with the handshake's deadline.
 type places struct {
-	free      chan struct{} // holds one element for each free place
-	perSource int           // negative: no limit
+	accepted chan struct{} // holds an element for each connection on the way
+	running  chan struct{} // holds an element for each running handshake
 
-	mu   sync.Mutex
-	used map[netip.Prefix]int // guarded by mu
+	mu      sync.Mutex
+	sources map[netip.Prefix]*origin // guarded by mu
+
+	perSource, perSourceAll int
 }
+
+// origin is where connections on the way come from.
+type origin struct {
+	running chan struct{} // holds an element for each of its running handshakes
+	conns   int           // guarded by places.mu; its connections on the way
+}
+
+// perPlace is how many connections may be on the way for each place.
+const perPlace = 16
 
 func newPlaces(n, perSource int) *places {
-	p := &places{free: make(chan struct{}, n), perSource: perSource, used: make(map[netip.Prefix]int)}
-	for range n {
-		p.free <- struct{}{}
+	if perSource < 0 {
+		perSource = n
 	}
-	return p
+	return &places{
+		accepted: make(chan struct{}, perPlace*n), running: make(chan struct{}, n),
+		sources: make(map[netip.Prefix]*origin), perSource: perSource, perSourceAll: perPlace * n / 4,
+	}
 }
 
-// wait waits until there is a free place; false when ctx has ended. Only one
-// goroutine may wait and take.
+// wait waits until a connection may be accepted, which [places.enter] or [places.skip]
+// follows; false when ctx has ended.
 func (p *places) wait(ctx context.Context) bool {
 	select {
-	case e := <-p.free:
-		p.free <- e
+	case p.accepted <- struct{}{}:
 		return ctx.Err() == nil
 	case <-ctx.Done():
 		return false
 	}
 }
 
-// take takes a place for a connection; false where its source has too many. The
-// place is free again after the first call of release.
-func (p *places) take(addr net.Addr) (release func(), ok bool) {
-	src := source(addr)
+// skip says that no connection was accepted.
+func (p *places) skip() { <-p.accepted }
+
+// place is a connection's way through the handshake.
+type place struct {
+	places *places
+	from   netip.Prefix
+	origin *origin
+	held   int // owned by the handshake; how many of the two places it has
+}
+
+// enter takes up an accepted connection; nil where its source has too many.
+func (p *places) enter(addr net.Addr) *place {
+	from := source(addr)
 	p.mu.Lock()
-	if p.perSource >= 0 && p.used[src] >= p.perSource {
-		p.mu.Unlock()
-		return nil, false
+	defer p.mu.Unlock()
+	o := p.sources[from]
+	if o == nil {
+		o = &origin{running: make(chan struct{}, p.perSource)}
+		p.sources[from] = o
 	}
-	p.used[src]++
-	p.mu.Unlock()
-	<-p.free
-	return sync.OnceFunc(func() {
-		p.mu.Lock()
-		if p.used[src]--; p.used[src] == 0 {
-			delete(p.used, src)
+	if o.conns >= p.perSourceAll {
+		<-p.accepted
+		return nil
+	}
+	o.conns++
+	return &place{places: p, from: from, origin: o}
+}
+
+// run waits for the handshake's turn; false when ctx has ended.
+func (pl *place) run(ctx context.Context) bool {
+	for _, c := range []chan struct{}{pl.origin.running, pl.places.running} {
+		select {
+		case c <- struct{}{}:
+			pl.held++
+		case <-ctx.Done():
+			return false
 		}
-		p.mu.Unlock()
-		p.free <- struct{}{}
-	}), true
+	}
+	return true
+}
+
+// leave ends the way, at whatever point it is.
+func (pl *place) leave() {
+	if pl.held > 1 {
+		<-pl.places.running
+	}
+	if pl.held > 0 {
+		<-pl.origin.running
+	}
+	pl.places.mu.Lock()
+	if pl.origin.conns--; pl.origin.conns == 0 {
+		delete(pl.places.sources, pl.from)
+	}
+	pl.places.mu.Unlock()
+	<-pl.places.accepted
 }
 
 // source is whom an address is counted to: an IPv4 address, or an IPv6 /64, which
-// one customer has all of.
+// one customer has all of. Other addresses count together.
 func source(addr net.Addr) netip.Prefix {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok {

@@ -27,6 +27,8 @@ type session struct {
 	maxIn     int
 	signals   *yamux.Stream // written by the teller, read by readSignals
 
+	signalTimeout time.Duration // shorter in tests
+
 	// Held while a stream is opened or accepted and registered, so that streams are
 	// registered in order, and a signal for a later one is known to be early.
 	opening, accepting chan struct{}
@@ -40,7 +42,7 @@ type session struct {
 	hearing  chan struct{}      // guarded by mu; closed at the next change of heard; may be nil
 	notices  []notice           // guarded by mu; what is to be said to the peer
 	telling  bool               // guarded by mu; a teller runs
-	err      error              // guarded by mu; why the session ends, the first reason
+	err      error              // guarded by mu; why the session ends, the first reason; nothing is written any more
 	over     bool               // guarded by mu; nothing is started any more
 
 	closing sync.Once
@@ -61,11 +63,11 @@ const (
 	zombieSlack = 2 * acceptBacklog
 
 	// closeGrace is how long a closed session waits for the peer to have seen why.
-	closeGrace = 500 * time.Millisecond
+	closeGrace = 700 * time.Millisecond
 
 	// endGrace is how long an ended session waits for what it has started. It takes
 	// that long only where a connection under it is stuck in a write.
-	endGrace = 500 * time.Millisecond
+	endGrace = 300 * time.Millisecond
 
 	// yamuxTimeout keeps yamux' own write timeout out of the way: it counts the time
 	// in the queue too, and would end a session on a slow line that is merely busy.
@@ -88,7 +90,7 @@ func newSession(ctx context.Context, conn *tls.Conn, peer identity.ID, client bo
 	}
 	s := &session{
 		conn: newJoinConn(conn, client, cfg.WriteTimeout), peer: peer, transport: cfg.Transport,
-		client: client, maxIn: cfg.maxIncoming(peer),
+		client: client, maxIn: cfg.maxIncoming(peer), signalTimeout: defaultSignalTimeout,
 		opening: make(chan struct{}, 1), accepting: make(chan struct{}, 1),
 		streams: make(map[uint32]*stream), done: make(chan struct{}), ended: make(chan struct{}),
 	}
@@ -185,6 +187,17 @@ func (s *session) claim(err error) bool {
 	}
 	s.err = err
 	return true
+}
+
+// writable says whether streams may still write: nothing should get ahead of the
+// word that the session ends.
+func (s *session) writable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return lost(s.err)
+	}
+	return nil
 }
 
 // sayClose tells the peer why the session ends, and waits until it has seen it.

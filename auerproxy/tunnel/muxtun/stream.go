@@ -76,7 +76,11 @@ func (s *stream) Write(p []byte) (int, error) {
 	defer s.writing.Unlock()
 	n := 0
 	for {
-		if err := s.ready(&s.writeErr, &s.writeDeadline); err != nil {
+		err := s.ready(&s.writeErr, &s.writeDeadline)
+		if err == nil {
+			err = s.session.writable()
+		}
+		if err != nil {
 			return n, err
 		}
 		m, err := s.mux.Write(p[n:min(len(p), n+maxFrame)])
@@ -114,8 +118,7 @@ func (s *stream) ready(why *error, deadline *time.Time) error {
 func (s *stream) fromMux(err error) error {
 	switch {
 	case s.session.mux.IsClosed():
-		cause := s.session.fromMux(err)
-		return &tunnel.Error{Code: tunnel.CodeSessionLost, Message: cause.Error(), Cause: cause}
+		return lost(s.session.fromMux(err))
 	case errors.Is(err, yamux.ErrTimeout):
 		return os.ErrDeadlineExceeded
 	case errors.Is(err, yamux.ErrConnectionReset):
@@ -124,6 +127,11 @@ func (s *stream) fromMux(err error) error {
 	default:
 		return &tunnel.Error{Code: tunnel.CodeInternal, Cause: err}
 	}
+}
+
+// lost is the end of a session as its streams see it.
+func lost(cause error) error {
+	return &tunnel.Error{Code: tunnel.CodeSessionLost, Message: cause.Error(), Cause: cause}
 }
 
 // signalled acts on a signal of the peer.

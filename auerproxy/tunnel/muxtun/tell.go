@@ -21,9 +21,9 @@ const (
 	// connection is stuck.
 	maxNotices = 16 << 10
 
-	// signalTimeout is how long the peer may leave its signals unread once the
-	// window of the signalling stream is full.
-	signalTimeout = 5 * time.Second
+	// defaultSignalTimeout is how long the peer may leave its signals unread once
+	// the window of the signalling stream is full.
+	defaultSignalTimeout = 5 * time.Second
 )
 
 // say queues a notice for the teller, a goroutine that runs while there is
@@ -73,7 +73,7 @@ func (s *session) tellOne(n notice) error {
 		_ = n.fin.Close()
 	}
 	if n.signal != nil {
-		if err := s.signals.SetWriteDeadline(time.Now().Add(signalTimeout)); err != nil {
+		if err := s.signals.SetWriteDeadline(time.Now().Add(s.signalTimeout)); err != nil {
 			return err
 		}
 		if _, err := s.signals.Write(n.signal.encode()); err != nil {

@@ -15,6 +15,10 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 )
 
+// much is more than any session takes of a stream that nobody reads. It is never
+// written to.
+var much = make([]byte, 16<<20)
+
 // random gives n bytes that depend on nothing but the seed.
 func random(seed uint64, n int) []byte {
 	p := make([]byte, n)
@@ -101,7 +105,7 @@ func blocked(st tunnel.Stream) (read, written <-chan error) {
 	}()
 	go func() {
 		started <- struct{}{}
-		_, err := st.Write(make([]byte, 64<<20))
+		_, err := st.Write(much)
 		w <- err
 	}()
 	<-started
@@ -140,7 +144,7 @@ func testReset(t *testing.T, from, to tunnel.Session, byAcceptor bool) {
 	peerRead, peerWritten := make(chan error, 1), make(chan error, 1)
 	wantSome(t, b)
 	go func() {
-		_, err := b.Write(make([]byte, 64<<20))
+		_, err := b.Write(much)
 		peerWritten <- err
 	}()
 	a.Reset(tunnel.CodeSlowReader)
@@ -195,6 +199,27 @@ func testResetBeforeAccept(t *testing.T, from, to tunnel.Session) {
 	}
 }
 
+// testResetIsNoEnd cuts flows that could look complete: each byte of one is there,
+// but for the end.
+func testResetIsNoEnd(t *testing.T, from, to tunnel.Session) {
+	for i := range 200 {
+		a, b := Streams(t, from, to)
+		cut, other := a, b
+		if i%2 == 1 {
+			cut, other = b, a
+		}
+		read := make(chan error, 1)
+		go func() {
+			_, err := io.Copy(io.Discard, other)
+			read <- err
+		}()
+		write(t, cut, []byte("looks complete"))
+		cut.Reset(tunnel.CodeStreamIdle)
+		within(t, "read", func() { wantCode(t, "read of a cut flow", <-read, tunnel.CodeStreamIdle, true) })
+		_ = other.Close()
+	}
+}
+
 func testDeadlines(t *testing.T, from, to tunnel.Session) {
 	a, b := Streams(t, from, to)
 	past := time.Unix(1, 0)
@@ -229,7 +254,7 @@ func testDeadlines(t *testing.T, from, to tunnel.Session) {
 
 func testFlowControl(t *testing.T, from, to tunnel.Session) {
 	a, b := Streams(t, from, to)
-	want := random(1, 24<<20)
+	want := random(1, 10<<20)
 	_ = a.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
 	n, err := a.Write(want)
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -260,14 +285,14 @@ func testFullDuplex(t *testing.T, from, to tunnel.Session) {
 	var wg sync.WaitGroup
 	for i, st := range []tunnel.Stream{a, b} {
 		wg.Go(func() {
-			if _, err := st.Write(random(uint64(i), 8<<20)); err != nil {
+			if _, err := st.Write(random(uint64(i), 2<<20)); err != nil {
 				t.Error(err)
 			}
 			_ = st.CloseWrite()
 		})
 		wg.Go(func() {
 			got, err := io.ReadAll(st)
-			if err != nil || !bytes.Equal(got, random(uint64(1-i), 8<<20)) {
+			if err != nil || !bytes.Equal(got, random(uint64(1-i), 2<<20)) {
 				t.Errorf("%d bytes, %v", len(got), err)
 			}
 		})
@@ -276,7 +301,7 @@ func testFullDuplex(t *testing.T, from, to tunnel.Session) {
 }
 
 func testSlowReaders(t *testing.T, from, to tunnel.Session) {
-	const n = 32
+	const n = 16
 	var wg sync.WaitGroup
 	for range n {
 		a, b := Streams(t, from, to)
@@ -284,7 +309,7 @@ func testSlowReaders(t *testing.T, from, to tunnel.Session) {
 		for _, st := range []tunnel.Stream{a, b} {
 			wg.Go(func() {
 				_ = st.SetWriteDeadline(deadline)
-				if _, err := st.Write(make([]byte, 24<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+				if _, err := st.Write(much); !errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Errorf("nobody reads, and the write ends with %v", err)
 				}
 			})
