@@ -90,7 +90,7 @@ func connectThrough(ctx context.Context, conn net.Conn, proxy *url.URL, addr str
 	}
 	// The peer says nothing before the client's hello, so that nothing of it is
 	// lost in the reader.
-	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxProxyAnswer)), req)
+	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxProxyAnswer)), req) //nolint:bodyclose // there is no body, see below
 	if err != nil {
 		return fmt.Errorf("no answer to CONNECT: %w", err)
 	}

@@ -132,7 +132,7 @@ func listen(t testing.TB, o Options) (tunnel.Listener, tunnel.Dialer, func()) {
 		}
 		return ln, &quictun.Dialer{Config: here}, func() { _ = ln.Shutdown() }
 	}
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	tcp, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nothing to wait for
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -225,7 +225,7 @@ func testDeadlines(t *testing.T, from, to tunnel.Session) {
 	past := time.Unix(1, 0)
 	timedOut := func(what string, n int, err error) {
 		t.Helper()
-		ne, ok := err.(interface{ Timeout() bool }) //nolint:errorlint // callers assert net.Error bare
+		ne, ok := err.(interface{ Timeout() bool }) // bare, as callers of net.Conn assert it
 		if n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !ok || !ne.Timeout() {
 			t.Errorf("%s past its deadline: %d bytes, %v", what, n, err)
 		}

@@ -23,7 +23,7 @@ type TCPProxy struct {
 // test.
 func NewTCPProxy(t testing.TB, target string) *TCPProxy {
 	t.Helper()
-	front, err := net.Listen("tcp", "127.0.0.1:0")
+	front, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nothing to wait for
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func (p *TCPProxy) serve() {
 
 func (p *TCPProxy) join(client *net.TCPConn) {
 	defer p.forget(client)
-	c, err := net.Dial("tcp", p.target)
+	c, err := net.Dial("tcp", p.target) //nolint:noctx // loopback answers at once
 	if err != nil {
 		return
 	}
@@ -143,7 +143,7 @@ func (p *TCPProxy) copy(to, from *net.TCPConn, toServer bool) {
 				return
 			}
 		}
-		switch err {
+		switch err { //nolint:errorlint // io.EOF is never wrapped by a TCP connection
 		case nil:
 		case io.EOF:
 			_ = to.CloseWrite()

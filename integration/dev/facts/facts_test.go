@@ -139,7 +139,8 @@ func TestEvents(t *testing.T) {
 	next := func() (e struct {
 		CPU   CPU
 		Shown map[string]string
-	}) {
+	},
+	) {
 		for lines.Scan() {
 			if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
 				if err := json.Unmarshal([]byte(data), &e); err != nil {
