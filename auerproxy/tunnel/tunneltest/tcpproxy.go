@@ -1,6 +1,7 @@
 package tunneltest
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -143,9 +144,9 @@ func (p *TCPProxy) copy(to, from *net.TCPConn, toServer bool) {
 				return
 			}
 		}
-		switch err { //nolint:errorlint // io.EOF is never wrapped by a TCP connection
-		case nil:
-		case io.EOF:
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
 			_ = to.CloseWrite()
 			return
 		default:

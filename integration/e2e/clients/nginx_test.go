@@ -29,7 +29,7 @@ http {
 	sendfile on;
 	server {
 		listen unix:DIR/web;
-		location = / { default_type text/html; return 200 "<!doctype html><title>nginx</title><h1>nginx behind $host</h1><p>asked by X$http_x_auer_caller"; }
+		location = / { default_type text/html; return 200 "<!doctype html><title>nginx</title><h1>nginx behind $host</h1><p>asked by $http_x_auer_caller"; }
 		location = /blob { alias BLOB; }
 		location = /small { alias SMALL; }
 		location = /digits { default_type text/plain; root DIR; }
