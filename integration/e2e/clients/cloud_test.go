@@ -148,7 +148,8 @@ func (c *cloud) daemon(cmd *exec.Cmd) *process {
 			c.t.Errorf("%s ignores SIGTERM", filepath.Base(cmd.Path))
 		}
 		if c.t.Failed() {
-			c.t.Logf("%s says:\n%s", filepath.Base(cmd.Path), p.log.String())
+			log := p.log.String()
+			c.t.Logf("%s says:\n%s", filepath.Base(cmd.Path), log[max(0, len(log)-4096):])
 		}
 	})
 	return p
