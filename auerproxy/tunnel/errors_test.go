@@ -10,7 +10,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 )
 
-var update = flag.Bool("update", false, "write errors.md anew")
+var update = flag.Bool("update", false, "write errors.md and testdata anew")
 
 // causes says, per code, what is most often behind it. With the texts of Codes it
 // makes the runbook in errors.md.

@@ -87,30 +87,38 @@ func connect(ctx context.Context, s Session, hello *Hello) (*Control, *Welcome, 
 		return nil, nil, err
 	}
 	c := &Control{stream: st}
-	stop := interruptReads(ctx, st)
-	defer stop()
+	stop := interrupt(ctx, st)
+	w, err := c.greet(hello)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	return c, w, err
+}
+
+// greet sends hello and waits for the answer.
+func (c *Control) greet(hello *Hello) (*Welcome, error) {
 	hello.Version, hello.MinVersion = Version, MinVersion
 	if err := c.Send(&Frame{Frame: &tunnelpb.Control_Hello{Hello: hello}}); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for {
 		f, err := c.Receive()
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		switch f := f.GetFrame().(type) {
 		case *tunnelpb.Control_Welcome:
 			w := f.Welcome
 			if w.GetVersion() < MinVersion || w.GetVersion() > Version {
-				return nil, nil, Errorf(CodeVersion, "peer speaks version %d, this side %d to %d", w.GetVersion(), MinVersion, Version)
+				return nil, Errorf(CodeVersion, "peer speaks version %d, this side %d to %d", w.GetVersion(), MinVersion, Version)
 			}
 			if len(w.GetSession()) != IDLen {
-				return nil, nil, Errorf(CodeProtocol, "welcome.session has %d bytes, want %d", len(w.GetSession()), IDLen)
+				return nil, Errorf(CodeProtocol, "welcome.session has %d bytes, want %d", len(w.GetSession()), IDLen)
 			}
-			return c, w, nil
+			return w, nil
 		case *tunnelpb.Control_Refused:
 			r := f.Refused
-			return nil, nil, &Error{
+			return nil, &Error{
 				Code: Code(r.GetCode()), Message: r.GetMessage(), Remote: true,
 				RetryAfterMin: time.Duration(r.GetRetryAfterMinMs()) * time.Millisecond,
 				RetryAfterMax: time.Duration(r.GetRetryAfterMaxMs()) * time.Millisecond,
@@ -145,9 +153,11 @@ func acceptHello(ctx context.Context, s Session) (*Control, *Hello, error) {
 		return nil, nil, err
 	}
 	c := &Control{stream: st}
-	stop := interruptReads(ctx, st)
-	defer stop()
+	stop := interrupt(ctx, st)
 	f, err := c.Receive()
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return c, nil, err
 	}
@@ -206,12 +216,15 @@ func millis(d time.Duration) uint32 {
 	return uint32(min(max(d.Milliseconds(), 0), 1<<32-1)) //nolint:gosec // bounded in the same line
 }
 
-// interruptReads makes reads on st fail when ctx ends, until stop is called.
-func interruptReads(ctx context.Context, st Stream) (stop func()) {
-	cancel := context.AfterFunc(ctx, func() { _ = st.SetReadDeadline(time.Unix(1, 0)) })
-	return func() {
-		if cancel() {
-			_ = st.SetReadDeadline(time.Time{})
+// interrupt makes reads and writes on st fail when ctx ends, until stop is called.
+// Stop reports whether it was in time, so that st works as before.
+func interrupt(ctx context.Context, st Stream) (stop func() bool) {
+	cancel := context.AfterFunc(ctx, func() { _ = st.SetDeadline(time.Unix(1, 0)) })
+	return func() bool {
+		if !cancel() {
+			return false
 		}
+		_ = st.SetDeadline(time.Time{})
+		return true
 	}
 }

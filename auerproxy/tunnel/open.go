@@ -37,14 +37,14 @@ func Open(ctx context.Context, s Session, p *Preamble) (Stream, *OpenAck, error)
 	if err != nil {
 		return nil, nil, openError(ctx, s, err, false)
 	}
-	ack, sent, err := exchange(ctx, st, p)
+	ack, err := exchange(ctx, st, p)
 	if err != nil {
 		code := CodeCancelled
 		if ctx.Err() == nil {
 			code = CodeOf(err)
 		}
 		st.Reset(code)
-		return nil, nil, openError(ctx, s, err, sent)
+		return nil, nil, openError(ctx, s, err, true)
 	}
 	if c := Code(ack.GetCode()); c != CodeOK {
 		_ = st.Close()
@@ -57,30 +57,28 @@ func Open(ctx context.Context, s Session, p *Preamble) (Stream, *OpenAck, error)
 	return st, ack, nil
 }
 
-// exchange sends the preamble and reads the open-ack. sent says whether the
-// preamble may have left this side.
-func exchange(ctx context.Context, st Stream, p *Preamble) (ack *OpenAck, sent bool, err error) {
-	stop := context.AfterFunc(ctx, func() { _ = st.SetDeadline(time.Unix(1, 0)) })
-	defer func() {
-		if stop() {
-			_ = st.SetDeadline(time.Time{})
-		}
-	}()
-	if err := writeMessage(st, p, MaxPreambleSize); err != nil {
-		return nil, true, err
+// exchange sends the preamble and reads the open-ack.
+func exchange(ctx context.Context, st Stream, p *Preamble) (ack *OpenAck, err error) {
+	stop := interrupt(ctx, st)
+	if err = writeMessage(st, p, MaxPreambleSize); err == nil {
+		ack = new(OpenAck)
+		err = readMessage(st, ack, MaxPreambleSize)
 	}
-	ack = new(OpenAck)
-	if err := readMessage(st, ack, MaxPreambleSize); err != nil {
-		return nil, true, err
+	if !stop() && err == nil {
+		err = ctx.Err()
 	}
-	return ack, true, nil
+	return ack, err
 }
 
-// openError turns what went wrong during an open into a numbered error. An
-// open-ack is the only proof that the call reached the device; its absence after
+// openError turns what went wrong during an open into a numbered error. sent says
+// whether the preamble may have left this side. An open-ack is the only proof that the call reached the device; its absence after
 // the session's end is [CodeTunnelGone], since a device starts nothing before it
 // has sent the ack.
 func openError(ctx context.Context, s Session, err error, sent bool) error {
+	if !sent && s.Err() != nil {
+		// Whatever the session ended for, this call was not part of it.
+		return Errorf(CodeTunnelGone, "%w", s.Err())
+	}
 	if _, ok := errors.AsType[*Error](err); ok && CodeOf(err) < CodeReset {
 		return err
 	}

@@ -59,18 +59,25 @@ const (
 // Session is one multiplexed connection to one verified peer. All methods may be
 // called at the same time from several goroutines.
 type Session interface {
-	// Open opens a stream. It does not wait for the peer to take it, except where
-	// the peer's limit of streams is reached: then it waits until ctx ends. It
-	// fails at once with the session's error after the session has ended.
+	// Open opens a stream. It does not wait for the peer to take it. Where the
+	// peer's limit of streams is reached, QUIC waits until ctx ends, and the other
+	// transports give a stream that the peer resets with [CodeTooManyStreams]; both
+	// may wait while many streams are not yet accepted. After ctx the error is its
+	// cause; after the session it is the session's error, at once.
+	//
+	// The peer accepts a stream at the latest when it has its first byte, its end
+	// or its reset; over QUIC not before that.
 	Open(ctx context.Context) (Stream, error)
 
 	// Accept gives the next stream that the peer opened, in the order of opening.
-	// It returns the session's error once the session has ended.
+	// After ctx the error is its cause; after the session it is the session's error.
 	Accept(ctx context.Context) (Stream, error)
 
 	// CloseWithError ends the session and every stream in it. The peer gets code
-	// and reason where the transport still reaches it. Only the first call counts;
-	// all return after what the session started has ended.
+	// and reason where the transport still reaches it; of a reason at least 512
+	// bytes. Only the first call counts. All return after what the session started
+	// has ended, and within about a second even if the peer has vanished. The error
+	// is always nil.
 	CloseWithError(code Code, reason string) error
 
 	// Done is closed when the session has ended, for whatever reason.
@@ -95,29 +102,40 @@ type Session interface {
 // Stream is one ordered byte flow in a session. Read and Write may be called by
 // one goroutine each at the same time; the other methods by anybody.
 //
-// Errors of Read and Write: io.EOF after the peer's CloseWrite, a timeout that
-// wraps os.ErrDeadlineExceeded, net.ErrClosed after the own Close, and an *Error
-// with the peer's code after its Reset, or [CodeSessionLost] after the session
-// ended.
+// Errors of Read and Write, the first that applies:
+//
+//	net.ErrClosed                   after the own Close; of Write also after CloseWrite
+//	*Error with the code            after a Reset; Remote says whose
+//	*Error with CodeCancelled       of Write, after the peer's Close
+//	io.EOF                          of Read, after the peer's Close or CloseWrite
+//	os.ErrDeadlineExceeded          after the deadline
+//	*Error with CodeSessionLost     after the session's end, which is its cause
+//
+// Every stream must be closed or reset: until then it counts against the limits.
 type Stream interface {
 	// Close says that neither direction is wanted any more: what was written is
-	// still delivered, a peer that goes on writing gets an error.
+	// still delivered, a peer that goes on writing gets an error. It unblocks Read
+	// and Write, waits for nothing and gives no error. After Reset it does nothing.
 	net.Conn
 
-	// CloseWrite ends the sending direction; the peer reads io.EOF after the last
-	// byte.
+	// CloseWrite ends the sending direction, after a running Write; the peer reads
+	// io.EOF after the last byte. It fails as Write does where the peer will not
+	// see that end: after a Reset, the peer's Close or the session's end.
 	CloseWrite() error
 
 	// Reset gives up both directions at once. The peer's Read and Write fail with
-	// the code; bytes on their way may be lost. After Close it does nothing.
+	// the code; bytes on their way may be lost, and a cut flow never looks complete.
+	// It waits for nothing. Only the first call counts; after Close it does nothing.
 	Reset(code Code)
 }
 
 // Listener accepts sessions.
 type Listener interface {
 	// Accept waits for the next session whose transport handshake is done. One
-	// bad or slow peer never delays another.
+	// bad or slow peer never delays another. After Close the error is
+	// net.ErrClosed, after ctx its cause.
 	Accept(ctx context.Context) (Session, error)
+	// Addr is where the listener listens.
 	Addr() net.Addr
 	// Close stops accepting; accepted sessions live on.
 	Close() error
@@ -126,6 +144,6 @@ type Listener interface {
 // Dialer dials sessions.
 type Dialer interface {
 	// Dial connects to addr, "host:port", and returns when the transport
-	// handshake is done on this side.
+	// handshake is done on this side. The error is an *Error.
 	Dial(ctx context.Context, addr string) (Session, error)
 }

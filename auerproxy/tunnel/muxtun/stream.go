@@ -125,7 +125,8 @@ func (s *stream) fromMux(err error) error {
 		// Only yamux itself resets streams, those beyond the accept backlog.
 		return &tunnel.Error{Code: tunnel.CodeTooManyStreams, Remote: true, Cause: err}
 	default:
-		return &tunnel.Error{Code: tunnel.CodeInternal, Cause: err}
+		// The connection failed under yamux, which ends the session in a moment.
+		return lost(err)
 	}
 }
 
