@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -178,10 +179,9 @@ func TestRunMeasuresEachInterval(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		calls := 0
+		var calls atomic.Int64
 		s := New(Config{Serial: serial, Interval: time.Minute, Measure: func(context.Context) (Facts, error) {
-			calls++
-			if calls == 2 {
+			if calls.Add(1) == 2 {
 				return Facts{}, errors.New("once")
 			}
 			return sample(), nil
@@ -191,8 +191,8 @@ func TestRunMeasuresEachInterval(t *testing.T) {
 		for i, wantErr := range []bool{false, true, false} {
 			synctest.Wait()
 			f, _, err := s.read()
-			if (err != nil) != wantErr || calls != i+1 {
-				t.Errorf("measurement %d: error %v, %d calls", i, err, calls)
+			if (err != nil) != wantErr || calls.Load() != int64(i+1) {
+				t.Errorf("measurement %d: error %v, %d calls", i, err, calls.Load())
 			}
 			if f.Serial != serial {
 				t.Errorf("measurement %d is of %q", i, f.Serial)
