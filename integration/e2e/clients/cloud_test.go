@@ -33,8 +33,9 @@ const (
 	offline = identity.Serial("9999999999")
 )
 
-// patience bounds every wait; it is far more than anything here takes.
-const patience = 2 * time.Minute
+// patience bounds every wait; it is far more than anything here takes, also on a
+// machine that has other work to do.
+const patience = 5 * time.Minute
 
 // cloud is a relay, its devices, and the credentials of one caller on disk.
 type cloud struct {

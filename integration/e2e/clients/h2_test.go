@@ -92,7 +92,7 @@ func TestHTTP2Connect(t *testing.T) {
 	tool(t, "curl")
 	c := newCloud(t)
 	n := c.startNginx()
-	c.device(serial, agent.TransportAuto, agent.Service{Name: "web", Target: n.web})
+	c.device(serial, agent.TransportTCP, agent.Service{Name: "web", Target: n.web})
 	target := identity.Device(td, serial).DNSName() + ":443"
 	addr := c.startBridge(target)
 	b := theBlob(t)
