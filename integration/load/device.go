@@ -57,13 +57,16 @@ func (d *device) attach(i int, sockets *sockets, services *services) {
 	td := creds.ID().TrustDomain
 	tls := creds.ClientConfig(identity.RelayDNSName(td), identity.OfKind(td, identity.KindRelay), tunnel.ALPN)
 	if d.cfg.Transport == agent.TransportQUIC {
-		d.cfg.QUIC = &quictun.Dialer{
+		d.cfg.QUIC = processor{&quictun.Dialer{
 			Config:    quictun.Config{TLS: tls, MaxIncomingStreams: streams},
 			Transport: sockets.udp[i%len(sockets.udp)],
-		}
+		}, d.fleet.dialing}
 		return
 	}
-	d.cfg.TCP = &muxtun.Dialer{Config: muxtun.Config{TLS: tls, MaxIncomingStreams: streams}, DialContext: sockets.dialTCP(i)}
+	d.cfg.TCP = processor{&muxtun.Dialer{
+		Config:      muxtun.Config{TLS: tls, MaxIncomingStreams: streams},
+		DialContext: sockets.dialTCP(i),
+	}, d.fleet.dialing}
 }
 
 // streams is how many streams a device's session takes at once.

@@ -39,6 +39,11 @@ type FleetConfig struct {
 	// welcomed nor failed yet. More do not connect faster: handshakes keep the
 	// processors busy, and those that wait time out. Default 16 for each processor.
 	Connecting int
+	// Dialing bounds the devices that shake hands with a relay at once, at any time;
+	// the others wait as if their processors were slow. It keeps devices that all
+	// come back at once from taking the processors away from the relay. Default 16
+	// for each processor; -1: no bound.
+	Dialing int
 	// DevicesPerSocket is how many devices share a UDP socket. Default 1000.
 	DevicesPerSocket int
 	// Sources is how many loopback addresses connections leave from when the
@@ -52,8 +57,12 @@ type FleetConfig struct {
 func (c *FleetConfig) fill() {
 	def(&c.Transport, agent.TransportQUIC)
 	def(&c.Connecting, 16*runtime.GOMAXPROCS(0))
+	def(&c.Dialing, 16*runtime.GOMAXPROCS(0))
 	def(&c.DevicesPerSocket, 1000)
 	def(&c.Sources, 8)
+	if c.Dialing > 0 {
+		def(&c.Agent.Timing.ConnectTimeout, time.Minute)
+	}
 }
 
 func def[T comparable](field *T, value T) {
@@ -81,7 +90,7 @@ func (c FleetConfig) Validate() error {
 	default:
 		bad("transport %q, want quic, tcp or mix", c.Transport)
 	}
-	if c.ConnectRate < 0 || c.Connecting < 0 || c.DevicesPerSocket < 0 || c.Sources < 0 || c.Sources > 200 {
+	if c.ConnectRate < 0 || c.Connecting < 0 || c.Dialing < -1 || c.DevicesPerSocket < 0 || c.Sources < 0 || c.Sources > 200 {
 		bad("a negative number, or more than 200 source addresses")
 	}
 	return errors.Join(errs...)
@@ -91,7 +100,8 @@ func (c FleetConfig) Validate() error {
 // [Fleet.Run]; the other methods may be called at any time.
 type Fleet struct {
 	cfg     FleetConfig
-	devices []*device // never changed after NewFleet
+	devices []*device     // never changed after NewFleet
+	dialing chan struct{} // one element per handshake; nil: no bound
 
 	mu      sync.Mutex // guards what follows, and the devices' states
 	count   Counts
@@ -130,6 +140,9 @@ func NewFleet(cfg FleetConfig) (*Fleet, error) {
 	f := &Fleet{
 		cfg: cfg, devices: make([]*device, cfg.Devices), connect: NewHistogram(), changed: make(chan struct{}),
 		count: Counts{Devices: cfg.Devices, Failed: map[string]int{}, Lost: map[string]int{}},
+	}
+	if cfg.Dialing > 0 {
+		f.dialing = make(chan struct{}, cfg.Dialing)
 	}
 	td := cfg.Certificates.TrustDomain()
 	err = inParallel(cfg.Devices, func(i int) error {

@@ -23,6 +23,7 @@ type options struct {
 	seed        uint64
 	connectRate float64
 	connecting  int
+	dialing     int
 	patience    time.Duration
 
 	// The relay: one of our own, or one that runs already.
@@ -55,6 +56,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.Uint64Var(&o.seed, "seed", 1, "decides serials, arrivals and which device is called")
 	f.Float64Var(&o.connectRate, "connect-rate", 0, "devices started per second; 0: as fast as --connecting allows")
 	f.IntVar(&o.connecting, "connecting", 0, "devices in the process of connecting at once, at first; 0: 16 for each processor")
+	f.IntVar(&o.dialing, "dialing", 0, "devices that shake hands at once when all come back; 0: 16 for each processor, -1: no bound")
 	f.DurationVar(&o.patience, "patience", 3*time.Minute, "how long the whole fleet may take to connect, and to come back")
 
 	f.BoolVar(&o.self, "self", true, "start a relay as a process of its own; --relay switches it off")
@@ -99,8 +101,8 @@ func (o *options) validate() error {
 		err = errors.New("--idle, --duration and --patience cannot be negative")
 	case o.targets < 0 || o.targets > o.devices:
 		err = fmt.Errorf("--targets %d, want at most --devices", o.targets)
-	case o.churn < 0 || o.connectRate < 0 || o.connecting < 0 || o.handshakes < 0:
-		err = errors.New("--churn, --connect-rate, --connecting and --handshake-rate cannot be negative")
+	case o.churn < 0 || o.connectRate < 0 || o.connecting < 0 || o.dialing < -1 || o.handshakes < 0:
+		err = errors.New("--churn, --connect-rate, --connecting, --dialing and --handshake-rate cannot be negative")
 	case o.churn > 0 && o.load == "":
 		err = errors.New("--churn needs --load")
 	}

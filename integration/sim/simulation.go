@@ -66,7 +66,7 @@ func (s *simulation) run(ctx context.Context, dir string) error {
 	s.progress.Say("making %d devices", s.o.devices)
 	s.fleet, err = load.NewFleet(load.FleetConfig{
 		Devices: s.o.devices, Relays: []string{s.addr}, Transport: s.o.transport, Certificates: s.certs,
-		Seed: s.o.seed, ConnectRate: s.o.connectRate, Connecting: s.o.connecting,
+		Seed: s.o.seed, ConnectRate: s.o.connectRate, Connecting: s.o.connecting, Dialing: s.o.dialing,
 	})
 	if err != nil {
 		return err
