@@ -10,6 +10,9 @@ import (
 func TestConformance(t *testing.T) {
 	for _, tr := range []tunnel.Transport{tunnel.TCP, tunnel.InnerMux} {
 		t.Run(string(tr), func(t *testing.T) {
+			if tr == tunnel.InnerMux && testing.Short() {
+				t.Skip("the same code on another connection; it takes long")
+			}
 			tunneltest.Run(t, func(t *testing.T) (client, server tunnel.Session, stop func()) {
 				return tunneltest.NewPair(t, tunneltest.Options{Transport: tr})
 			})

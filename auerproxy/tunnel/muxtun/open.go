@@ -188,12 +188,13 @@ func (s *session) whose(id uint32) int {
 
 // fromMux gives an error of yamux about the session its number.
 func (s *session) fromMux(err error) error {
-	if s.mux.IsClosed() {
-		<-s.done
-		return s.Err()
-	}
 	if errors.Is(err, yamux.ErrRemoteGoAway) || errors.Is(err, yamux.ErrStreamsExhausted) {
 		return &tunnel.Error{Code: tunnel.CodeDraining, Message: err.Error(), Cause: err}
 	}
-	return &tunnel.Error{Code: tunnel.CodeInternal, Cause: err}
+	if !s.mux.IsClosed() {
+		// The connection has failed under yamux, which is about to end.
+		s.end(s.lost(err))
+	}
+	<-s.done
+	return s.Err()
 }

@@ -68,41 +68,37 @@ func TestStreamLimit(t *testing.T) {
 }
 
 // stuck gives a pair whose connection takes no byte from the client any more, with
-// a stream and a write that waits for it.
-func stuck(t *testing.T, tr tunnel.Transport, cfg muxtun.Config) (client, server tunnel.Session, st tunnel.Stream, written <-chan error) {
+// a stream, and what the first of the writes that wait for it returns.
+func stuck(t *testing.T, tr tunnel.Transport, cfg muxtun.Config) (client tunnel.Session, st tunnel.Stream, written <-chan error) {
 	t.Helper()
 	var p *tunneltest.TCPProxy
-	client, server = tunneltest.Pair(t, tunneltest.Options{Transport: tr, Mux: cfg, Via: func(addr string) string {
+	client, server := tunneltest.Pair(t, tunneltest.Options{Transport: tr, Mux: cfg, Via: func(addr string) string {
 		p = tunneltest.NewTCPProxy(t, addr)
 		return p.Addr()
 	}})
-	st, _ = tunneltest.Streams(t, client, server)
+	// The windows of the streams together hold more than the kernel's buffers.
+	var streams []tunnel.Stream
+	for range 32 {
+		a, _ := tunneltest.Streams(t, client, server)
+		streams = append(streams, a)
+	}
 	p.Blackhole(true, true)
-	ch := make(chan error, 1)
-	var once sync.Once
-	for range 16 {
-		// Each stream fills its window; together they fill every buffer.
+	ch := make(chan error, len(streams))
+	for _, st := range streams[1:] {
 		go func() {
-			more, err := client.Open(context.Background())
-			if err != nil {
-				return
-			}
-			_ = more.SetWriteDeadline(time.Now().Add(patience))
-			for err == nil {
-				_, err = more.Write(make([]byte, 1<<20))
-			}
-			once.Do(func() { ch <- err })
+			_, err := st.Write(make([]byte, 2<<20))
+			ch <- err
 		}()
 	}
-	// An open that does not come through: the connection is stuck.
-	for {
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	for failed := 0; failed < 3; failed++ {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		_, err := client.Open(ctx)
 		cancel()
-		if err != nil {
-			return client, server, st, ch
+		if err == nil {
+			failed = 0
 		}
 	}
+	return client, streams[0], ch
 }
 
 func TestStuckConnectionDelaysNoClose(t *testing.T) {
@@ -110,7 +106,7 @@ func TestStuckConnectionDelaysNoClose(t *testing.T) {
 	for _, tr := range []tunnel.Transport{tunnel.TCP, tunnel.InnerMux} {
 		t.Run(string(tr), func(t *testing.T) {
 			t.Parallel()
-			client, _, st, _ := stuck(t, tr, muxtun.Config{})
+			client, st, _ := stuck(t, tr, muxtun.Config{})
 			start := time.Now()
 			st.Reset(tunnel.CodeReset)
 			_ = st.Close()
@@ -160,7 +156,7 @@ func TestVanishedPeerDelaysNoClose(t *testing.T) {
 
 func TestStuckConnectionEndsTheSession(t *testing.T) {
 	t.Parallel()
-	client, _, _, written := stuck(t, tunnel.TCP, muxtun.Config{WriteTimeout: time.Second})
+	client, _, written := stuck(t, tunnel.TCP, muxtun.Config{WriteTimeout: time.Second})
 	select {
 	case <-client.Done():
 	case <-time.After(patience):

@@ -125,8 +125,7 @@ func (s *stream) fromMux(err error) error {
 		// Only yamux itself resets streams, those beyond the accept backlog.
 		return &tunnel.Error{Code: tunnel.CodeTooManyStreams, Remote: true, Cause: err}
 	default:
-		// The connection failed under yamux, which ends the session in a moment.
-		return lost(err)
+		return lost(s.session.fromMux(err))
 	}
 }
 
