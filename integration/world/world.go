@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -122,13 +123,16 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 	return w, nil
 }
 
-// freePort finds a loopback port that is free for TCP and for UDP.
+// freePort finds a loopback port that is free for TCP and for UDP. It lies below
+// the ports that the kernel gives to clients: one of those could take it while a
+// relay is stopped.
 func freePort(ctx context.Context) (string, error) {
+	const lowest, count = 20_000, 12_000
 	var lc net.ListenConfig
-	for range 50 {
-		ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	for range 200 {
+		ln, err := lc.Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", lowest+rand.N(count)))
 		if err != nil {
-			return "", err
+			continue
 		}
 		pc, err := lc.ListenPacket(ctx, "udp", ln.Addr().String())
 		if cerr := ln.Close(); cerr != nil {
