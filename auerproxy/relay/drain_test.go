@@ -21,9 +21,9 @@ import (
 func TestRollingRestartFailsNoCall(t *testing.T) {
 	t.Parallel()
 	const devices, rate = 6, 100
-	a := newWorld(t, func(c *relay.Config) { c.Drain.Deadline = 12 * time.Second })
+	a := newWorld(t, func(c *relay.Config) { c.Drain.Deadline = 25 * time.Second })
 	b := newWorld(t, func(c *relay.Config) {
-		c.Drain.Deadline = 12 * time.Second
+		c.Drain.Deadline = 25 * time.Second
 		c.Credentials = a.ca.CredentialsWith(a.ca.Issue(identity.Relay(td, "r2"), pkitest.Loopback()))
 	})
 	relays := []string{a.addr, b.addr}
