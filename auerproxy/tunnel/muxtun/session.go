@@ -108,11 +108,15 @@ func newSession(ctx context.Context, conn *tls.Conn, peer identity.ID, client bo
 	defer stop()
 	// The signalling stream is the first to be opened; others follow it in order, so
 	// nothing is accepted before it.
+	var signals *yamux.Stream
 	if client {
-		s.signals, err = s.mux.OpenStream()
+		signals, err = s.mux.OpenStream()
 	} else {
-		s.signals, err = s.mux.AcceptStreamWithContext(ctx)
+		signals, err = s.mux.AcceptStreamWithContext(ctx)
 	}
+	s.mu.Lock()
+	s.signals = signals // under the lock for wake; others see it later
+	s.mu.Unlock()
 	if err == nil && s.signals.StreamID() != signalStream {
 		err = &tunnel.Error{Code: tunnel.CodeProtocol, Message: "the first stream is not the signalling stream"}
 	}
@@ -232,6 +236,7 @@ func (s *session) end(err error) {
 	s.notices = nil
 	s.mu.Unlock()
 	s.ending.Do(func() {
+		s.wake()
 		s.work.Go(func() { _ = s.mux.Close() })
 		<-s.mux.CloseChan()
 		close(s.done)
@@ -240,6 +245,13 @@ func (s *session) end(err error) {
 			close(s.ended)
 		}()
 	})
+}
+
+// isOver says that end was called; then a read was woken, not timed out.
+func (s *session) isOver() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.over
 }
 
 // Done implements tunnel.Session.
@@ -261,3 +273,18 @@ func (s *session) Peer() identity.ID           { return s.peer }
 func (s *session) Transport() tunnel.Transport { return s.transport }
 func (s *session) LocalAddr() net.Addr         { return s.conn.LocalAddr() }
 func (s *session) RemoteAddr() net.Addr        { return s.conn.RemoteAddr() }
+
+// wake ends the reads that wait on the session's streams. From the start of yamux'
+// Close to its end they would spin (Stream.Read in yamux 0.1.2 selects on the
+// closed shutdownCh and starts again), and hundreds of them leave no processor
+// time for the Close itself.
+func (s *session) wake() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.streams {
+		_ = st.mux.SetReadDeadline(past)
+	}
+	if s.signals != nil {
+		_ = s.signals.SetReadDeadline(past)
+	}
+}

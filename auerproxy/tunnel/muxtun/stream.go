@@ -117,7 +117,7 @@ func (s *stream) ready(why *error, deadline *time.Time) error {
 // fromMux gives an error of yamux its meaning for a stream.
 func (s *stream) fromMux(err error) error {
 	switch {
-	case s.session.mux.IsClosed():
+	case s.session.mux.IsClosed() || s.session.isOver():
 		return lost(s.session.fromMux(err))
 	case errors.Is(err, yamux.ErrTimeout):
 		return os.ErrDeadlineExceeded
