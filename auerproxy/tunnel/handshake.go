@@ -63,10 +63,7 @@ func (c *Control) SetReadDeadline(t time.Time) error { return c.stream.SetReadDe
 func Connect(ctx context.Context, s Session, hello *Hello) (*Control, *Welcome, error) {
 	c, w, err := connect(ctx, s, hello)
 	if err != nil {
-		if serr := s.Err(); serr != nil && CodeOf(err) != CodeOf(serr) && !isRefusal(err) {
-			// The session's own end says more than the failed read.
-			err = serr
-		}
+		err = sessionEnd(s, err)
 		if ctx.Err() != nil && !isRefusal(err) {
 			err = Errorf(CodeHandshakeTimeout, "no welcome from %s: %w", s.Peer(), ctx.Err())
 		}
@@ -74,6 +71,22 @@ func Connect(ctx context.Context, s Session, hello *Hello) (*Control, *Welcome, 
 		return nil, nil, err
 	}
 	return c, w, nil
+}
+
+// sessionEnd is the end of the session where the handshake failed by it: that says
+// more than the failed read. A stream may learn of the end before Err does, and then
+// has it as its cause.
+func sessionEnd(s Session, err error) error {
+	if isRefusal(err) {
+		return err
+	}
+	if serr := s.Err(); serr != nil {
+		return serr
+	}
+	if e, ok := errors.AsType[*Error](err); ok && e.Code == CodeSessionLost && e.Cause != nil {
+		return e.Cause
+	}
+	return err
 }
 
 func isRefusal(err error) bool {

@@ -238,3 +238,23 @@ func TestHandshakeTimeouts(t *testing.T) {
 		}
 	})
 }
+
+// late is a session whose streams learn of its end before Err does, as those of
+// quic-go may.
+type late struct{ tunnel.Session }
+
+func (late) Err() error { return nil }
+
+func TestEndBeforeWelcomeIsToldByTheStream(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, client, server tunnel.Session) {
+		ch := connect(limit(t, patience), late{client}, hello())
+		if _, err := server.Accept(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_ = server.CloseWithError(tunnel.CodeBlocked, "")
+		if got := <-ch; tunnel.CodeOf(got.err) != tunnel.CodeBlocked {
+			t.Errorf("got %v, want %s", got.err, tunnel.CodeBlocked)
+		}
+	})
+}
