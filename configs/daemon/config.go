@@ -30,6 +30,12 @@ type Config struct {
 	// ShutdownTimeout is how long draining and stopping may take in all, before
 	// everything is cancelled at once. Default: 30s.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
+	// HeapFloor is a number of bytes that the garbage collector counts as in use,
+	// though nothing is kept in them and they take no memory: it starts first when
+	// the heap has twice that size. A process that holds little would otherwise
+	// collect whenever a few megabytes pass through it, and each time everybody's
+	// calls take longer. -1: none. Default: 32 MiB.
+	HeapFloor int64 `yaml:"heap_floor"`
 
 	// Output takes the log in place of standard error. For tests.
 	Output io.Writer `yaml:"-"`
@@ -60,12 +66,16 @@ type AdminConfig struct {
 // unixPrefix marks the path of a socket in AdminConfig.Listen.
 const unixPrefix = "unix:"
 
+// maxHeapFloor bounds HeapFloor to what every machine can reserve.
+const maxHeapFloor = 1 << 30
+
 // Default gives the values that stand for the zero value.
 func Default() Config {
 	return Config{
 		Log:             LogConfig{Level: "info", Format: "text"},
 		Admin:           AdminConfig{Listen: "127.0.0.1:9090"},
 		ShutdownTimeout: 30 * time.Second,
+		HeapFloor:       32 << 20,
 	}
 }
 
@@ -76,6 +86,7 @@ func (c Config) withDefaults() Config {
 	c.Log.Format = cmp.Or(c.Log.Format, d.Log.Format)
 	c.Admin.Listen = cmp.Or(c.Admin.Listen, d.Admin.Listen)
 	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, d.ShutdownTimeout)
+	c.HeapFloor = cmp.Or(c.HeapFloor, d.HeapFloor)
 	return c
 }
 
@@ -92,6 +103,9 @@ func (c Config) Validate() error {
 	}
 	if c.ShutdownTimeout < 0 {
 		all = append(all, &configs.KeyError{Key: "shutdown_timeout", Problem: "is below zero"})
+	}
+	if c.HeapFloor < -1 || c.HeapFloor > maxHeapFloor {
+		all = append(all, &configs.KeyError{Key: "heap_floor", Problem: "is not a number of bytes up to 1 GiB", Hint: "use -1 for none"})
 	}
 	return errors.Join(append(all, c.Admin.validate())...)
 }

@@ -125,6 +125,9 @@ func TestConfigValidate(t *testing.T) {
 		{"level", Config{Log: LogConfig{Level: "loud"}}, "log.level"},
 		{"format", Config{Log: LogConfig{Format: "xml"}}, "log.format"},
 		{"timeout", Config{ShutdownTimeout: -1}, "shutdown_timeout"},
+		{"no heap floor", Config{HeapFloor: -1}, ""},
+		{"heap floor below zero", Config{HeapFloor: -2}, "heap_floor"},
+		{"heap floor too high", Config{HeapFloor: 1 << 40}, "heap_floor"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -152,12 +155,13 @@ func TestConfigKeys(t *testing.T) {
 		Config `yaml:",inline"`
 	}{Default()}
 	err := configs.Load(&cfg, configs.Source{Set: []string{
-		"log.level=debug", "log.format=json", "admin.listen=unix:/x", "admin.allow_remote=true", "shutdown_timeout=3s",
+		"log.level=debug", "log.format=json", "admin.listen=unix:/x", "admin.allow_remote=true", "shutdown_timeout=3s", "heap_floor=4096",
 	}})
 	want := Config{
 		Log:             LogConfig{Level: "debug", Format: "json"},
 		Admin:           AdminConfig{Listen: "unix:/x", AllowRemote: true},
 		ShutdownTimeout: 3 * time.Second,
+		HeapFloor:       4096,
 	}
 	if err != nil || cfg.Config != want {
 		t.Errorf("got %+v, %v", cfg.Config, err)

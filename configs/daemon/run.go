@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 )
 
@@ -45,6 +46,9 @@ func (d *Daemon) Run(ctx context.Context, components ...Component) error {
 		signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 		defer signal.Stop(signals)
 	}
+	// Never touched, and so never backed by memory.
+	floor := make([]byte, max(0, d.cfg.HeapFloor))
+	defer runtime.KeepAlive(floor)
 	for _, c := range components {
 		d.SetReady(c.Name, ErrStarting)
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"runtime"
+	"runtime/metrics"
 	"slices"
 	"strings"
 	"sync"
@@ -205,6 +207,36 @@ func TestSecondSignalExits(t *testing.T) {
 	close(goOn)
 	if err := <-result; err != nil {
 		t.Error(err)
+	}
+}
+
+// heapGoal is the size at which the next collection starts.
+func heapGoal() uint64 {
+	runtime.GC()
+	sample := []metrics.Sample{{Name: "/gc/heap/goal:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// Not parallel: the floor is the whole process's.
+func TestHeapFloor(t *testing.T) {
+	const floor = 256 << 20
+	goal := func(floor int64) uint64 {
+		d, _ := newDaemon(t, Config{HeapFloor: floor})
+		var got uint64
+		if err := d.Run(t.Context(), Component{Name: "a", Run: func(context.Context) error {
+			got = heapGoal()
+			return errStop
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := goal(floor); got < 2*floor {
+		t.Errorf("collects at %d bytes, want %d or more", got, 2*floor)
+	}
+	if got := goal(-1); got >= floor {
+		t.Errorf("without a floor: collects at %d bytes", got)
 	}
 }
 

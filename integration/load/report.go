@@ -1,6 +1,7 @@
 package load
 
 import (
+	"slices"
 	"time"
 )
 
@@ -19,7 +20,9 @@ type Report struct {
 	Memory []MemoryPoint `json:"memory,omitempty"`
 	Idle   *IdleReport   `json:"idle,omitempty"`
 	Load   *LoadReport   `json:"load,omitempty"`
-	Kill   *KillReport   `json:"kill,omitempty"`
+	// Attacks are the attacks that were measured, in order.
+	Attacks []AttackReport `json:"attacks,omitempty"`
+	Kill    *KillReport    `json:"kill,omitempty"`
 	// Fleet holds the final counts.
 	Fleet Counts `json:"fleet"`
 	// Simulator is the memory of the simulator itself when the fleet was connected.
@@ -120,6 +123,57 @@ type KillReport struct {
 	// welcome, since the kill, by error number.
 	Lost   map[string]int `json:"lost,omitempty"`
 	Failed map[string]int `json:"failed,omitempty"`
+}
+
+// RelayState is what an attack could use up in a relay's process.
+type RelayState struct {
+	Goroutines int64 `json:"goroutines"`
+	// Files are the open file descriptors.
+	Files int64 `json:"files"`
+	// Heap is the memory in use after a garbage collection, in bytes.
+	Heap int64 `json:"heap"`
+	// Dropped counts what the relay threw away since it started, by reason.
+	Dropped map[string]int64 `json:"dropped"`
+}
+
+// AttackReport tells how the calls of everybody else fared during an attack, and
+// what was left of it in the relay.
+type AttackReport struct {
+	Attack string `json:"attack"`
+	About  string `json:"about"`
+	// Done counts what the attacker did: streams, connections, datagrams.
+	Done int64 `json:"done"`
+	// Quiet and Attacked are the latencies of the calls right before and during
+	// the attack, one of each per round.
+	Quiet    []Latency `json:"quiet"`
+	Attacked []Latency `json:"attacked"`
+	// Ratio is the median over the rounds of the 99th percentile during the attack,
+	// divided by the one before it.
+	Ratio float64 `json:"p99_ratio"`
+	Calls int64   `json:"calls"`
+	// Failed calls, also those without an attack.
+	Failed int64 `json:"failed"`
+	// Before and After are the relay without and after the attack; Settled is how
+	// long it took from the end of the attack until goroutines, files and heap were as
+	// before, or as long as it was waited for.
+	Before  RelayState    `json:"before"`
+	After   RelayState    `json:"after"`
+	Settled time.Duration `json:"settled_ns"`
+}
+
+// Add adds the two results of a round.
+func (r *AttackReport) Add(quiet, attacked Result) {
+	r.Calls += quiet.Calls + attacked.Calls
+	r.Failed += quiet.Failed + attacked.Failed
+	r.Quiet = append(r.Quiet, quiet.Latency[All])
+	r.Attacked = append(r.Attacked, attacked.Latency[All])
+	ratios := make([]float64, len(r.Quiet))
+	for i := range ratios {
+		ratios[i] = float64(r.Attacked[i].P99) / float64(max(1, r.Quiet[i].P99))
+	}
+	slices.Sort(ratios)
+	n := len(ratios)
+	r.Ratio = (ratios[(n-1)/2] + ratios[n/2]) / 2
 }
 
 // Since gives what was counted after an earlier snapshot.

@@ -38,6 +38,7 @@ func sampleReport() *Report {
 			Latency: map[string]Latency{All: lat(5998, 4*time.Millisecond), "web": lat(5000, 3*time.Millisecond), "web, first": lat(998, 20*time.Millisecond)},
 			Late:    lat(6000, 80*time.Microsecond), Errors: map[string]int{"AUER-1301": 2}, FirstError: "AUER-1301 offline",
 		}, CPUPerCall: 300 * time.Microsecond},
+		Attacks: []AttackReport{sampleAttack(lat)},
 		Kill: &KillReport{
 			Devices: 10000, Outage: 90 * time.Millisecond,
 			Comeback: Comeback{Back: 10000, Elapsed: 27 * time.Second, SinceMark: lat(10000, 2*time.Second), SinceLoss: lat(9999, time.Second)},
@@ -46,6 +47,32 @@ func sampleReport() *Report {
 		Fleet:     Counts{Devices: 10000, Online: 10000, Welcomes: 19999, Failed: map[string]int{"AUER-1208": 20, "AUER-1004": 1}, Lost: map[string]int{"AUER-1404": 10000}, Back: 10000},
 		Simulator: MemoryPoint{When: "connected", RSS: 900 * mib, Tunnels: 9999}.Per(20 * mib),
 		Failures:  []string{"2 of 6000 calls failed"},
+	}
+}
+
+func sampleAttack(lat func(int64, time.Duration) Latency) AttackReport {
+	r := AttackReport{
+		Attack: "crash", About: "a device starts and crashes 10 times per second", Done: 240, Settled: 40 * time.Millisecond,
+		Before: RelayState{Goroutines: 150, Files: 26, Heap: 34 << 20, Dropped: map[string]int64{}},
+		After:  RelayState{Goroutines: 151, Files: 26, Heap: 35 << 20, Dropped: map[string]int64{"handshake": 2}},
+	}
+	for _, attacked := range []time.Duration{time.Millisecond, 8 * time.Millisecond, 3 * time.Millisecond} {
+		r.Add(Result{Calls: 800, Latency: map[string]Latency{All: lat(800, 2*time.Millisecond)}},
+			Result{Calls: 801, Failed: 1, Latency: map[string]Latency{All: lat(800, attacked)}})
+	}
+	return r
+}
+
+func TestAttackRatioIsTheMedian(t *testing.T) {
+	t.Parallel()
+	r := sampleReport().Attacks[0]
+	if r.Ratio != 1.5 || r.Calls != 4803 || r.Failed != 3 {
+		t.Errorf("got ratio %v, %d calls, %d failed; want 1.5, 4803, 3", r.Ratio, r.Calls, r.Failed)
+	}
+	one := Result{Latency: map[string]Latency{All: {P99: 10}}}
+	r.Add(one, one)
+	if r.Ratio != 1.25 {
+		t.Errorf("of four rounds: got %v, want 1.25", r.Ratio)
 	}
 }
 

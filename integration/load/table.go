@@ -50,6 +50,10 @@ func (r *Report) Write(w io.Writer) error {
 			p.line("first error: %s", l.FirstError)
 		}
 	}
+	if len(r.Attacks) > 0 {
+		p.line("\nATTACKS  on the relay, and the calls of everybody else")
+		p.attacks(r.Attacks)
+	}
 	if k := r.Kill; k != nil {
 		p.line("\nKILL -9  %d of %d devices back %s after the kill; the relay was away for %s", k.Back, k.Devices, short(k.Elapsed), short(k.Outage))
 		p.latencies([]row{{"back since the kill", k.SinceMark}, {"back since noticed", k.SinceLoss}})
@@ -115,6 +119,25 @@ func (p *printer) memory(points []MemoryPoint) {
 			per = size(m.PerTunnel)
 		}
 		t.Add("  "+m.When, size(m.RSS), m.Tunnels, per)
+	}
+	p.table(t)
+}
+
+func (p *printer) attacks(list []AttackReport) {
+	t := &cli.Table{Header: []string{"  ATTACK", "DONE", "CALLS", "FAILED", "P99 BEFORE", "P99 DURING", "RATIO", "GOROUTINES", "FILES", "HEAP", "SETTLED IN"}}
+	change := func(before, after int64) string { return fmt.Sprintf("%d > %d", before, after) }
+	p99 := func(l []Latency) string {
+		list := make([]time.Duration, len(l))
+		for i := range l {
+			list[i] = l[i].P99
+		}
+		slices.Sort(list)
+		return short(list[len(list)/2])
+	}
+	for _, a := range list {
+		t.Add("  "+a.Attack, a.Done, a.Calls, a.Failed, p99(a.Quiet), p99(a.Attacked), fmt.Sprintf("%.2f", a.Ratio),
+			change(a.Before.Goroutines, a.After.Goroutines), change(a.Before.Files, a.After.Files),
+			size(uint64(a.Before.Heap))+" > "+size(uint64(a.After.Heap)), short(a.Settled)) //nolint:gosec // not negative
 	}
 	p.table(t)
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,6 +44,8 @@ type options struct {
 	targets  int
 	services []string
 	churn    float64
+	attacks  []string
+	rounds   int
 	kill     bool
 
 	out      string
@@ -73,6 +77,8 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.IntVar(&o.targets, "targets", 0, "how many devices are called; 0: all")
 	f.StringSliceVar(&o.services, "services", []string{load.ServiceWeb, load.ServiceEcho}, "services that are called")
 	f.Float64Var(&o.churn, "churn", 0, "devices restarted per second while calls are made; calls that they miss do not count as failed")
+	f.StringSliceVar(&o.attacks, "attack", nil, "measure the calls again while the own relay is attacked: all, or some of "+strings.Join(load.AttackNames(), ", "))
+	f.IntVar(&o.rounds, "rounds", 3, "how often the calls are measured without and with each attack")
 	f.BoolVar(&o.kill, "kill", false, "at the end kill -9 the own relay, start it again, and wait for the fleet")
 
 	f.StringVar(&o.out, "out", "", "write the report as JSON to this `file` too")
@@ -85,6 +91,13 @@ func (o *options) validate() error {
 	if o.load != "" {
 		o.model, err = load.ParseModel(o.load)
 	}
+	if slices.Equal(o.attacks, []string{"all"}) {
+		o.attacks = load.AttackNames()
+	}
+	for _, name := range o.attacks {
+		_, unknown := load.FindAttack(name)
+		err = errors.Join(err, unknown)
+	}
 	switch {
 	case err != nil:
 	case o.devices < 1:
@@ -95,8 +108,10 @@ func (o *options) validate() error {
 		err = errors.New("--relay needs --ca, the certificates of devices and caller")
 	case o.relay == "" && (o.ca != "" || o.relayPID != 0):
 		err = errors.New("--ca and --relay-pid go with --relay")
-	case o.relay != "" && (o.kill || o.profiles != ""):
-		err = errors.New("--kill and --profiles need a relay of our own")
+	case o.relay != "" && (o.kill || len(o.attacks) > 0 || o.profiles != ""):
+		err = errors.New("--kill, --attack and --profiles need a relay of our own")
+	case len(o.attacks) > 0 && (o.load == "" || o.rounds < 1):
+		err = errors.New("--attack needs --load, and --rounds of at least 1")
 	case o.idle < 0 || o.duration <= 0 || o.patience <= 0:
 		err = errors.New("--idle, --duration and --patience cannot be negative")
 	case o.targets < 0 || o.targets > o.devices:

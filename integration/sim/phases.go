@@ -85,15 +85,20 @@ func (s *simulation) idle(ctx context.Context) error {
 	return nil
 }
 
-// load makes calls.
-func (s *simulation) load(ctx context.Context) error {
+// caller makes the caller of the called devices.
+func (s *simulation) caller() (*load.Caller, error) {
 	serials := s.fleet.Serials()
 	if s.o.targets > 0 {
 		serials = serials[:s.o.targets]
 	}
-	caller, err := load.NewCaller(load.CallerConfig{
+	return load.NewCaller(load.CallerConfig{
 		Relays: []string{s.addr}, Certificates: s.certs, Serials: serials, Services: s.o.services, Seed: s.o.seed,
 	})
+}
+
+// load makes calls.
+func (s *simulation) load(ctx context.Context) error {
+	caller, err := s.caller()
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,35 +11,51 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/comtrexx-cloud/comtrexx/integration/load"
 )
 
-// process is the relay's process. Its methods are called from one goroutine.
+// process is another process of this program: the relay's, or an attacker's. Its
+// methods are called from one goroutine.
 type process struct {
-	args []string // of the command, without --listen
+	args []string // the command and its flags, without --listen
+	// yielding: the process takes only the processor time that nobody else wants, as
+	// one that in truth has its own processor. It needs nice(1).
+	yielding bool
 
-	cmd   *exec.Cmd
-	stdin io.Closer
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	stdout *bufio.Reader
 	ready
 }
 
-// startTimeout bounds the start of the relay.
+// startTimeout bounds the start of a process.
 const startTimeout = 30 * time.Second
 
-// start starts the process and waits until it serves: at a free address at first,
-// and at the same one after that.
+// start starts the process and waits for its first line. A relay serves then: at a
+// free address at first, and at the same one after that.
 func (p *process) start(ctx context.Context) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	args := append([]string{"relay"}, p.args...)
+	args := slices.Clone(p.args)
 	if p.Relay != "" {
 		args = append(args, "--listen", p.Relay)
 	}
+	if p.yielding {
+		self, args = "chrt", append([]string{"--idle", "0", os.Args[0]}, args...)
+	}
 	// Not CommandContext: an interrupted simulation stops the relay itself.
 	p.cmd = exec.Command(self, args...) //nolint:gosec,noctx // our own binary; see above
-	p.cmd.Args[0] = os.Args[0]
+	if !p.yielding {
+		p.cmd.Args[0] = os.Args[0]
+	}
 	p.cmd.Stderr = os.Stderr
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
@@ -49,16 +66,12 @@ func (p *process) start(ctx context.Context) error {
 		return err
 	}
 	if err := p.cmd.Start(); err != nil {
-		return fmt.Errorf("start the relay: %w", err)
+		return fmt.Errorf("start %s: %w", p.args[0], err)
 	}
-	p.stdin = stdin
+	p.stdin, p.stdout = stdin, bufio.NewReader(stdout)
 	line := make(chan error, 1)
 	go func() {
-		text, err := bufio.NewReader(stdout).ReadBytes('\n')
-		if err == nil {
-			err = json.Unmarshal(text, &p.ready)
-		}
-		line <- err
+		line <- p.read(&p.ready)
 	}()
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -69,9 +82,24 @@ func (p *process) start(ctx context.Context) error {
 	}
 	if err != nil {
 		p.kill()
-		return fmt.Errorf("the relay does not start: %w", err)
+		return fmt.Errorf("%s does not start: %w", p.args[0], err)
 	}
 	return nil
+}
+
+// read reads the next line that the process prints.
+func (p *process) read(v any) error {
+	text, err := p.stdout.ReadBytes('\n')
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, v)
+}
+
+// finish asks the process to end, and reads its last line.
+func (p *process) finish(v any) error {
+	err := p.stdin.Close()
+	return errors.Join(err, p.read(v), p.cmd.Wait())
 }
 
 // pid is the process's id.
@@ -106,6 +134,33 @@ func (p *process) download(ctx context.Context, path, file string) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return fetch(req, f)
+}
+
+// state measures what an attack could use up, without what the collector has not
+// come to yet.
+func (p *process) state(ctx context.Context) (load.RelayState, error) {
+	if err := p.collect(ctx); err != nil {
+		return load.RelayState{}, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Admin+"/metrics", http.NoBody)
+	if err != nil {
+		return load.RelayState{}, err
+	}
+	var text bytes.Buffer
+	if err := fetch(req, &text); err != nil {
+		return load.RelayState{}, err
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(&text)
+	if err != nil {
+		return load.RelayState{}, err
+	}
+	gauge := func(name string) int64 { return int64(families[name].GetMetric()[0].GetGauge().GetValue()) }
+	st := load.RelayState{Goroutines: gauge("go_goroutines"), Files: gauge("process_open_fds"), Heap: gauge("go_memstats_heap_alloc_bytes"), Dropped: map[string]int64{}}
+	for _, m := range families["auerproxy_drops_total"].GetMetric() {
+		st.Dropped[m.GetLabel()[0].GetValue()] = int64(m.GetCounter().GetValue())
+	}
+	return st, nil
 }
 
 func fetch(req *http.Request, w io.Writer) error {

@@ -32,6 +32,8 @@ type simulation struct {
 	pid   int // of the relay; 0: not known
 	empty load.Usage
 	fleet *load.Fleet
+
+	attacker string // directory of the attacker's certificate
 }
 
 // simulate runs a simulation. The report is there, with what was measured so far,
@@ -100,8 +102,12 @@ func (s *simulation) prepare(ctx context.Context, dir string) error {
 		if err := ca.Write(home, identity.Relay(td, relayID)); err != nil {
 			return err
 		}
+		s.attacker = filepath.Join(dir, "attacker")
+		if err := ca.Write(s.attacker, identity.Device(td, load.AttackerSerial)); err != nil {
+			return err
+		}
 		s.relay = &process{args: []string{
-			"--dir", home, "--heartbeat", s.o.heartbeat.String(), "--handshake-rate", fmt.Sprint(s.o.handshakes),
+			"relay", "--dir", home, "--heartbeat", s.o.heartbeat.String(), "--handshake-rate", fmt.Sprint(s.o.handshakes),
 		}}
 		if err := s.relay.start(ctx); err != nil {
 			return err
@@ -123,6 +129,11 @@ func (s *simulation) phases(ctx context.Context, own load.Usage) error {
 	}
 	if s.o.load != "" {
 		if err := s.load(ctx); err != nil {
+			return err
+		}
+	}
+	for _, name := range s.o.attacks {
+		if err := s.attack(ctx, name); err != nil {
 			return err
 		}
 	}
