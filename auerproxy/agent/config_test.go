@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunnelpb"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
 )
@@ -102,22 +103,28 @@ func TestConfigIsNotShared(t *testing.T) {
 func TestAllows(t *testing.T) {
 	t.Parallel()
 	open, listed := Service{}, Service{Allow: []string{"ccc"}}
+	const mux, flow, raw = tunnelpb.Inner_INNER_MUX, tunnelpb.Inner_INNER_TLS, tunnelpb.Inner_INNER_RAW
 	for _, tt := range []struct {
 		caller       identity.ID
+		inner        tunnelpb.Inner
 		open, listed bool
 	}{
-		{identity.Service(td, "ccc"), true, true},
-		{identity.Service(td, "ara"), true, false},
-		{identity.Service("other.test", "ccc"), false, false},
-		{identity.Device(td, "0000000001"), false, false},
-		{identity.Relay(td, "ccc"), false, false},
-		{identity.ID{}, false, false},
+		{identity.Service(td, "ccc"), mux, true, true},
+		{identity.Service(td, "ccc"), raw, true, true},
+		{identity.Service(td, "ara"), mux, true, false},
+		{identity.Service("other.test", "ccc"), mux, false, false},
+		{identity.Device(td, "0000000001"), raw, false, false},
+		{identity.Relay(td, "ccc"), mux, false, false},
+		{identity.Relay(td, "ccc"), flow, false, false},
+		{identity.Relay(td, "ccc"), raw, true, false},
+		{identity.Relay("other.test", "ccc"), raw, false, false},
+		{identity.ID{}, raw, false, false},
 	} {
-		if got := open.allows(self, tt.caller); got != tt.open {
-			t.Errorf("%s, no list: got %v", tt.caller, got)
+		if got := open.allows(self, tt.caller, tt.inner); got != tt.open {
+			t.Errorf("%s, %s, no list: got %v", tt.caller, tt.inner, got)
 		}
-		if got := listed.allows(self, tt.caller); got != tt.listed {
-			t.Errorf("%s, list: got %v", tt.caller, got)
+		if got := listed.allows(self, tt.caller, tt.inner); got != tt.listed {
+			t.Errorf("%s, %s, list: got %v", tt.caller, tt.inner, got)
 		}
 	}
 }

@@ -50,7 +50,7 @@ func (a *Agent) admit(p *tunnel.Preamble) (*service, identity.ID, error) {
 	if !ok {
 		return nil, identity.ID{}, tunnel.Errorf(tunnel.CodeServiceUnknown, "no such service")
 	}
-	if !s.cfg.allows(a.self, caller) {
+	if !s.cfg.allows(a.self, caller, p.GetInner()) {
 		s.refused.Add(1)
 		return nil, identity.ID{}, tunnel.Errorf(tunnel.CodeRefusedByDevice, "%s may not open %s", caller.Path(), s.cfg.Name)
 	}

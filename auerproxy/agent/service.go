@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunnelpb"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
@@ -43,7 +44,8 @@ type Service struct {
 	Identity string `yaml:"identity"`
 
 	// Allow lists the services of the data centre that may call, e.g. [ara, ccc].
-	// Empty: every one that the relay's policy lets through.
+	// Empty: every one that the relay's policy lets through and, where raw, the
+	// relay's own static entries, whose caller is relay/<id>.
 	Allow []string `yaml:"allow"`
 
 	// CallerAuth says who authenticates callers: "tls" (default), the agent, by
@@ -110,11 +112,22 @@ func (s Service) validate(key string, bad func(key, format string, args ...any))
 	}
 }
 
-// allows reports whether the caller may open the service: a service of the same
-// trust domain, on the list if there is one. Devices never call devices.
-func (s Service) allows(self, caller identity.ID) bool {
-	return caller.Kind == identity.KindService && caller.TrustDomain == self.TrustDomain &&
-		(len(s.Allow) == 0 || slices.Contains(s.Allow, caller.Name))
+// allows reports whether the caller may open the service with this inside: a
+// service of the same trust domain, on the list if there is one. Devices never
+// call devices. A relay calls for a static entry of its own, whose clients have
+// no identity; that is raw and nothing else, and no list can name it.
+func (s Service) allows(self, caller identity.ID, inner tunnelpb.Inner) bool {
+	if caller.TrustDomain != self.TrustDomain {
+		return false
+	}
+	switch caller.Kind {
+	case identity.KindService:
+		return len(s.Allow) == 0 || slices.Contains(s.Allow, caller.Name)
+	case identity.KindRelay:
+		return len(s.Allow) == 0 && inner == tunnelpb.Inner_INNER_RAW
+	default:
+		return false
+	}
 }
 
 // parseTarget splits a target into network and address for net.Dialer.
