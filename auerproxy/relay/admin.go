@@ -43,6 +43,16 @@ type Status struct {
 	Services int    `json:"services"`
 	Connects int    `json:"connects"`
 	Draining bool   `json:"draining"`
+	// Entries are in the order of the configuration, from when the relay is ready.
+	Entries []EntryInfo `json:"entries,omitempty"`
+}
+
+// EntryInfo is one static entry.
+type EntryInfo struct {
+	// Address is where it listens, with the port that port 0 became.
+	Address string `json:"address"`
+	Target  string `json:"target"`
+	Service string `json:"service"`
 }
 
 // Sessions lists the sessions by peer and slot; a non-empty peer bounds the list
@@ -78,6 +88,9 @@ func (r *Relay) Status() Status {
 		} else {
 			st.Services++
 		}
+	}
+	for _, e := range r.entries {
+		st.Entries = append(st.Entries, EntryInfo{Address: e.ln.Addr().String(), Target: e.target.Path(), Service: e.service})
 	}
 	return st
 }

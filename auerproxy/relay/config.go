@@ -38,6 +38,10 @@ type Config struct {
 	// Policy says who may open what. Nothing is allowed that no rule allows.
 	Policy []Rule `yaml:"policy"`
 
+	// Entries are plain TCP addresses, each of which leads to one service of one
+	// device. Default: none.
+	Entries []Entry `yaml:"entries"`
+
 	// Tenants bound the bytes per second of groups of devices.
 	Tenants []Tenant `yaml:"tenants"`
 
@@ -175,6 +179,7 @@ func DefaultConfig() Config {
 func (c Config) Clone() Config {
 	c.Ports = maps.Clone(c.Ports)
 	c.Policy = slices.Clone(c.Policy)
+	c.Entries = slices.Clone(c.Entries)
 	c.Tenants = slices.Clone(c.Tenants)
 	return c
 }
@@ -237,6 +242,7 @@ func (c Config) Validate() error {
 			bad(fmt.Sprintf("policy[%d]", i), "%v", err)
 		}
 	}
+	errs = append(errs, validateEntries(c.Entries)...)
 	for i, t := range c.Tenants {
 		if patterns(t.Serials).validate() != nil || len(t.Serials) == 0 || t.BytesPerSecond <= 0 {
 			bad(fmt.Sprintf("tenants[%d]", i), "want serials (or prefixes ending in '*') and bytes_per_second above 0")

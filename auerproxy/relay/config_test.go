@@ -35,3 +35,46 @@ func TestConfigValidateNamesEveryKey(t *testing.T) {
 		}
 	}
 }
+
+func TestEntriesValidate(t *testing.T) {
+	t.Parallel()
+	good := Entry{Listen: "127.0.0.1:8081", Target: "device/0123456789", Service: "ssh"}
+	for name, tt := range map[string]struct {
+		change func(*Entry)
+		want   string // empty: no error
+	}{
+		"good":                {func(*Entry) {}, ""},
+		"IPv6 loopback":       {func(e *Entry) { e.Listen = "[::1]:8081" }, ""},
+		"localhost, any port": {func(e *Entry) { e.Listen = "localhost:0" }, ""},
+		"remote, allowed":     {func(e *Entry) { e.Listen, e.AllowRemote = "192.0.2.1:8081", true }, ""},
+		"remote":              {func(e *Entry) { e.Listen = "192.0.2.1:8081" }, "entries[1].listen: \"192.0.2.1:8081\" is not a loopback address"},
+		"every address":       {func(e *Entry) { e.Listen = ":8081" }, "allow_remote"},
+		"a name":              {func(e *Entry) { e.Listen = "relay.example:8081" }, "entries[1].listen"},
+		"no listen":           {func(e *Entry) { e.Listen = "" }, "entries[1].listen"},
+		"no port":             {func(e *Entry) { e.Listen = "127.0.0.1" }, "entries[1].listen"},
+		"port out of range":   {func(e *Entry) { e.Listen = "127.0.0.1:70000" }, "entries[1].listen"},
+		"twice":               {func(e *Entry) { e.Listen = "127.0.0.1:8080" }, "that of entries[0]"},
+		"no target":           {func(e *Entry) { e.Target = "" }, "entries[1].target"},
+		"a bare serial":       {func(e *Entry) { e.Target = "0123456789" }, "entries[1].target"},
+		"a short serial":      {func(e *Entry) { e.Target = "device/123" }, "entries[1].target"},
+		"a service as target": {func(e *Entry) { e.Target = "service/ccc" }, "entries[1].target"},
+		"no service":          {func(e *Entry) { e.Service = "" }, "entries[1].service"},
+		"a bad service":       {func(e *Entry) { e.Service = "S S H" }, "entries[1].service"},
+	} {
+		e := good
+		tt.change(&e)
+		first := good
+		first.Listen = "127.0.0.1:8080"
+		err := Config{Entries: []Entry{first, e}}.Validate()
+		switch {
+		case tt.want == "" && err != nil:
+			t.Errorf("%s: %v", name, err)
+		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+			t.Errorf("%s: got %v, want %s", name, err, tt.want)
+		}
+	}
+	free := Entry{Listen: "127.0.0.1:0", Target: good.Target, Service: good.Service}
+	if err := (Config{Entries: []Entry{free, free}}).Validate(); err != nil {
+		t.Errorf("two free ports: %v", err)
+	}
+}

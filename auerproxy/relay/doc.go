@@ -21,11 +21,14 @@
 // removes the new one. Two live holders of one certificate are an alarm, not an
 // endless mutual eviction (see clone.go).
 //
-// # Two ways in
+// # Three ways in
 //
 // A caller either holds a session itself and opens streams in it (auerproxy/dial
 // does), or sends HTTP CONNECT with a client certificate to the same TCP port
-// (any HTTP/1.1 or HTTP/2 client does, see connect.go).
+// (any HTTP/1.1 or HTTP/2 client does, see connect.go), or connects to a static
+// entry, a TCP address that the configuration ties to one service of one device.
+// Blindness ends there: of an entry's bytes the relay sees what the client does
+// not encrypt, see [Entry].
 //
 // The package is not covered by the compatibility promise.
 package relay

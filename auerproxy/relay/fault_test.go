@@ -122,7 +122,7 @@ func TestNATRebindingLosesNoTunnel(t *testing.T) {
 	}
 }
 
-func ping(t *testing.T, c net.Conn) {
+func ping(t testing.TB, c net.Conn) {
 	t.Helper()
 	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)

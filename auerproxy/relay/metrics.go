@@ -18,6 +18,7 @@ type metrics struct {
 	streamEnds  *prometheus.CounterVec // code
 	bytes       *prometheus.CounterVec // direction: to_target, to_caller
 	connects    *prometheus.CounterVec // status of CONNECT requests
+	entries     *prometheus.CounterVec // code
 	clones      *prometheus.CounterVec // rule: instance, alternating
 	drops       *prometheus.CounterVec // reason: what was thrown away
 	heartbeat   prometheus.Histogram   // round trip as devices measure it
@@ -46,6 +47,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		streamEnds: counter("streams_ended_total", "Joined streams that ended, by error number (0 is both sides done).", "code"),
 		bytes:      counter("stream_bytes_total", "Bytes copied between streams.", "direction"),
 		connects:   counter("connect_requests_total", "HTTP CONNECT requests, by status.", "status"),
+		entries:    counter("entry_connections_total", "Connections to static entries, by error number (0 is opened).", "code"),
 		clones:     counter("clone_alarms_total", "Suspected copies of a certificate, by rule.", "rule"),
 		drops:      counter("drops_total", "What was thrown away, by reason.", "reason"),
 		heartbeat: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -61,7 +63,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}
 	for _, c := range []prometheus.Collector{
 		m.sessions, m.accepted, m.refused, m.ended, m.opens, m.openSeconds, m.streams, m.streamEnds,
-		m.bytes, m.connects, m.clones, m.drops, m.heartbeat, m.draining,
+		m.bytes, m.connects, m.entries, m.clones, m.drops, m.heartbeat, m.draining,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err

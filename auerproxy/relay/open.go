@@ -82,27 +82,40 @@ type joint struct {
 // recorded.
 func (r *Relay) open(ctx context.Context, caller identity.ID, p *tunnel.Preamble) (*joint, error) {
 	start := time.Now()
-	j, err := r.tryOpen(ctx, caller, p, start)
-	r.metrics.opens.WithLabelValues(label(tunnel.CodeOf(err))).Inc()
+	target, err := identity.ParsePath(r.self.TrustDomain, p.GetTarget())
 	if err != nil {
-		r.records.add(record{
-			Kind: "refused", Target: p.GetTarget(), Service: p.GetService(), Caller: caller.Path(),
-			Request: hex.EncodeToString(p.GetRequestId()), Start: start, Code: tunnel.CodeOf(err),
-		})
-		return nil, err
+		return nil, r.refuse(caller, p, start, tunnel.Errorf(tunnel.CodeProtocol, "preamble.target: %w", err))
 	}
+	if err := allow(r.cfg.Policy, caller, target, p.GetService(), p.GetInner()); err != nil {
+		return nil, r.refuse(caller, p, start, err)
+	}
+	return r.openTo(ctx, caller, target, p, start)
+}
+
+// openTo is open without the policy, for callers that were let in otherwise.
+func (r *Relay) openTo(ctx context.Context, caller, target identity.ID, p *tunnel.Preamble, start time.Time) (*joint, error) {
+	j, err := r.reach(ctx, caller, target, p, start)
+	if err != nil {
+		return nil, r.refuse(caller, p, start, err)
+	}
+	r.metrics.opens.WithLabelValues(label(tunnel.CodeOK)).Inc()
 	r.metrics.openSeconds.Observe(time.Since(start).Seconds())
 	return j, nil
 }
 
-func (r *Relay) tryOpen(ctx context.Context, caller identity.ID, p *tunnel.Preamble, start time.Time) (*joint, error) {
-	target, err := identity.ParsePath(r.self.TrustDomain, p.GetTarget())
-	if err != nil {
-		return nil, tunnel.Errorf(tunnel.CodeProtocol, "preamble.target: %w", err)
-	}
-	if err := allow(r.cfg.Policy, caller, target, p.GetService(), p.GetInner()); err != nil {
-		return nil, err
-	}
+// refuse counts and records a stream that is not opened, and gives err back.
+func (r *Relay) refuse(caller identity.ID, p *tunnel.Preamble, start time.Time, err error) error {
+	code := tunnel.CodeOf(err)
+	r.metrics.opens.WithLabelValues(label(code)).Inc()
+	r.records.add(record{
+		Kind: "refused", Target: p.GetTarget(), Service: p.GetService(), Caller: caller.Path(),
+		Request: hex.EncodeToString(p.GetRequestId()), Start: start, Code: code,
+	})
+	return err
+}
+
+// reach opens a stream to the target on one of its sessions.
+func (r *Relay) reach(ctx context.Context, caller, target identity.ID, p *tunnel.Preamble, start time.Time) (*joint, error) {
 	timeout := r.cfg.Limits.OpenTimeout
 	if ms := p.GetTimeoutMs(); ms > 0 {
 		timeout = min(timeout, time.Duration(ms)*time.Millisecond)

@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
@@ -26,8 +27,9 @@ func answerProbes(t *testing.T, c *tunnel.Control) {
 	}()
 }
 
-// counter sums a counter over its labels.
-func counter(t *testing.T, w *world, name string) float64 {
+// counter sums a counter over its labels, or over those series that have the
+// given label values.
+func counter(t testing.TB, w *world, name string, values ...string) float64 {
 	t.Helper()
 	families, err := w.metrics.Gather()
 	if err != nil {
@@ -37,7 +39,13 @@ func counter(t *testing.T, w *world, name string) float64 {
 	for _, f := range families {
 		if f.GetName() == name {
 			for _, m := range f.GetMetric() {
-				sum += m.GetCounter().GetValue()
+				have := make(map[string]bool)
+				for _, l := range m.GetLabel() {
+					have[l.GetValue()] = true
+				}
+				if !slices.ContainsFunc(values, func(v string) bool { return !have[v] }) {
+					sum += m.GetCounter().GetValue()
+				}
 			}
 		}
 	}

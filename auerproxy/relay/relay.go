@@ -49,6 +49,7 @@ type Relay struct {
 	sessions map[sessionKey]*session    // the current one of each slot
 	byPeer   map[identity.ID][]*session // those that were replaced and still leave, too
 	connects map[*connectCall]struct{}
+	entries  []*entry
 	draining bool
 	pending  int // sessions between transport handshake and welcome
 
@@ -153,6 +154,21 @@ func (r *Relay) serve(ctx context.Context, g *errgroup.Group, ln net.Listener, p
 		if err := r.serveTCP(ctx, g, ln); err != nil {
 			return err
 		}
+	}
+	return r.serveEntries(ctx, g)
+}
+
+func (r *Relay) serveEntries(ctx context.Context, g *errgroup.Group) error {
+	entries, err := r.listenEntries(ctx)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.entries = entries
+	r.mu.Unlock()
+	for _, e := range entries {
+		r.log.Info("entry", "address", e.ln.Addr(), "target", e.target.Path(), "service", e.service)
+		g.Go(func() error { return e.run(ctx) })
 	}
 	return nil
 }

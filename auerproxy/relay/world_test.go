@@ -30,7 +30,7 @@ const (
 
 // world is a relay, and what a test connects to it.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	ca      *pkitest.CA
 	relay   *relay.Relay
 	cfg     relay.Config
@@ -48,7 +48,7 @@ func testLogger() hclog.Logger {
 
 // newWorld starts a relay that lets ccc open web on devices, and devices open
 // pairing on ccc.
-func newWorld(t *testing.T, change func(*relay.Config)) *world {
+func newWorld(t testing.TB, change func(*relay.Config)) *world {
 	t.Helper()
 	ca := pkitest.New(t, td)
 	w := &world{t: t, ca: ca, metrics: prometheus.NewRegistry()}
@@ -90,7 +90,7 @@ func (w *world) start() {
 }
 
 // run runs a component until the test ends or stop is called.
-func run(t *testing.T, f func(context.Context) error) (stop func()) {
+func run(t testing.TB, f func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -182,7 +182,7 @@ func (w *world) online(id identity.ID, n int) []relay.SessionInfo {
 }
 
 // eventually polls for a state that another goroutine brings about.
-func eventually(t *testing.T, within time.Duration, what string, ok func() bool) {
+func eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -215,14 +215,14 @@ func (w *world) dialer(name string, change func(*dial.Config)) *dial.Dialer {
 	return d
 }
 
-func timeout(t *testing.T, d time.Duration) context.Context {
+func timeout(t testing.TB, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-func readAll(t *testing.T, c net.Conn) string {
+func readAll(t testing.TB, c net.Conn) string {
 	t.Helper()
 	b, err := io.ReadAll(c)
 	if err != nil {
