@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"sync"
 
@@ -202,6 +204,15 @@ func (n *Namespace) DialContext(ctx context.Context, network, addr string) (c ne
 
 // Start starts a process in the namespace; the rest is the caller's, Wait included.
 func (n *Namespace) Start(cmd *exec.Cmd) error { return n.Do(cmd.Start) }
+
+// Sysctl sets a value under /proc/sys/net that belongs to the namespace, e.g.
+// "ipv4/tcp_congestion_control" to "cubic". A namespace starts with the machine's.
+func (n *Namespace) Sysctl(name, value string) error {
+	return n.Do(func() error {
+		// The kernel shows the files of the thread's namespace.
+		return os.WriteFile(filepath.Join("/proc/sys/net", filepath.FromSlash(name)), []byte(value), 0o644) //nolint:gosec // the file is there
+	})
+}
 
 func (n *Namespace) close() error {
 	var errs []error
