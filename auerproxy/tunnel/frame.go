@@ -1,11 +1,11 @@
 package tunnel
 
 import (
-	"errors"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"sync"
 
-	"google.golang.org/protobuf/encoding/protodelim"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -16,49 +16,77 @@ const (
 	MaxPreambleSize = 8 << 10
 )
 
-// byteReader lets protodelim read the length prefix without reading ahead, since
-// the bytes after a preamble belong to the call.
-type byteReader struct {
-	io.Reader
-	one [1]byte
-}
+// usualSize holds almost every message with its prefix.
+const usualSize = 512
 
-func (r *byteReader) ReadByte() (byte, error) {
-	if _, err := io.ReadFull(r.Reader, r.one[:]); err != nil {
-		return 0, err
-	}
-	return r.one[0], nil
-}
+// messages holds buffers for usual messages, each in use for one of them only.
+var messages = sync.Pool{New: func() any { return new([usualSize]byte) }}
 
-// readMessage reads one message: its length as a varint, then so many bytes.
-func readMessage(r io.Reader, m proto.Message, most int64) error {
-	err := protodelim.UnmarshalOptions{MaxSize: most}.UnmarshalFrom(&byteReader{Reader: r}, m)
-	if tooLarge, ok := errors.AsType[*protodelim.SizeTooLargeError](err); ok {
-		return Errorf(CodeMessageTooLarge, "%d bytes announced, at most %d allowed", tooLarge.Size, tooLarge.MaxSize)
+// readMessage reads one message: its length as a varint, then so many bytes. It
+// reads not one byte further, since what follows a preamble belongs to the call.
+func readMessage(r io.Reader, m proto.Message, most int) error {
+	pooled := messages.Get().(*[usualSize]byte)
+	defer messages.Put(pooled)
+	size, err := readSize(r, pooled[:1])
+	if err != nil {
+		return err
 	}
-	if errors.Is(err, proto.Error) {
+	if size > uint64(most) { //nolint:gosec // a constant of this package
+		return Errorf(CodeMessageTooLarge, "%d bytes announced, at most %d allowed", size, most)
+	}
+	buf := pooled[:]
+	if size > usualSize {
+		buf = make([]byte, size)
+	}
+	buf = buf[:size]
+	if _, err := io.ReadFull(r, buf); err != nil {
+		if err == io.EOF { //nolint:errorlint // io.ReadFull gives it bare
+			err = io.ErrUnexpectedEOF // the length promised more
+		}
+		return err
+	}
+	if err := proto.Unmarshal(buf, m); err != nil { // copies what it keeps
 		return Errorf(CodeProtocol, "malformed message: %w", err)
 	}
-	return err
+	return nil
+}
+
+// readSize reads a varint byte by byte.
+func readSize(r io.Reader, one []byte) (uint64, error) {
+	var size uint64
+	for i := range binary.MaxVarintLen64 {
+		if _, err := io.ReadFull(r, one); err != nil {
+			if i > 0 && err == io.EOF { //nolint:errorlint // io.ReadFull gives it bare
+				err = io.ErrUnexpectedEOF
+			}
+			return 0, err
+		}
+		b := one[0]
+		if i == binary.MaxVarintLen64-1 && b > 1 {
+			break
+		}
+		size |= uint64(b&0x7f) << (7 * i)
+		if b < 0x80 {
+			return size, nil
+		}
+	}
+	return 0, Errorf(CodeProtocol, "malformed message: its length does not fit in 64 bits")
 }
 
 // writeMessage writes one message in a single Write.
 func writeMessage(w io.Writer, m proto.Message, most int) error {
-	buf := make([]byte, 0, 128)
-	out := sliceWriter{&buf}
-	if _, err := protodelim.MarshalTo(out, m); err != nil {
+	size := proto.Size(m)
+	if size > most {
+		return Errorf(CodeMessageTooLarge, "message of %d bytes, at most %d allowed", size, most)
+	}
+	pooled := messages.Get().(*[usualSize]byte)
+	defer messages.Put(pooled) // a Writer keeps nothing of what it is given
+
+	buf := binary.AppendUvarint(pooled[:0], uint64(size)) //nolint:gosec // a size is not negative
+	buf, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(buf, m)
+	if err != nil {
 		return fmt.Errorf("encode message: %w", err)
 	}
-	if len(buf) > most {
-		return Errorf(CodeMessageTooLarge, "message of %d bytes, at most %d allowed", len(buf), most)
-	}
-	_, err := w.Write(buf)
+	_, err = w.Write(buf)
 	return err
-}
-
-type sliceWriter struct{ b *[]byte }
-
-func (w sliceWriter) Write(p []byte) (int, error) {
-	*w.b = append(*w.b, p...)
-	return len(p), nil
 }

@@ -232,12 +232,5 @@ func millis(d time.Duration) uint32 {
 // interrupt makes reads and writes on st fail when ctx ends, until stop is called.
 // Stop reports whether it was in time, so that st works as before.
 func interrupt(ctx context.Context, st Stream) (stop func() bool) {
-	cancel := context.AfterFunc(ctx, func() { _ = st.SetDeadline(time.Unix(1, 0)) })
-	return func() bool {
-		if !cancel() {
-			return false
-		}
-		_ = st.SetDeadline(time.Time{})
-		return true
-	}
+	return context.AfterFunc(ctx, func() { _ = st.SetDeadline(time.Unix(1, 0)) })
 }
