@@ -15,8 +15,11 @@ const MaxChunk = 64 << 10
 // or a small answer, so that request-response traffic never touches the pool.
 const smallChunk = 1 << 10
 
-// large holds the buffers of busy directions.
-var large = sync.Pool{New: func() any { return new([MaxChunk]byte) }}
+// large holds the buffers of busy directions, small those of all.
+var (
+	large = sync.Pool{New: func() any { return new([MaxChunk]byte) }}
+	small = sync.Pool{New: func() any { return new([smallChunk]byte) }}
+)
 
 // What a direction is doing.
 const (
@@ -40,10 +43,11 @@ type flow struct {
 
 // copy moves bytes until src ends, which gives nil, or something fails.
 func (f *flow) copy(ctx context.Context) error {
-	small := make([]byte, smallChunk)
-	buf := small
+	little := small.Get().(*[smallChunk]byte)
+	buf := little[:]
 	var big *[MaxChunk]byte
 	defer func() {
+		small.Put(little)
 		if big != nil {
 			large.Put(big)
 		}
@@ -51,7 +55,6 @@ func (f *flow) copy(ctx context.Context) error {
 	for {
 		n, rerr := f.src.Read(buf)
 		if n > 0 {
-			f.touch()
 			if err := f.write(ctx, buf[:n]); err != nil {
 				return err
 			}
@@ -72,7 +75,7 @@ func (f *flow) copy(ctx context.Context) error {
 			buf = big[:]
 		case big != nil && n <= smallChunk:
 			large.Put(big)
-			big, buf = nil, small
+			big, buf = nil, little[:]
 		}
 	}
 }
@@ -83,6 +86,7 @@ func (f *flow) touch() { f.last.Store(int64(time.Since(f.start))) }
 // write waits for the limiter and writes p.
 func (f *flow) write(ctx context.Context, p []byte) error {
 	if f.limit != nil {
+		f.touch()
 		f.phase.Store(limited)
 		if err := f.limit(ctx, len(p)); err != nil {
 			return err

@@ -79,7 +79,10 @@ type Result struct {
 // Join copies both ways between a and b until both ways have ended, then closes
 // both. To end it from outside, close or reset a or b.
 func Join(a, b Conn, o Options) Result {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.Background(), func() {}
+	if o.LimitAtoB != nil || o.LimitBtoA != nil {
+		ctx, cancel = context.WithCancel(ctx)
+	}
 	start := time.Now()
 	j := &join{
 		ab:     flow{src: a, dst: b, live: o.AtoB, limit: o.LimitAtoB, start: start},
@@ -119,7 +122,7 @@ type join struct {
 	ab, ba                  flow
 	idle, halfClosed, write time.Duration
 	start                   time.Time
-	cancel                  context.CancelFunc // ends a wait in a limiter
+	cancel                  func() // ends a wait in a limiter
 
 	mu     sync.Mutex  // guards what follows
 	timer  *time.Timer // next check of the limits; nil without one
@@ -156,16 +159,20 @@ func (j *join) finish() {
 // run copies one direction and ends it.
 func (j *join) run(ctx context.Context, f, other *flow) {
 	err := f.copy(ctx)
+	f.phase.Store(ended)
 	if err == nil {
+		// Where both directions have ended, Join closes both sides at once, which
+		// says the same and spares a system call and a frame.
+		if other.phase.Load() == ended {
+			return
+		}
 		// An end that does not arrive matters only to a peer that still talks.
 		if err = closeWrite(f.dst); err == nil || other.phase.Load() == ended {
 			f.touch()
-			f.phase.Store(ended)
 			j.arm()
 			return
 		}
 	}
-	f.phase.Store(ended)
 	j.fail(codeOf(err), err)
 }
 
