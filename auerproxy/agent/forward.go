@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"time"
 
@@ -26,6 +27,7 @@ const (
 type forwarder struct {
 	cfg              Service
 	network, address string
+	literal          netip.AddrPort // address, where it needs no look-up
 	timeout          time.Duration
 	splice           splice.Options
 	dialer           net.Dialer
@@ -38,10 +40,17 @@ func newForwarder(a *Agent, cfg Service) (*forwarder, error) {
 	}
 	idle := cfg.CallIdle
 	def(&idle, a.cfg.Limits.CallIdle)
-	return &forwarder{
+	f := &forwarder{
 		cfg: cfg, network: network, address: address, timeout: a.cfg.Limits.TargetTimeout,
 		splice: splice.Options{IdleTimeout: idle},
-	}, nil
+	}
+	if ap, err := netip.ParseAddrPort(address); err == nil && network == "tcp" {
+		f.literal = ap
+		if ap.Addr().IsLoopback() {
+			f.dialer.KeepAlive = -1 // a peer on this machine does not vanish without a word
+		}
+	}
+	return f, nil
 }
 
 func (f *forwarder) run(context.Context) {}
@@ -66,7 +75,7 @@ func (f *forwarder) take(ctx context.Context, call Call, ans answer) error {
 func (f *forwarder) dial(ctx context.Context, call Call, ans answer) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime(f.timeout, ans))
 	defer cancel()
-	target, err := f.dialer.DialContext(ctx, f.network, f.address)
+	target, err := f.connect(ctx)
 	if err == nil && f.cfg.Identity == IdentityProxyV2 {
 		err = writeProxyHeader(ctx, target, call, ans.via())
 	}
@@ -77,6 +86,19 @@ func (f *forwarder) dial(ctx context.Context, call Call, ans answer) (net.Conn, 
 		return nil, &tunnel.Error{Code: tunnel.CodeTargetUnreachable, Message: why(err), Cause: err}
 	}
 	return target, nil
+}
+
+// connect connects to the target. To a literal address it does so without the
+// resolver, which takes a dozen allocations to find it again.
+func (f *forwarder) connect(ctx context.Context) (net.Conn, error) {
+	if !f.literal.IsValid() {
+		return f.dialer.DialContext(ctx, f.network, f.address)
+	}
+	conn, err := f.dialer.DialTCP(ctx, f.network, netip.AddrPort{}, f.literal)
+	if err != nil {
+		return nil, err // not a nil *net.TCPConn in an interface
+	}
+	return conn, nil
 }
 
 // why says in public words why a target was not reached.

@@ -90,9 +90,13 @@ type entry struct {
 
 // listenEntries opens every entry, or none.
 func (r *Relay) listenEntries(ctx context.Context) ([]*entry, error) {
-	var lc net.ListenConfig
 	var entries []*entry
 	for i, e := range r.cfg.Entries {
+		var lc net.ListenConfig
+		lc.SetMultipathTCP(false) // on by default; costs each accept, serves no client of an entry
+		if host, _, err := net.SplitHostPort(e.Listen); err == nil && isLoopback(host) {
+			lc.KeepAlive = -1 // a peer on this machine does not vanish without a word
+		}
 		key := "target"
 		target, err := identity.ParsePath(r.self.TrustDomain, e.Target)
 		var ln net.Listener
