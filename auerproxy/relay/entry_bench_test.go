@@ -12,7 +12,11 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
-// go test -run '^$' -bench Entry -count 6 ./auerproxy/relay
+// go test -run '^$' -bench EntryRequest -count 6 ./auerproxy/relay
+// go test -run '^$' -bench EntryOpen -benchtime 3000x -count 3 ./auerproxy/relay
+//
+// An open leaves two ports of the machine in TIME_WAIT for a minute, of usually
+// 28,000: with more opens a minute, connects fail and streams are refused.
 
 // benchConns is how many connections run at once.
 const benchConns = 32
@@ -125,4 +129,37 @@ func ask(c net.Conn, buf []byte) error {
 	}
 	_, err := io.ReadFull(c, buf)
 	return err
+}
+
+// BenchmarkEntryIdle is the memory and the goroutines of a connection that was
+// used once and waits: relay, device, and the benchmark's own two ends.
+func BenchmarkEntryIdle(b *testing.B) {
+	overBoth(b, func(b *testing.B, w *world) {
+		const conns = 500
+		for b.Loop() {
+			before, goroutines := used(), runtime.NumGoroutine()
+			open := make([]net.Conn, conns)
+			for i := range open {
+				open[i] = w.enter(0)
+				ping(b, open[i])
+			}
+			after := used()
+			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/conns, "heap-B/conn")
+			b.ReportMetric(float64(after.StackInuse-before.StackInuse)/conns, "stack-B/conn")
+			b.ReportMetric(float64(runtime.NumGoroutine()-goroutines)/conns, "goroutines/conn")
+			for _, c := range open {
+				_ = c.Close()
+			}
+		}
+	})
+}
+
+// used is the memory in use after garbage and spare stack are gone.
+func used() runtime.MemStats {
+	for range 3 { // each collection halves a stack that is too large
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m
 }
