@@ -23,6 +23,7 @@ type metrics struct {
 	drops       *prometheus.CounterVec // reason: what was thrown away
 	heartbeat   prometheus.Histogram   // round trip as devices measure it
 	draining    prometheus.Gauge
+	udpBuffer   prometheus.Gauge // bytes
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -57,13 +58,17 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		draining: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: "auerproxy", Name: "draining", Help: "1 while the relay is being emptied.",
 		}),
+		udpBuffer: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "auerproxy", Name: "udp_receive_buffer_bytes",
+			Help: "Receive buffer of the UDP socket as the kernel gave it; 0 if not known.",
+		}),
 	}
 	if reg == nil {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
 		m.sessions, m.accepted, m.refused, m.ended, m.opens, m.openSeconds, m.streams, m.streamEnds,
-		m.bytes, m.connects, m.entries, m.clones, m.drops, m.heartbeat, m.draining,
+		m.bytes, m.connects, m.entries, m.clones, m.drops, m.heartbeat, m.draining, m.udpBuffer,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err

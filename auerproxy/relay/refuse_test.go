@@ -98,6 +98,10 @@ func TestRefusedInTLSOrAtWelcome(t *testing.T) {
 		}
 	}
 
+	if counter(t, w, "auerproxy_drops_total", "tcp_handshake") == 0 {
+		t.Error("handshakes that TCP refused are not counted")
+	}
+
 	// A device's certificate behind a service's own makes nobody a device.
 	if _, _, err := w.join(tunnel.TCP, w.clientTLS(chained), newHello()); err != nil {
 		t.Fatal(err)

@@ -229,11 +229,13 @@ func (r *Relay) serveQUIC(ctx context.Context, g *errgroup.Group, pc net.PacketC
 		MaxHandshakes:        r.cfg.Limits.Handshakes,
 		StatelessResetKey:    key,
 		Admit:                func(net.Addr) bool { return r.admitNow() },
+		Refused:              r.refused(tunnel.QUIC),
 		Logger:               r.log.Named("quic"),
 	})
 	if err != nil {
 		return fmt.Errorf("relay: listen on UDP: %w", err)
 	}
+	r.metrics.udpBuffer.Set(float64(ln.ReceiveBuffer()))
 	g.Go(func() error { return r.accept(ctx, ln) })
 	r.closeUDP = ln.Shutdown
 	return nil
@@ -248,6 +250,7 @@ func (r *Relay) serveTCP(ctx context.Context, g *errgroup.Group, tcp net.Listene
 		MaxHandshakes:    r.cfg.Limits.Handshakes,
 		Admit:            func(net.Addr) bool { return r.admitNow() },
 		Handoff:          func(c *tls.Conn) { front.conns.put(ctx, c) },
+		Refused:          r.refused(tunnel.TCP),
 		Logger:           r.log.Named("tcp"),
 	})
 	if err != nil {
@@ -256,6 +259,12 @@ func (r *Relay) serveTCP(ctx context.Context, g *errgroup.Group, tcp net.Listene
 	g.Go(func() error { return r.accept(ctx, ln) })
 	g.Go(func() error { return front.run(ctx) })
 	return nil
+}
+
+// refused counts connections that a transport turned away before a hello, by
+// transport and reason, e.g. "tcp_busy".
+func (r *Relay) refused(t tunnel.Transport) func(reason string) {
+	return func(reason string) { r.metrics.drops.WithLabelValues(string(t) + "_" + reason).Inc() }
 }
 
 // admitNow takes one token for a handshake, and counts where there is none.
