@@ -40,7 +40,7 @@ func readMessage(r io.Reader, m proto.Message, most int) error {
 	}
 	buf = buf[:size]
 	if _, err := io.ReadFull(r, buf); err != nil {
-		if err == io.EOF { //nolint:errorlint // io.ReadFull gives it bare
+		if err == io.EOF {
 			err = io.ErrUnexpectedEOF // the length promised more
 		}
 		return err
@@ -56,7 +56,7 @@ func readSize(r io.Reader, one []byte) (uint64, error) {
 	var size uint64
 	for i := range binary.MaxVarintLen64 {
 		if _, err := io.ReadFull(r, one); err != nil {
-			if i > 0 && err == io.EOF { //nolint:errorlint // io.ReadFull gives it bare
+			if i > 0 && err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
 			return 0, err
