@@ -68,16 +68,15 @@ func FindAttack(name string) (Attack, error) {
 }
 
 // Run attacks a relay at "host:port" until ctx ends, with the credentials of a
-// device. What the relay refuses is part of the attack and no error. Run gives the
-// number of things that it did: streams, connections, datagrams.
-func (a Attack) Run(ctx context.Context, relay string, creds *enrol.Credentials) (int64, error) {
+// device. What the relay refuses is part of the attack and no error. done is raised
+// by each thing that was done: a stream, a connection, a datagram.
+func (a Attack) Run(ctx context.Context, relay string, creds *enrol.Credentials, done *atomic.Int64) error {
 	// The same in every run, or the relay would take the device for a copy.
-	at := &attacker{relay: relay, creds: creds, instance: instanceID(0, math.MaxUint64)}
-	err := a.run(at, ctx)
+	err := a.run(&attacker{relay: relay, creds: creds, instance: instanceID(0, math.MaxUint64), done: done}, ctx)
 	if ctx.Err() != nil {
-		err = nil
+		return nil
 	}
-	return at.done.Load(), err
+	return err
 }
 
 // attacker is one attack in progress.
@@ -85,7 +84,7 @@ type attacker struct {
 	relay    string
 	creds    *enrol.Credentials
 	instance []byte
-	done     atomic.Int64
+	done     *atomic.Int64
 }
 
 // attackPause keeps an attacker that is turned away from spinning.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -145,8 +146,9 @@ func attackerCommand() *cobra.Command {
 				_, _ = io.Copy(io.Discard, cmd.InOrStdin())
 				cancel()
 			}()
-			done, err := a.Run(ctx, relay, creds)
-			return errors.Join(err, out.Encode(outcome{Done: done}))
+			var done atomic.Int64
+			err = a.Run(ctx, relay, creds, &done)
+			return errors.Join(err, out.Encode(outcome{Done: done.Load()}))
 		},
 	}
 	f := cmd.Flags()
