@@ -43,6 +43,9 @@ type SiteConfig struct {
 	Heartbeat time.Duration
 	// Timing of the device. Default: the agent's, with a back-off of 50 to 200 ms.
 	Timing agent.Timing
+	// Congestion is the congestion control of TCP in both namespaces, e.g. "cubic".
+	// Default: the machine's.
+	Congestion string
 	// Services of the device, each called with a connection that it need not close.
 	// They may be called raw too. Default: "echo".
 	Services map[string]func(net.Conn)
@@ -70,6 +73,11 @@ func Echo(c net.Conn) { _, _ = io.Copy(c, c) }
 func NewSite(t testing.TB, cfg SiteConfig) *Site {
 	t.Helper()
 	s := &Site{Link: link.Pair(t, cfg.Link), CA: pkitest.New(t, identity.DefaultTrustDomain), t: t, wake: make(chan struct{})}
+	if cfg.Congestion != "" {
+		if err := s.Link.SetCongestion(cfg.Congestion); err != nil {
+			t.Fatal(err)
+		}
+	}
 	log := hclog.NewNullLogger()
 	if os.Getenv("AUER_TEST_LOG") != "" {
 		log = hclog.New(&hclog.LoggerOptions{Level: hclog.Debug})

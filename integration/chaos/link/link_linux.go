@@ -135,3 +135,10 @@ func (l *Link) Counters(d Direction) (sum Counters) {
 	}
 	return sum
 }
+
+// SetCongestion sets the congestion control of later TCP connections over the link,
+// at both ends, e.g. "cubic" or "bbr"; net.ipv4.tcp_available_congestion_control
+// lists those that the machine has. It holds until [Namespace.SetAddr].
+func (l *Link) SetCongestion(algorithm string) error {
+	return errors.Join(l.A.setCongestion(algorithm), l.B.setCongestion(algorithm))
+}

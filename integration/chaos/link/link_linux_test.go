@@ -328,6 +328,54 @@ func TestSysctl(t *testing.T) {
 	}
 }
 
+func TestSetCongestion(t *testing.T) {
+	t.Parallel()
+	available, err := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := Pair(t, Config{})
+	ln, err := l.A.Listen(t.Context(), "tcp", l.A.Addr().String()+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	used := func(c net.Conn) (name string) {
+		raw, err := c.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got error
+		err = raw.Control(func(fd uintptr) {
+			name, got = unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION)
+		})
+		if err := errors.Join(err, got); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	for want := range strings.FieldsSeq(string(available)) {
+		if err := l.SetCongestion(want); err != nil {
+			t.Fatal(err)
+		}
+		b, err := l.B.DialContext(t.Context(), "tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if used(a) != want || used(b) != want {
+			t.Errorf("the ends use %s and %s, want %s", used(a), used(b), want)
+		}
+		_, _ = a.Close(), b.Close()
+	}
+	if l.SetCongestion("none such") == nil {
+		t.Error("an unknown congestion control is taken")
+	}
+}
+
 // inodes names the namespace of each thread of this process, or of its open files.
 func inodes(t *testing.T, pattern string) (all []string) {
 	t.Helper()

@@ -205,6 +205,24 @@ func (n *Namespace) DialContext(ctx context.Context, network, addr string) (c ne
 // Start starts a process in the namespace; the rest is the caller's, Wait included.
 func (n *Namespace) Start(cmd *exec.Cmd) error { return n.Do(cmd.Start) }
 
+// setCongestion does it for the route over the link. The namespace's own default
+// takes only what the machine allows to everybody, often without cubic.
+func (n *Namespace) setCongestion(algorithm string) error {
+	return n.netlink(func(h *netlink.Handle, dev netlink.Link) error {
+		routes, err := h.RouteList(dev, netlink.FAMILY_V4)
+		if err != nil {
+			return err
+		}
+		for _, r := range routes {
+			r.Congctl = algorithm
+			if err := h.RouteReplace(&r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // Sysctl sets a value under /proc/sys/net that belongs to the namespace, e.g.
 // "ipv4/tcp_congestion_control" to "cubic". A namespace starts with the machine's.
 func (n *Namespace) Sysctl(name, value string) error {
