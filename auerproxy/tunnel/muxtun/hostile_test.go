@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"runtime"
 	"testing"
 	"time"
 
@@ -216,12 +217,29 @@ func TestSignalsForNoStreamEndTheSession(t *testing.T) {
 	conn, accept := hostile(t, Config{})
 	_, _ = conn.Write([]byte{0, 1, 0, muxFlagSYN, 0, 0, 0, 1, 0, 0, 0, 0})
 	s := accept()
-	for i := range acceptBacklog + 2 {
+	send := func(i int) {
 		sig := signal{kind: signalReset, id: uint32(2*i + 3), code: tunnel.CodeReset}.encode() //nolint:gosec // small
 		frame := []byte{0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, byte(len(sig))}
 		if _, err := conn.Write(append(frame, sig...)); err != nil {
-			break
+			t.Error(err)
 		}
 	}
+	for i := range maxEarly {
+		send(i)
+		send(i) // a second one for the same stream is none too many
+	}
+	const all = 2 * maxEarly * signalHeader
+	for deadline := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
+		s.mu.Lock()
+		heard := s.heard
+		s.mu.Unlock()
+		if heard == all {
+			break
+		}
+		if time.Now().After(deadline) || s.Err() != nil {
+			t.Fatalf("as many signals as allowed: %v, %d of %d bytes heard", s.Err(), heard, all)
+		}
+	}
+	send(maxEarly)
 	wantEnd(t, s, tunnel.CodeProtocol)
 }

@@ -145,6 +145,11 @@ func (s *session) checkZombies() error {
 	return s.Err()
 }
 
+// maxEarly is for how many streams that are not registered yet there may be signals:
+// those that wait for Accept, one on its way from there, and one that this side is
+// opening.
+const maxEarly = acceptBacklog + 2
+
 // signalled passes a signal to its stream. An error ends the session.
 func (s *session) signalled(sig signal) error {
 	s.mu.Lock()
@@ -153,7 +158,7 @@ func (s *session) signalled(sig signal) error {
 	if st == nil && sig.id > s.newest[s.whose(sig.id)] {
 		// The stream was opened before the signal was sent, so it is on its way from
 		// yamux to register.
-		if len(s.early) > acceptBacklog {
+		if _, known := s.early[sig.id]; !known && len(s.early) >= maxEarly {
 			s.mu.Unlock()
 			return &tunnel.Error{Code: tunnel.CodeProtocol, Message: "signals for streams that do not exist"}
 		}
