@@ -83,8 +83,10 @@ func sessionEnd(s Session, err error) error {
 	if serr := s.Err(); serr != nil {
 		return serr
 	}
-	if e, ok := errors.AsType[*Error](err); ok && e.Code == CodeSessionLost && e.Cause != nil {
-		return e.Cause
+	if e, ok := errors.AsType[*Error](err); ok && e.Code == CodeSessionLost {
+		if cause, ok := errors.AsType[*Error](e.Cause); ok {
+			return cause
+		}
 	}
 	return err
 }
