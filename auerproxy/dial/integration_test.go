@@ -43,7 +43,16 @@ func call(ctx context.Context, d *dial.Dialer) error {
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	return roundTrip(c, "hello")
+	if err := roundTrip(c, "hello"); err != nil {
+		return err
+	}
+	// Until the device has ended the call too: a caller that does not wait for that
+	// can have more calls there than it knows of.
+	if err := c.(*dial.Conn).CloseWrite(); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, c)
+	return err
 }
 
 // The whole way, over both transports and with every kind of call.
