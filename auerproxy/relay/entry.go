@@ -56,7 +56,7 @@ func validateEntries(entries []Entry) configs.Errors {
 		switch {
 		case err != nil:
 			bad("listen", "", "%q, want host:port", e.Listen)
-		case !e.AllowRemote && !isLoopback(host):
+		case !e.AllowRemote && !configs.IsLoopback(host):
 			bad("listen", "an entry asks nobody who he is; use 127.0.0.1, or set allow_remote behind a firewall",
 				"%q is not a loopback address", e.Listen)
 		case twice && port != "0":
@@ -76,10 +76,6 @@ func validateEntries(entries []Entry) configs.Errors {
 	return errs
 }
 
-// isLoopback reports whether the host can only be reached from this machine.
-// Names other than localhost could resolve to anything.
-func isLoopback(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
-
 // entry is a configured [Entry] that listens.
 type entry struct {
 	relay   *Relay
@@ -94,7 +90,7 @@ func (r *Relay) listenEntries(ctx context.Context) ([]*entry, error) {
 	for i, e := range r.cfg.Entries {
 		var lc net.ListenConfig
 		lc.SetMultipathTCP(false) // on by default; costs each accept, serves no client of an entry
-		if host, _, err := net.SplitHostPort(e.Listen); err == nil && isLoopback(host) {
+		if host, _, err := net.SplitHostPort(e.Listen); err == nil && configs.IsLoopback(host) {
 			lc.KeepAlive = -1 // a peer on this machine does not vanish without a word
 		}
 		key := "target"

@@ -16,6 +16,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/comtrexx-cloud/comtrexx/configs"
 )
 
 // newMux makes the admin mux with the handlers of the package doc.
@@ -168,7 +170,7 @@ func (d *Daemon) guard(next http.Handler) http.Handler {
 		if h, _, err := net.SplitHostPort(r.Host); err == nil {
 			host = h
 		}
-		if !isLoopback(strings.Trim(host, "[]")) {
+		if !configs.IsLoopback(strings.Trim(host, "[]")) {
 			http.Error(w, "the admin listener answers to its loopback address only", http.StatusMisdirectedRequest)
 			return
 		}

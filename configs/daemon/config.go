@@ -34,7 +34,8 @@ type Config struct {
 	// though nothing is kept in them and they take no memory: it starts first when
 	// the heap has twice that size. A process that holds little would otherwise
 	// collect whenever a few megabytes pass through it, and each time everybody's
-	// calls take longer. -1: none. Default: 32 MiB.
+	// calls take longer. Bounds on what the Go runtime counts as memory, such as
+	// relay.limits.memory and GOMEMLIMIT, see it too. -1: none. Default: 32 MiB.
 	HeapFloor int64 `yaml:"heap_floor"`
 
 	// Output takes the log in place of standard error. For tests.
@@ -122,19 +123,13 @@ func (a AdminConfig) validate() error {
 	if err != nil {
 		return &configs.KeyError{Key: key, Problem: err.Error(), Hint: "write 127.0.0.1:9090 or unix:/path", Cause: err}
 	}
-	if !isLoopback(host) && !a.AllowRemote {
+	if !configs.IsLoopback(host) && !a.AllowRemote {
 		return &configs.KeyError{
 			Key: key, Problem: "is not a loopback address",
 			Hint: "the admin listener has no password; use 127.0.0.1, or set admin.allow_remote behind a firewall",
 		}
 	}
 	return nil
-}
-
-// isLoopback tells whether the host can only be reached from this machine. Names
-// other than localhost could resolve to anything.
-func isLoopback(host string) bool {
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 const levelHint = "use trace, debug, info, warn, error or off"
