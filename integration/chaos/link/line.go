@@ -49,10 +49,7 @@ func (l *line) counters() Counters {
 // read takes packets until the device is closed.
 func (l *line) read() error {
 	for {
-		p, ok := l.packets.Get().(*packet)
-		if !ok {
-			return errors.New("link: the pool holds something else") // it does not
-		}
+		p := l.packets.Get().(*packet)
 		n, err := l.from.Read(p.buf[:])
 		if errors.Is(err, os.ErrClosed) || errors.Is(err, io.EOF) {
 			return nil

@@ -298,36 +298,6 @@ func TestProcessesAndIsolation(t *testing.T) {
 	}
 }
 
-func TestSysctl(t *testing.T) {
-	t.Parallel()
-	l := Pair(t, Config{})
-	const name = "ipv4/tcp_retries2"
-	read := func() (value string) {
-		b, err := os.ReadFile("/proc/sys/net/" + name)
-		if err != nil {
-			t.Error(err)
-		}
-		return strings.TrimSpace(string(b))
-	}
-	if err := l.B.Sysctl(name, "3"); errors.Is(err, unix.EROFS) {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	err := l.B.Do(func() error {
-		if got := read(); got != "3" {
-			t.Errorf("in B it is %s", got)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
-	}
-	if got := read(); got == "3" {
-		t.Error("the machine's own value is changed")
-	}
-}
-
 func TestSetCongestion(t *testing.T) {
 	t.Parallel()
 	available, err := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control")

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"sync"
 
@@ -220,15 +218,6 @@ func (n *Namespace) setCongestion(algorithm string) error {
 			}
 		}
 		return nil
-	})
-}
-
-// Sysctl sets a value under /proc/sys/net that belongs to the namespace, e.g.
-// "ipv4/tcp_congestion_control" to "cubic". A namespace starts with the machine's.
-func (n *Namespace) Sysctl(name, value string) error {
-	return n.Do(func() error {
-		// The kernel shows the files of the thread's namespace.
-		return os.WriteFile(filepath.Join("/proc/sys/net", filepath.FromSlash(name)), []byte(value), 0o644) //nolint:gosec // the file is there
 	})
 }
 

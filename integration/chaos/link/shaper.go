@@ -118,10 +118,7 @@ func (s *shaper) next() (time.Time, bool) {
 // due appends the packets that have arrived by now, up to the capacity of batch.
 func (s *shaper) due(now time.Time, batch []*packet) []*packet {
 	for len(batch) < cap(batch) && len(s.waiting) > 0 && !s.waiting[0].at.After(now) {
-		p, ok := heap.Pop(&s.waiting).(*packet)
-		if !ok {
-			break // arrivals holds nothing else
-		}
+		p := heap.Pop(&s.waiting).(*packet)
 		s.held -= p.n
 		s.count.Passed++
 		s.count.Bytes += uint64(p.n) //nolint:gosec // at most the MTU
@@ -146,11 +143,7 @@ func (a arrivals) Less(i, j int) bool {
 func (a arrivals) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
 
 // Push implements heap.Interface.
-func (a *arrivals) Push(x any) {
-	if p, ok := x.(*packet); ok {
-		*a = append(*a, p)
-	}
-}
+func (a *arrivals) Push(x any) { *a = append(*a, x.(*packet)) }
 
 // Pop implements heap.Interface.
 func (a *arrivals) Pop() any {
