@@ -171,9 +171,14 @@ func (r *AttackReport) Add(quiet, attacked Result) {
 	for i := range ratios {
 		ratios[i] = float64(r.Attacked[i].P99) / float64(max(1, r.Quiet[i].P99))
 	}
-	slices.Sort(ratios)
-	n := len(ratios)
-	r.Ratio = (ratios[(n-1)/2] + ratios[n/2]) / 2
+	r.Ratio = median(ratios)
+}
+
+// median sorts the list, which is not empty, and gives its middle.
+func median[T float64 | time.Duration](list []T) T {
+	slices.Sort(list)
+	n := len(list)
+	return (list[(n-1)/2] + list[n/2]) / 2
 }
 
 // Since gives what was counted after an earlier snapshot.

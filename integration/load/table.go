@@ -131,8 +131,7 @@ func (p *printer) attacks(list []AttackReport) {
 		for i := range l {
 			list[i] = l[i].P99
 		}
-		slices.Sort(list)
-		return short(list[len(list)/2])
+		return short(median(list))
 	}
 	for _, a := range list {
 		t.Add("  "+a.Attack, a.Done, a.Calls, a.Failed, p99(a.Quiet), p99(a.Attacked), fmt.Sprintf("%.2f", a.Ratio),
