@@ -92,10 +92,27 @@ func (c *Caller) Call(ctx context.Context, n uint64) (string, error) {
 	if _, again := c.called.LoadOrStore(p, true); !again {
 		kind += ", first"
 	}
+	return kind, c.call(ctx, p)
+}
+
+// Warm calls every service of every device once, so that all the end-to-end
+// sessions are there and a later call is no first one.
+func (c *Caller) Warm(ctx context.Context) error {
+	return inParallel(len(c.cfg.Serials)*len(c.cfg.Services), func(i int) error {
+		p := place{c.cfg.Serials[i/len(c.cfg.Services)], c.cfg.Services[i%len(c.cfg.Services)]}
+		if err := c.call(ctx, p); err != nil {
+			return fmt.Errorf("%s of %s: %w", p.service, p.serial, err)
+		}
+		c.called.Store(p, true)
+		return nil
+	})
+}
+
+func (c *Caller) call(ctx context.Context, p place) error {
 	if p.service == ServiceWeb {
-		return kind, c.get(ctx, p.serial)
+		return c.get(ctx, p.serial)
 	}
-	return kind, c.echo(ctx, p.serial)
+	return c.echo(ctx, p.serial)
 }
 
 func (c *Caller) get(ctx context.Context, serial identity.Serial) error {

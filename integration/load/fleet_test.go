@@ -141,6 +141,39 @@ func TestFleetConnectsAndAnswers(t *testing.T) {
 	}
 }
 
+// After Warm no call has to make an end-to-end session.
+func TestWarm(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	f := w.fleet(func(c *FleetConfig) { c.Devices = 4 })
+	if err := f.WaitOnline(within(t, 30*time.Second), 4); err != nil {
+		t.Fatal(err)
+	}
+	offline, _ := FromCA(pkitest.New(t, td), 99).Serials(1)
+	for _, tt := range []struct {
+		name    string
+		serials []identity.Serial
+		good    bool
+	}{{"online", f.Serials(), true}, {"one offline", append(f.Serials(), offline...), false}} {
+		c, err := NewCaller(CallerConfig{Relays: []string{w.addr}, Certificates: w.certs, Serials: tt.serials})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Warm(within(t, 30*time.Second)); (err == nil) != tt.good {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		for n := uint64(0); tt.good && n < 20; n++ {
+			kind, err := c.Call(within(t, 30*time.Second), n)
+			if err != nil || kind != ServiceWeb && kind != ServiceEcho {
+				t.Errorf("call %d: %q, %v", n, kind, err)
+			}
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestCallsThatFailAreCounted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -49,23 +49,31 @@ func (s *simulation) attack(ctx context.Context, name string) error {
 }
 
 func (s *simulation) attackRounds(ctx context.Context, r *load.AttackReport, caller *load.Caller) error {
-	// The end-to-end sessions first, which calls would otherwise wait for.
-	s.calls(ctx, "warming up for attack "+r.Attack, caller)
-	var err error
+	// The end-to-end sessions first: calls would wait for them, and what they hold in
+	// the relay is none of the attack's.
+	err := s.progress.While(ctx, s.line("warming up for attack "+r.Attack), caller.Warm)
+	if err != nil {
+		return fmt.Errorf("before attack %s: %w", r.Attack, err)
+	}
 	if r.Before, err = s.relay.state(ctx); err != nil {
 		return err
 	}
 	for range s.o.rounds {
 		quiet := s.calls(ctx, "before attack "+r.Attack, caller)
-		attacker := &process{yielding: true, args: []string{
+		attacker := &process{args: []string{
 			"attacker", "--relay", s.relay.Relay, "--dir", s.attacker, "--attack", r.Attack,
 		}}
 		if err := attacker.start(ctx); err != nil {
 			return err
 		}
+		if err := attacker.yield(ctx, true); err != nil {
+			attacker.kill()
+			return err
+		}
 		attacked := s.calls(ctx, "under attack "+r.Attack, caller)
 		var outcome outcome
-		if err := attacker.finish(&outcome); err != nil {
+		// It may need the processor to end.
+		if err := errors.Join(attacker.yield(context.WithoutCancel(ctx), false), attacker.finish(&outcome)); err != nil {
 			return fmt.Errorf("the attacker: %w", err)
 		}
 		if ctx.Err() != nil {

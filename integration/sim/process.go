@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
@@ -24,9 +25,6 @@ import (
 // methods are called from one goroutine.
 type process struct {
 	args []string // the command and its flags, without --listen
-	// yielding: the process takes only the processor time that nobody else wants, as
-	// one that in truth has its own processor. It needs nice(1).
-	yielding bool
 
 	cmd    *exec.Cmd
 	stdin  io.Closer
@@ -48,14 +46,9 @@ func (p *process) start(ctx context.Context) error {
 	if p.Relay != "" {
 		args = append(args, "--listen", p.Relay)
 	}
-	if p.yielding {
-		self, args = "chrt", append([]string{"--idle", "0", os.Args[0]}, args...)
-	}
 	// Not CommandContext: an interrupted simulation stops the relay itself.
 	p.cmd = exec.Command(self, args...) //nolint:gosec,noctx // our own binary; see above
-	if !p.yielding {
-		p.cmd.Args[0] = os.Args[0]
-	}
+	p.cmd.Args[0] = os.Args[0]
 	p.cmd.Stderr = os.Stderr
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
@@ -94,6 +87,21 @@ func (p *process) read(v any) error {
 		return err
 	}
 	return json.Unmarshal(text, v)
+}
+
+// yield has the process take only the processor time that nobody else wants
+// (SCHED_IDLE), as one that in truth has a processor of its own; or no longer. It
+// needs chrt(1).
+func (p *process) yield(ctx context.Context, on bool) error {
+	policy := "--other"
+	if on {
+		policy = "--idle"
+	}
+	cmd := exec.CommandContext(ctx, "chrt", "--all-tasks", policy, "--pid", "0", strconv.Itoa(p.pid())) //nolint:gosec // no input of others
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("priority of %s: %w: %s", p.args[0], err, bytes.TrimSpace(out))
+	}
+	return nil
 }
 
 // finish asks the process to end, and reads its last line.
