@@ -82,6 +82,34 @@ func TestFullStreamsStallNobody(t *testing.T) {
 	}
 }
 
+// TestHalfOfAReset holds back the second of a reset's two frames, as a network may:
+// the first, once read, ends both directions, also for a Write that waits.
+func TestHalfOfAReset(t *testing.T) {
+	t.Parallel()
+	client, server := tunneltest.Pair(t, tunneltest.Options{Transport: tunnel.QUIC})
+	a, b := tunneltest.Streams(t, client, server)
+	written := make(chan error, 1)
+	go func() {
+		_, err := b.Write(make([]byte, 64<<20))
+		written <- err
+	}()
+	if _, err := a.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	quictun.CancelWrite(a, tunnel.CodeSlowReader)
+	_, read := io.Copy(io.Discard, b)
+	_ = b.SetWriteDeadline(time.Now().Add(patience))
+	_, next := b.Write([]byte("x"))
+	for what, err := range map[string]error{
+		"read": read, "waiting write": <-written, "next write": next, "CloseWrite": b.CloseWrite(),
+	} {
+		e, ok := errors.AsType[*tunnel.Error](err)
+		if !ok || e.Code != tunnel.CodeSlowReader || !e.Remote {
+			t.Errorf("%s: %v, want the peer's %s", what, err, tunnel.CodeSlowReader)
+		}
+	}
+}
+
 func TestStreamLimitWaits(t *testing.T) {
 	t.Parallel()
 	const limit = 4

@@ -25,6 +25,8 @@ type stream struct {
 	closed bool // guarded by mu; Close was called
 	gone   bool // guarded by mu; Close or Reset was called
 	noMore bool // guarded by mu; CloseWrite was called
+
+	reset *tunnel.Error // guarded by mu; the peer's reset, once a Read has met it
 }
 
 var past = time.Unix(1, 0)
@@ -41,7 +43,32 @@ func (s *stream) Read(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	n, err := s.quic.Read(p)
-	return n, s.fromQUIC(err)
+	if err == nil {
+		return n, nil
+	}
+	err = s.fromQUIC(err)
+	if e, ok := errors.AsType[*tunnel.Error](err); ok && e.Remote {
+		s.wasReset(e)
+	}
+	return n, err
+}
+
+// wasReset ends the writing of a stream whose peer has reset it. A reset is two
+// frames, RESET_STREAM and STOP_SENDING, that may come in different packets: the
+// first alone ends both directions here.
+func (s *stream) wasReset(e *tunnel.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reset == nil {
+		s.reset = e
+		s.quic.CancelWrite(quic.StreamErrorCode(e.Code))
+	}
+}
+
+func (s *stream) resetByPeer() *tunnel.Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reset
 }
 
 // Write implements net.Conn.
@@ -52,6 +79,9 @@ func (s *stream) Write(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	n, err := s.quic.Write(p)
+	if e := s.resetByPeer(); err != nil && e != nil {
+		return n, e
+	}
 	return n, s.fromQUIC(err)
 }
 
@@ -89,6 +119,9 @@ func (s *stream) CloseWrite() error {
 	}
 	if serr := s.session.Err(); serr != nil {
 		return lost(serr)
+	}
+	if e := s.resetByPeer(); e != nil {
+		return e
 	}
 	if err := s.quic.Close(); err != nil {
 		// One side has given the direction up; the context knows which, and why.
