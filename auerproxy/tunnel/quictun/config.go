@@ -20,15 +20,26 @@ type Config struct {
 	// make it wait. Default 1024.
 	MaxIncomingStreams int64
 
+	// MaxOpenStreams is how many streams this side has open at once: until one of
+	// them is closed or reset, Open waits. What the peer sends in them counts
+	// against ConnectionWindow as well. Default 16,384.
+	MaxOpenStreams int64
+
 	// StreamWindow is how many unread bytes a stream holds at first, and
 	// MaxStreamWindow how many once it is fast. Default 512 KiB and 6 MiB.
 	StreamWindow, MaxStreamWindow uint64
 	// ConnectionWindow bounds the unread bytes of all streams together, from the
-	// start. Streams that nobody reads must not use it up, or the others stall. It
-	// is a promise to the peer, no memory. Default: twice MaxIncomingStreams
-	// times StreamWindow (for each side's streams), and at least 64 times
-	// MaxStreamWindow.
+	// start. Streams that nobody reads must not use it up, or all others of the
+	// session stall until they are gone. It is a promise to the peer, no memory.
+	// Default: MaxIncomingStreams and MaxOpenStreams times MaxStreamWindow, which
+	// no number of unread streams uses up.
 	ConnectionWindow uint64
+	// SessionMemory, where set, is how many unread bytes the peer can make a
+	// session hold, in place of ConnectionWindow: StreamWindow and MaxStreamWindow
+	// are cut so that all the streams of MaxIncomingStreams and MaxOpenStreams fit,
+	// but not below 32 KiB. Lower those two as well, since small windows make
+	// streams slow on long lines. Default: no such bound.
+	SessionMemory uint64
 
 	// MaxIdleTimeout ends a session that received nothing for so long. Default
 	// 45 s. There is no keep-alive: heartbeats on the control stream do that.
@@ -70,6 +81,7 @@ type Config struct {
 // Defaults of [Config].
 const (
 	DefaultMaxIncomingStreams   = 1024
+	DefaultMaxOpenStreams       = 16 << 10
 	DefaultStreamWindow         = 512 << 10
 	DefaultMaxStreamWindow      = 6 << 20
 	DefaultMaxIdleTimeout       = 45 * time.Second
@@ -79,14 +91,21 @@ const (
 	DefaultReceiveBuffer        = 8 << 20
 )
 
+// minStreamWindow is the least that SessionMemory leaves of a stream's window.
+const minStreamWindow = 32 << 10
+
 func (c Config) withDefaults() Config {
 	c.MaxIncomingStreams = cmp.Or(c.MaxIncomingStreams, DefaultMaxIncomingStreams)
+	c.MaxOpenStreams = cmp.Or(c.MaxOpenStreams, DefaultMaxOpenStreams)
 	c.StreamWindow = cmp.Or(c.StreamWindow, DefaultStreamWindow)
-	c.MaxStreamWindow = cmp.Or(c.MaxStreamWindow, max(DefaultMaxStreamWindow, c.StreamWindow))
-	if c.ConnectionWindow == 0 {
-		streams := uint64(max(c.MaxIncomingStreams, 0)) //nolint:gosec // not negative
-		c.ConnectionWindow = max(2*streams*c.StreamWindow, 64*c.MaxStreamWindow)
+	c.MaxStreamWindow = max(cmp.Or(c.MaxStreamWindow, DefaultMaxStreamWindow), c.StreamWindow)
+	streams := uint64(max(c.MaxIncomingStreams, 0) + max(c.MaxOpenStreams, 0)) //nolint:gosec // not negative
+	if c.SessionMemory > 0 {
+		c.MaxStreamWindow = min(c.MaxStreamWindow, max(c.SessionMemory/max(streams, 1), minStreamWindow))
+		c.StreamWindow = min(c.StreamWindow, c.MaxStreamWindow)
+		c.ConnectionWindow = 0
 	}
+	c.ConnectionWindow = cmp.Or(c.ConnectionWindow, streams*c.MaxStreamWindow)
 	c.MaxIdleTimeout = cmp.Or(c.MaxIdleTimeout, DefaultMaxIdleTimeout)
 	c.HandshakeIdleTimeout = cmp.Or(c.HandshakeIdleTimeout, DefaultHandshakeIdleTimeout)
 	c.MaxHandshakes = cmp.Or(c.MaxHandshakes, DefaultMaxHandshakes)

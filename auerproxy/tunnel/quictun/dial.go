@@ -61,7 +61,7 @@ func (d *Dialer) dial(ctx context.Context, addr netip.AddrPort) (tunnel.Session,
 		free()
 		return nil, dialError(ctx, err)
 	}
-	s, err := newSession(conn, free)
+	s, err := newSession(conn, free, cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -108,7 +108,7 @@ func (l *Listener) Accept(ctx context.Context) (tunnel.Session, error) {
 		if h, ok := conn.Context().Value(handshakeKey{}).(*handshake); ok {
 			h.done()
 		}
-		s, err := newSession(conn, nil)
+		s, err := newSession(conn, nil, l.cfg)
 		if err == nil {
 			return s, nil
 		}

@@ -16,17 +16,18 @@ import (
 
 // session is a QUIC connection as a tunnel.Session.
 type session struct {
-	conn *quic.Conn
-	peer identity.ID
-	free func() // closes the socket of a dialled session; nil for a shared one
+	conn  *quic.Conn
+	peer  identity.ID
+	free  func()        // closes the socket of a dialled session; nil for a shared one
+	opens chan struct{} // holds an element for each stream that this side has open
 
 	freeOnce sync.Once
 }
 
 // newSession reads the peer's identity. Where there is none the connection is
 // closed.
-func newSession(conn *quic.Conn, free func()) (*session, error) {
-	s := &session{conn: conn, free: free}
+func newSession(conn *quic.Conn, free func(), cfg Config) (*session, error) {
+	s := &session{conn: conn, free: free, opens: make(chan struct{}, max(cfg.MaxOpenStreams, 1))}
 	peer, err := identity.FromConnectionState(conn.ConnectionState().TLS)
 	if err != nil {
 		err = tunnel.FromTLS(err)
@@ -43,11 +44,19 @@ func newSession(conn *quic.Conn, free func()) (*session, error) {
 
 // Open implements tunnel.Session.
 func (s *session) Open(ctx context.Context) (tunnel.Stream, error) {
+	select {
+	case s.opens <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-s.conn.Context().Done():
+		return nil, s.Err()
+	}
 	st, err := s.conn.OpenStreamSync(ctx)
 	if err != nil {
+		<-s.opens
 		return nil, s.fromQUIC(ctx, err)
 	}
-	return &stream{quic: st, session: s}, nil
+	return &stream{quic: st, session: s, own: true}, nil
 }
 
 // Accept implements tunnel.Session.

@@ -18,6 +18,7 @@ import (
 type stream struct {
 	quic    *quic.Stream
 	session *session
+	own     bool // opened by this side
 
 	writing sync.Mutex // held during Write: quic-go allows no end of writing beside it
 
@@ -137,7 +138,8 @@ func (s *stream) Close() error {
 		s.mu.Unlock()
 		return nil
 	}
-	s.closed, s.gone = true, true
+	s.closed = true
+	s.leaveLocked()
 	// Wakes a Write.
 	_ = s.quic.SetWriteDeadline(past)
 	s.mu.Unlock()
@@ -156,9 +158,17 @@ func (s *stream) Reset(c tunnel.Code) {
 	if s.gone {
 		return
 	}
-	s.gone = true
+	s.leaveLocked()
 	s.quic.CancelRead(quic.StreamErrorCode(c))
 	s.quic.CancelWrite(quic.StreamErrorCode(c))
+}
+
+// leaveLocked gives the stream's place in the session up, once.
+func (s *stream) leaveLocked() {
+	s.gone = true
+	if s.own {
+		<-s.session.opens
+	}
 }
 
 // SetDeadline implements net.Conn.

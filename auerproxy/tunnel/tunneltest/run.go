@@ -80,6 +80,7 @@ var suite = []struct {
 	{"FlowControl", testFlowControl},
 	{"FullDuplex", testFullDuplex},
 	{"SlowReaders", testSlowReaders},
+	{"DeadStreams", testDeadStreams},
 	{"ManyStreams", testManyStreams},
 	{"Order", testOrder},
 	{"Churn", testChurn},

@@ -327,3 +327,43 @@ func testSlowReaders(t *testing.T, from, to tunnel.Session) {
 		}
 	})
 }
+
+// testDeadStreams ends streams in mid-bulk, with unread data in them, in each way
+// that there is, and uses another stream meanwhile.
+func testDeadStreams(t *testing.T, from, to tunnel.Session) {
+	kills := []func(reader, writer tunnel.Stream){
+		func(r, _ tunnel.Stream) { r.Reset(tunnel.CodeReset) },
+		func(r, _ tunnel.Stream) { _ = r.Close() },
+		func(_, w tunnel.Stream) { w.Reset(tunnel.CodeReset) },
+		func(r, w tunnel.Stream) { _, _ = w.Close(), r.Close() },
+	}
+	a, b := Streams(t, from, to)
+	for i := range 10 * len(kills) {
+		var writes sync.WaitGroup
+		var dead []tunnel.Stream
+		for j := range 4 {
+			r, w := Streams(t, from, to)
+			if j%2 == 1 {
+				r, w = w, r
+			}
+			writes.Go(func() {
+				if n, err := w.Write(much); err == nil {
+					t.Errorf("nobody reads, and a write of %d bytes succeeds", n)
+				}
+			})
+			wantSome(t, r)
+			kills[i%len(kills)](r, w)
+			dead = append(dead, r, w)
+		}
+		within(t, "a stream beside dead ones", func() {
+			write(t, a, []byte("ping"))
+			wantNext(t, b, "ping")
+			write(t, b, []byte("pong"))
+			wantNext(t, a, "pong")
+		})
+		within(t, "writes to dead streams", writes.Wait)
+		for _, st := range dead {
+			_ = st.Close()
+		}
+	}
+}
