@@ -74,6 +74,11 @@ type Config struct {
 	// bytes. Default 8 MiB. See Listener.ReceiveBuffer.
 	ReceiveBuffer int
 
+	// DisableGRO keeps the kernel from joining datagrams that arrive (UDP_GRO),
+	// which saves a quarter of the processor time of bulk transfers. It is not used
+	// anyway where it does not work, and on a Dialer's own Transport.
+	DisableGRO bool
+
 	// Logger; default: none.
 	Logger hclog.Logger
 }

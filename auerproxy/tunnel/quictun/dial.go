@@ -53,7 +53,11 @@ func (d *Dialer) dial(ctx context.Context, addr netip.AddrPort) (tunnel.Session,
 		if err != nil {
 			return nil, unreachable(err)
 		}
-		tr = &quic.Transport{Conn: pc}
+		conn := net.PacketConn(pc)
+		if !cfg.DisableGRO {
+			conn = receiveOffload(pc, dialBatch)
+		}
+		tr = &quic.Transport{Conn: conn}
 		free = func() { _, _ = tr.Close(), pc.Close() }
 	}
 	conn, err := tr.Dial(ctx, net.UDPAddrFromAddrPort(addr), cfg.TLS, cfg.quic())

@@ -10,8 +10,10 @@
 // peer from its first byte, FIN or reset on. 0-RTT is never used, since a hello
 // must not be replayed.
 //
-// The environment variable QUIC_GO_DISABLE_GSO=true switches segmentation offload
-// off, for kernels on which it is broken.
+// On Linux the kernel cuts what is sent into datagrams (GSO) and joins those that
+// arrive (GRO), where it can: a self-test at the first use decides about the latter.
+// The environment variable QUIC_GO_DISABLE_GSO=true switches the former off, for
+// kernels on which it is broken, Config.DisableGRO the latter.
 package quictun
 
 import (
@@ -37,7 +39,12 @@ type Listener struct {
 	ln     *quic.Listener
 	slots  chan struct{} // holds one element for each running handshake
 	buffer int
+	gro    bool
 }
+
+// listenBatch is how many messages of up to 64 KiB a listener reads at once, and
+// dialBatch a dialled session.
+const listenBatch, dialBatch = 8, 1
 
 var _ tunnel.Listener = (*Listener)(nil)
 
@@ -52,7 +59,11 @@ func Listen(pc net.PacketConn, cfg Config) (*Listener, error) {
 	if l.buffer > 0 && l.buffer < cfg.ReceiveBuffer {
 		cfg.Logger.Warn("the UDP receive buffer is smaller than wanted; raise net.core.rmem_max", "got", l.buffer, "wanted", cfg.ReceiveBuffer)
 	}
-	l.tr = &quic.Transport{Conn: pc, ConnContext: l.connContext}
+	conn := pc
+	if !cfg.DisableGRO {
+		conn = receiveOffload(pc, listenBatch)
+	}
+	l.tr = &quic.Transport{Conn: conn, ConnContext: l.connContext}
 	if cfg.StatelessResetKey != nil {
 		l.tr.StatelessResetKey = (*quic.StatelessResetKey)(cfg.StatelessResetKey)
 	}
@@ -60,10 +71,14 @@ func Listen(pc net.PacketConn, cfg Config) (*Listener, error) {
 		l.tr.VerifySourceAddress = func(a net.Addr) bool { return !cfg.Admit(a) }
 	}
 	ln, err := l.tr.Listen(cfg.TLS, cfg.quic())
+	gro, joins := conn.(*groConn)
 	if err != nil {
+		if joins {
+			gro.restore()
+		}
 		return nil, fmt.Errorf("listen on QUIC: %w", err)
 	}
-	l.ln = ln
+	l.ln, l.gro = ln, joins
 	return l, nil
 }
 
@@ -123,6 +138,9 @@ func (l *Listener) Addr() net.Addr { return l.ln.Addr() }
 // ReceiveBuffer is the size of the socket's receive buffer in bytes; 0 if it is
 // not known. A small one loses datagrams under load.
 func (l *Listener) ReceiveBuffer() int { return l.buffer }
+
+// ReceiveOffload says whether the kernel joins the datagrams that arrive (GRO).
+func (l *Listener) ReceiveOffload() bool { return l.gro }
 
 // Close stops accepting. Sessions live on; the socket is closed by
 // [Listener.Shutdown].
