@@ -9,11 +9,13 @@ import (
 )
 
 // joinConn is the connection under yamux. It joins the header and the body of a
-// data frame, which yamux writes one after the other, into one write: one TLS
-// record and one packet instead of two. It bounds each write, checks what the peer
-// sends, and keeps the first error, since yamux does not hand it on.
+// data frame, which yamux writes one after the other, into one write to the
+// network: of one TLS record where the frame fits into one. It bounds each write,
+// checks what the peer sends, and keeps the first error, since yamux does not hand
+// it on.
 type joinConn struct {
 	*tls.Conn
+	wire *wire
 
 	held  [muxHeader]byte // owned by yamux' send loop
 	wait  bool            // owned by yamux' send loop; held is the header of the next body
@@ -28,7 +30,12 @@ type joinConn struct {
 }
 
 func newJoinConn(c *tls.Conn, client bool, timeout time.Duration) *joinConn {
-	return &joinConn{Conn: c, timeout: timeout, guard: guard{client: client}, failed: make(chan struct{})}
+	w, ok := c.NetConn().(*wire)
+	if !ok {
+		// Nothing is ever held in it.
+		w = &wire{Conn: c.NetConn()}
+	}
+	return &joinConn{Conn: c, wire: w, timeout: timeout, guard: guard{client: client}, failed: make(chan struct{})}
 }
 
 // Read is called by yamux' receive loop only. An error may be the alert with
@@ -67,9 +74,13 @@ func (c *joinConn) cause() error {
 	}
 }
 
-// joinMax is the largest body that is joined; copying more costs more than the
-// second write.
-const joinMax = maxFrame
+// joinMax is the largest body that is copied behind its header: with it, it fills a
+// TLS record.
+const joinMax = 16<<10 - muxHeader
+
+// smallRecord certainly fits into one record: after a pause TLS makes records of
+// one packet.
+const smallRecord = 1 << 10
 
 var joinPool = sync.Pool{New: func() any { b := make([]byte, 0, muxHeader+joinMax); return &b }}
 
@@ -85,18 +96,37 @@ func (c *joinConn) Write(p []byte) (int, error) {
 	}
 	c.wait = false
 	if len(p) > joinMax {
-		if _, err := c.write(c.held[:]); err != nil {
-			return 0, err
-		}
-		return c.write(p)
+		return c.writeHeld(c.held[:], p)
 	}
 	buf := joinPool.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
 	defer joinPool.Put(buf)
 	*buf = append(append((*buf)[:0], c.held[:]...), p...)
-	if _, err := c.write(*buf); err != nil {
+	var err error
+	if len(p) > smallRecord {
+		_, err = c.writeHeld(nil, *buf)
+	} else {
+		_, err = c.write(*buf)
+	}
+	if err != nil {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// writeHeld writes a header, if any, and a body, and sends their records at once.
+// A header of its own costs a record, but no copy of a large body.
+func (c *joinConn) writeHeld(header, body []byte) (n int, err error) {
+	c.wire.hold()
+	if len(header) > 0 {
+		_, err = c.write(header)
+	}
+	if err == nil {
+		n, err = c.write(body)
+	}
+	if ferr := c.wire.flush(); err == nil && ferr != nil {
+		n, err = 0, c.timedOut(ferr)
+	}
+	return n, err
 }
 
 // write writes with a deadline, which ends the session: after it the TLS state is
@@ -109,10 +139,16 @@ func (c *joinConn) write(p []byte) (int, error) {
 		c.armed = now
 	}
 	n, err := c.Conn.Write(p)
-	if ne, ok := err.(net.Error); ok && ne.Timeout() { //nolint:errorlint // crypto/tls returns it bare or not at all
+	return n, c.timedOut(err)
+}
+
+// timedOut keeps the error of a write that took too long: it is why the session
+// ends. Another one may have a better explanation, which is still to be read.
+func (c *joinConn) timedOut(err error) error {
+	if ne, ok := err.(net.Error); ok && ne.Timeout() { //nolint:errorlint // crypto/tls and net return it bare or not at all
 		c.fail(err)
 	}
-	return n, err
+	return err
 }
 
 // Close closes the connection under TLS. The end of a session is signalled, and

@@ -110,7 +110,7 @@ func (l *Listener) serve(raw net.Conn, pl *place) {
 	ctx, cancel := context.WithTimeout(l.ctx, l.cfg.HandshakeTimeout)
 	defer cancel()
 	tuneTCP(raw)
-	conn := tls.Server(raw, l.cfg.TLS)
+	conn := tls.Server(&wire{Conn: raw}, l.cfg.TLS)
 	turn := pl.run(ctx)
 	var err error
 	if turn {
