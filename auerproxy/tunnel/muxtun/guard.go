@@ -14,6 +14,8 @@ const (
 	muxTypeData = 0
 	muxTypePing = 2
 	muxFlagSYN  = 1
+	muxFlagFIN  = 4
+	muxFlagRST  = 8
 	muxTypeAt   = 1
 	muxFlagsAt  = 2
 	muxStreamAt = 4
@@ -21,10 +23,11 @@ const (
 )
 
 // guard looks at the yamux frames that the peer sends, and refuses what yamux
-// would let through: pings, each of which would cost a goroutine, and new streams
-// with an id of this side.
+// would let through: pings, each of which would cost a goroutine, new streams with
+// an id of this side, and the end of the signalling stream.
 type guard struct {
-	client bool // this side
+	client bool   // this side
+	hear   func() // called after signals has grown; may be nil
 
 	header [muxHeader]byte
 	have   int    // bytes of header that are there
@@ -43,8 +46,11 @@ func (g *guard) see(p []byte) error {
 			n := min(len(p), int(g.body))
 			p = p[n:]
 			g.body -= uint32(n) //nolint:gosec // at most body
-			if g.body == 0 {
+			if g.body == 0 && g.count > 0 {
 				g.signals.Add(int64(g.count))
+				if g.hear != nil {
+					g.hear()
+				}
 			}
 			continue
 		}
@@ -70,6 +76,8 @@ func (g *guard) frame() error {
 		return &tunnel.Error{Code: tunnel.CodeProtocol, Message: "a ping"}
 	case flags&muxFlagSYN != 0 && (id == 0 || (id%2 == 0) != g.client):
 		return &tunnel.Error{Code: tunnel.CodeProtocol, Message: fmt.Sprintf("new stream with id %d", id)}
+	case flags&(muxFlagFIN|muxFlagRST) != 0 && id == signalStream:
+		return &tunnel.Error{Code: tunnel.CodeProtocol, Message: "the end of the signalling stream"}
 	case g.header[muxTypeAt] == muxTypeData:
 		g.body, g.count = binary.BigEndian.Uint32(g.header[muxLengthAt:]), 0
 		if id == signalStream {

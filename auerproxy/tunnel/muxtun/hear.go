@@ -2,11 +2,36 @@ package muxtun
 
 import "github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 
-// readSignals acts on the peer's signals until the session ends.
+// hear acts on signals that have arrived, in a goroutine that runs while there are
+// any: one that waits for them would cost each idle session its stack. It is called
+// by yamux' receive loop, which delivers to the goroutine what the guard has seen.
+func (s *session) hear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over || s.hears || s.signals == nil || s.heard >= s.conn.guard.signals.Load() {
+		return
+	}
+	s.hears = true
+	s.work.Go(s.readSignals)
+}
+
+// silent reports whether all signals that have arrived have been acted on; then
+// nobody hears any more, until the next one.
+func (s *session) silent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.heard < s.conn.guard.signals.Load() {
+		return false
+	}
+	s.hears = false
+	return true
+}
+
+// readSignals acts on the peer's signals until there are no more of them.
 func (s *session) readSignals() {
 	buf := make([]byte, signalHeader+maxReason)
-	have := 0
-	for {
+	have := copy(buf, s.begun)
+	for !s.silent() {
 		n, err := s.signals.Read(buf[have:])
 		have += n
 		at := 0
@@ -25,6 +50,7 @@ func (s *session) readSignals() {
 			at += size
 		}
 		have = copy(buf, buf[at:have])
+		s.begun = append(s.begun[:0], buf[:have]...)
 		s.hasHeard(n)
 		if err != nil {
 			s.end(s.lost(err))

@@ -3,6 +3,7 @@ package muxtun
 import (
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"runtime"
@@ -242,4 +243,73 @@ func TestSignalsForNoStreamEndTheSession(t *testing.T) {
 	}
 	send(maxEarly)
 	wantEnd(t, s, tunnel.CodeProtocol)
+}
+
+func TestEndOfSignalsEndsTheSession(t *testing.T) {
+	t.Parallel()
+	for name, flag := range map[string]byte{"FIN": muxFlagFIN, "RST": muxFlagRST} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn, accept := hostile(t, Config{})
+			_, _ = conn.Write([]byte{0, 1, 0, muxFlagSYN, 0, 0, 0, 1, 0, 0, 0, 0})
+			s := accept()
+			_, _ = conn.Write([]byte{0, 1, 0, flag, 0, 0, 0, 1, 0, 0, 0, 0})
+			wantEnd(t, s, tunnel.CodeProtocol)
+		})
+	}
+}
+
+// TestIdleSessionNoticesItsEnd: nobody waits in an idle session, neither for a
+// stream nor for signals, and still it ends with its connection.
+func TestIdleSessionNoticesItsEnd(t *testing.T) {
+	t.Parallel()
+	conn, accept := hostile(t, Config{})
+	_, _ = conn.Write([]byte{0, 1, 0, muxFlagSYN, 0, 0, 0, 1, 0, 0, 0, 0})
+	s := accept()
+	_ = conn.Close()
+	wantEnd(t, s, tunnel.CodeSessionLost)
+}
+
+// TestEndBeforeTheStart: what the peer sent with the last bytes of its handshake
+// ends yamux while the session is being made.
+func TestEndBeforeTheStart(t *testing.T) {
+	t.Parallel()
+	for range 50 {
+		conn, _ := hostile(t, Config{HandshakeTimeout: 20 * time.Second})
+		_, _ = conn.Write([]byte{0, muxTypePing, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0})
+		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if _, err := io.Copy(io.Discard, conn); isTimeout(err) {
+			t.Fatal("the connection is still open")
+		}
+	}
+}
+
+// TestSignalInPieces: the parts of a signal may come at any time, and be heard by
+// different goroutines.
+func TestSignalInPieces(t *testing.T) {
+	t.Parallel()
+	conn, accept := hostile(t, Config{})
+	_, _ = conn.Write([]byte{0, 1, 0, muxFlagSYN, 0, 0, 0, 1, 0, 0, 0, 0})
+	s := accept()
+	for _, b := range (signal{kind: signalClose, code: tunnel.CodeKicked, reason: "in pieces"}).encode() {
+		if _, err := conn.Write([]byte{0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, b}); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(20 * time.Second); ; { // until nobody hears any more
+			s.mu.Lock()
+			idle := s.over || !s.hears && s.heard == s.conn.guard.signals.Load() && s.heard > 0
+			s.mu.Unlock()
+			if idle {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("a part of a signal was not heard")
+			}
+			runtime.Gosched()
+		}
+	}
+	wantEnd(t, s, tunnel.CodeKicked)
+	if e, ok := errors.AsType[*tunnel.Error](s.Err()); !ok || e.Message != "in pieces" || !e.Remote {
+		t.Errorf("ended with %v", s.Err())
+	}
 }

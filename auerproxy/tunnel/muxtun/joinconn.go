@@ -22,20 +22,21 @@ type joinConn struct {
 	armed time.Time       // owned by yamux' send loop; when the write deadline was set
 
 	timeout time.Duration
-	guard   guard // owned by yamux' receive loop
+	closed  func() // called when yamux closes the connection
+	guard   guard  // owned by yamux' receive loop
 
 	failOnce sync.Once
 	failed   chan struct{} // closed when err is set
 	err      error         // set once, before failed is closed
 }
 
-func newJoinConn(c *tls.Conn, client bool, timeout time.Duration) *joinConn {
+func newJoinConn(c *tls.Conn, timeout time.Duration, s *session) *joinConn {
 	w, ok := c.NetConn().(*wire)
 	if !ok {
 		// Nothing is ever held in it.
 		w = &wire{Conn: c.NetConn()}
 	}
-	return &joinConn{Conn: c, wire: w, timeout: timeout, guard: guard{client: client}, failed: make(chan struct{})}
+	return &joinConn{Conn: c, wire: w, timeout: timeout, guard: guard{client: s.client, hear: s.hear}, closed: s.muxClosed, failed: make(chan struct{})}
 }
 
 // Read is called by yamux' receive loop only. An error may be the alert with
@@ -153,6 +154,9 @@ func (c *joinConn) timedOut(err error) error {
 
 // Close closes the connection under TLS. The end of a session is signalled, and
 // authenticated, above TLS; a close_notify could block.
-func (c *joinConn) Close() error { return c.NetConn().Close() }
+func (c *joinConn) Close() error {
+	c.closed()
+	return c.NetConn().Close()
+}
 
 var _ net.Conn = (*joinConn)(nil)

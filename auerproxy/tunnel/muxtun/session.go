@@ -25,7 +25,7 @@ type session struct {
 	transport tunnel.Transport
 	client    bool
 	maxIn     int
-	signals   *yamux.Stream // written by the teller, read by readSignals
+	signals   *yamux.Stream // written by the teller, read by the hearer
 
 	signalTimeout time.Duration // shorter in tests
 
@@ -39,11 +39,14 @@ type session struct {
 	early    map[uint32]signal  // guarded by mu; those for streams not yet registered
 	newest   [2]uint32          // guarded by mu; id of the newest stream, own and peer's
 	heard    int64              // guarded by mu; bytes of signals that have been acted on
+	hears    bool               // guarded by mu; a hearer runs
 	hearing  chan struct{}      // guarded by mu; closed at the next change of heard; may be nil
 	notices  []notice           // guarded by mu; what is to be said to the peer
 	telling  bool               // guarded by mu; a teller runs
 	err      error              // guarded by mu; why the session ends, the first reason; nothing is written any more
 	over     bool               // guarded by mu; nothing is started any more
+
+	begun []byte // owned by the hearer; the start of a signal whose rest is to come
 
 	closing sync.Once
 	ending  sync.Once
@@ -89,17 +92,21 @@ func newSession(ctx context.Context, conn *tls.Conn, peer identity.ID, client bo
 		Logger:             cfg.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Trace}),
 	}
 	s := &session{
-		conn: newJoinConn(conn, client, cfg.WriteTimeout), peer: peer, transport: cfg.Transport,
+		peer: peer, transport: cfg.Transport,
 		client: client, maxIn: cfg.maxIncoming(peer), signalTimeout: defaultSignalTimeout,
 		opening: make(chan struct{}, 1), accepting: make(chan struct{}, 1),
 		streams: make(map[uint32]*stream), done: make(chan struct{}), ended: make(chan struct{}),
 	}
+	s.conn = newJoinConn(conn, cfg.WriteTimeout, s)
 	start := yamux.Server
 	if client {
 		start = yamux.Client
 	}
 	var err error
-	if s.mux, err = start(s.conn, yc); err != nil {
+	s.mu.Lock() // yamux' own goroutines may call hear and muxClosed before it returns
+	s.mux, err = start(s.conn, yc)
+	s.mu.Unlock()
+	if err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() {
@@ -120,15 +127,28 @@ func newSession(ctx context.Context, conn *tls.Conn, peer identity.ID, client bo
 	if err == nil && s.signals.StreamID() != signalStream {
 		err = &tunnel.Error{Code: tunnel.CodeProtocol, Message: "the first stream is not the signalling stream"}
 	}
-	if err == nil {
-		s.newest[s.whose(s.signals.StreamID())] = s.signals.StreamID()
-		if s.start(s.readSignals) {
-			return s, nil
-		}
+	if err == nil && s.begin() {
+		return s, nil
 	}
 	s.end(s.lost(err))
 	s.await()
 	return nil, s.Err()
+}
+
+// begin takes the signalling stream up, with what has arrived in it; false after
+// the session's end.
+func (s *session) begin() bool {
+	s.mu.Lock()
+	s.newest[s.whose(s.signals.StreamID())] = s.signals.StreamID()
+	s.mu.Unlock()
+	s.hear()
+	return !s.isOver()
+}
+
+// muxClosed ends the session when yamux has ended by itself, which nobody else may
+// notice.
+func (s *session) muxClosed() {
+	s.start(func() { s.end(s.lost(yamux.ErrSessionShutdown)) })
 }
 
 // await waits for what an ended session has started.
