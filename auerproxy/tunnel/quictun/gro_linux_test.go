@@ -155,3 +155,20 @@ func TestReceiveOffload(t *testing.T) {
 		t.Error("a foreign socket was wrapped")
 	}
 }
+
+func TestSplitAllocatesNothing(t *testing.T) { //nolint:paralleltest // allocations of all goroutines are counted
+	c := joined(struct {
+		data  []byte
+		size  int
+		flags int
+	}{make([]byte, 10_000), 1200, 0})
+	ms := newMessages(8, 1452)
+	if n := testing.AllocsPerRun(100, func() {
+		c.next, c.at = 0, 0
+		if c.split(ms) != 8 || c.split(ms) != 1 {
+			t.Error("10,000 bytes are not 9 datagrams")
+		}
+	}); n != 0 {
+		t.Errorf("a joined message allocates %v times", n)
+	}
+}
