@@ -30,16 +30,11 @@ type Config struct {
 	StreamWindow, MaxStreamWindow uint64
 	// ConnectionWindow bounds the unread bytes of all streams together, from the
 	// start. Streams that nobody reads must not use it up, or all others of the
-	// session stall until they are gone. It is a promise to the peer, no memory.
+	// session stall until they are gone. It is a promise to the peer, and memory
+	// only where readers are slow.
 	// Default: MaxIncomingStreams and MaxOpenStreams times MaxStreamWindow, which
 	// no number of unread streams uses up.
 	ConnectionWindow uint64
-	// SessionMemory, where set, is how many unread bytes the peer can make a
-	// session hold, in place of ConnectionWindow: StreamWindow and MaxStreamWindow
-	// are cut so that all the streams of MaxIncomingStreams and MaxOpenStreams fit,
-	// but not below 32 KiB. Lower those two as well, since small windows make
-	// streams slow on long lines. Default: no such bound.
-	SessionMemory uint64
 
 	// MaxIdleTimeout ends a session that received nothing for so long. Default
 	// 45 s. There is no keep-alive: heartbeats on the control stream do that.
@@ -96,20 +91,12 @@ const (
 	DefaultReceiveBuffer        = 8 << 20
 )
 
-// minStreamWindow is the least that SessionMemory leaves of a stream's window.
-const minStreamWindow = 32 << 10
-
 func (c Config) withDefaults() Config {
 	c.MaxIncomingStreams = cmp.Or(c.MaxIncomingStreams, DefaultMaxIncomingStreams)
 	c.MaxOpenStreams = cmp.Or(c.MaxOpenStreams, DefaultMaxOpenStreams)
 	c.StreamWindow = cmp.Or(c.StreamWindow, DefaultStreamWindow)
 	c.MaxStreamWindow = max(cmp.Or(c.MaxStreamWindow, DefaultMaxStreamWindow), c.StreamWindow)
 	streams := uint64(max(c.MaxIncomingStreams, 0) + max(c.MaxOpenStreams, 0)) //nolint:gosec // not negative
-	if c.SessionMemory > 0 {
-		c.MaxStreamWindow = min(c.MaxStreamWindow, max(c.SessionMemory/max(streams, 1), minStreamWindow))
-		c.StreamWindow = min(c.StreamWindow, c.MaxStreamWindow)
-		c.ConnectionWindow = 0
-	}
 	c.ConnectionWindow = cmp.Or(c.ConnectionWindow, streams*c.MaxStreamWindow)
 	c.MaxIdleTimeout = cmp.Or(c.MaxIdleTimeout, DefaultMaxIdleTimeout)
 	c.HandshakeIdleTimeout = cmp.Or(c.HandshakeIdleTimeout, DefaultHandshakeIdleTimeout)
