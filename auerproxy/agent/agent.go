@@ -26,6 +26,7 @@ type Agent struct {
 	services map[string]*service // never changed after New
 	slots    []*slot             // never changed after New
 	pool     *e2e.Pool           // of the sessions to services of the data centre
+	tickets  tickets
 
 	started  atomic.Bool
 	attempts atomic.Uint64

@@ -1,8 +1,11 @@
 package agent
 
 import (
+	"bytes"
+	"crypto/tls"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/muxtun"
@@ -20,9 +23,8 @@ func (a *Agent) quicDialer() tunnel.Dialer {
 	if a.cfg.QUIC != nil {
 		return a.cfg.QUIC
 	}
-	creds := a.cfg.Credentials
 	return &quictun.Dialer{Config: quictun.Config{
-		TLS:                creds.ClientConfig(identity.RelayDNSName(a.self.TrustDomain), identity.OfKind(a.self.TrustDomain, identity.KindRelay), tunnel.ALPN),
+		TLS:                a.clientTLS(tunnel.QUIC),
 		MaxIncomingStreams: int64(a.cfg.Limits.Streams + spareStreams),
 		Logger:             a.log,
 	}}
@@ -32,9 +34,8 @@ func (a *Agent) tcpDialer() tunnel.Dialer {
 	if a.cfg.TCP != nil {
 		return a.cfg.TCP
 	}
-	creds := a.cfg.Credentials
 	d := &muxtun.Dialer{Config: muxtun.Config{
-		TLS:                creds.ClientConfig(identity.RelayDNSName(a.self.TrustDomain), identity.OfKind(a.self.TrustDomain, identity.KindRelay), tunnel.ALPN),
+		TLS:                a.clientTLS(tunnel.TCP),
 		MaxIncomingStreams: a.cfg.Limits.Streams + spareStreams,
 		Logger:             a.log,
 	}}
@@ -42,6 +43,35 @@ func (a *Agent) tcpDialer() tunnel.Dialer {
 		d.Proxy = func(string) (*url.URL, error) { return proxyURL(a.cfg.Proxy, a.cfg.ProxyAuth) }
 	}
 	return d
+}
+
+// clientTLS is the configuration of one handshake with a relay. It resumes with
+// the tickets of relays that hand out any.
+func (a *Agent) clientTLS(tr tunnel.Transport) *tls.Config {
+	td := a.self.TrustDomain
+	cfg := a.cfg.Credentials.ClientConfig(identity.RelayDNSName(td), identity.OfKind(td, identity.KindRelay), tunnel.ALPN)
+	cfg.ClientSessionCache = a.tickets.cache(tr, a.cfg.Credentials.Certificate().Certificate[0])
+	return cfg
+}
+
+// tickets keeps the relays' session tickets. A resumed session shows the
+// certificate of the one that it resumes, so a new certificate starts anew.
+type tickets struct {
+	mu   sync.Mutex
+	leaf []byte                                      // guarded by mu; DER
+	of   map[tunnel.Transport]tls.ClientSessionCache // guarded by mu
+}
+
+func (t *tickets) cache(tr tunnel.Transport, leaf []byte) tls.ClientSessionCache {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !bytes.Equal(t.leaf, leaf) {
+		t.leaf, t.of = leaf, map[tunnel.Transport]tls.ClientSessionCache{}
+	}
+	if t.of[tr] == nil {
+		t.of[tr] = tls.NewLRUClientSessionCache(1) // all relays have one name
+	}
+	return t.of[tr]
 }
 
 func proxyURL(proxy, auth string) (*url.URL, error) {

@@ -50,3 +50,16 @@ func TestProxyIsAsked(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A certificate that was renewed is not hidden behind a session of the old one.
+func TestTicketsEndWithTheCertificate(t *testing.T) {
+	t.Parallel()
+	var tk tickets
+	old := tk.cache(tunnel.QUIC, []byte("old"))
+	if tk.cache(tunnel.QUIC, []byte("old")) != old || tk.cache(tunnel.TCP, []byte("old")) == old {
+		t.Error("want one cache for each transport")
+	}
+	if tk.cache(tunnel.QUIC, []byte("new")) == old {
+		t.Error("a new certificate with the tickets of the old one")
+	}
+}

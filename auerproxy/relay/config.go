@@ -27,6 +27,13 @@ type Config struct {
 	// key lives as long as the process and no record is kept.
 	StateDir string `yaml:"state_dir"`
 
+	// TicketSecretFile holds a secret of at least 32 bytes, from which the keys of
+	// TLS session tickets are made, a new one every 12 hours. Devices then resume,
+	// which spares most of the cryptography of a reconnect, with every relay that has
+	// the same secret; checks and blocks hold for them as for all. Who has the secret
+	// can pass for any device, so guard it as a private key. Empty: no tickets.
+	TicketSecretFile configs.SecretFile `yaml:"ticket_secret_file"`
+
 	// Heartbeat is how often a device sends a heartbeat. A session that is silent
 	// for two and a quarter of these is dead. Default 20 s, 1 s to 5 min.
 	Heartbeat time.Duration `yaml:"heartbeat"`
@@ -98,6 +105,11 @@ type Limits struct {
 	// may have open towards the relay. Default 16 and 16384.
 	StreamsFromDevice  int `yaml:"streams_from_device"`
 	StreamsFromService int `yaml:"streams_from_service"`
+	// SessionMemory is how many bytes the peer of one QUIC session can make the
+	// relay keep for readers that do not read. Below the sum of what the streams
+	// may hold, such readers, until slow_reader ends them, can stop the session's
+	// other streams. At least 16 MiB. Default 1 GiB.
+	SessionMemory configs.Bytes `yaml:"session_memory"`
 	// OpensPerSecond and OpenBurst pace the streams that a device opens; a
 	// service may open a hundred times as many. Default 20 and 40.
 	OpensPerSecond float64 `yaml:"opens_per_second"`
@@ -147,6 +159,9 @@ type Drain struct {
 	PerSecond int `yaml:"per_second"`
 }
 
+// minSessionMemory leaves one stream its largest window.
+const minSessionMemory = 16 << 20
+
 // DefaultConfig is what an empty file means.
 func DefaultConfig() Config {
 	return Config{
@@ -162,6 +177,7 @@ func DefaultConfig() Config {
 			StreamsPerDevice:    256,
 			StreamsFromDevice:   16,
 			StreamsFromService:  16_384,
+			SessionMemory:       1 << 30,
 			OpensPerSecond:      20,
 			OpenBurst:           40,
 			PreambleTimeout:     5 * time.Second,
@@ -201,6 +217,7 @@ func (c *Config) fill() {
 	l.StreamsPerDevice = cmp.Or(l.StreamsPerDevice, dl.StreamsPerDevice)
 	l.StreamsFromDevice = cmp.Or(l.StreamsFromDevice, dl.StreamsFromDevice)
 	l.StreamsFromService = cmp.Or(l.StreamsFromService, dl.StreamsFromService)
+	l.SessionMemory = cmp.Or(l.SessionMemory, dl.SessionMemory)
 	l.OpensPerSecond = cmp.Or(l.OpensPerSecond, dl.OpensPerSecond)
 	l.OpenBurst = cmp.Or(l.OpenBurst, dl.OpenBurst)
 	l.PreambleTimeout = cmp.Or(l.PreambleTimeout, dl.PreambleTimeout)
@@ -231,6 +248,9 @@ func (c Config) Validate() error {
 	}
 	if c.DisableQUIC && c.DisableTCP {
 		bad("disable_tcp", "both transports are switched off")
+	}
+	if m := c.Limits.SessionMemory; m != 0 && m < minSessionMemory {
+		bad("limits.session_memory", "%d bytes, want at least %d", m, minSessionMemory)
 	}
 	for port, service := range c.Ports {
 		if port < 1 || port > 65535 || service.Service == "" {

@@ -22,6 +22,7 @@ func TestConfigValidateNamesEveryKey(t *testing.T) {
 	c.Policy = []Rule{{Caller: "device", Target: "device", Services: []string{"web"}}}
 	c.Tenants = []Tenant{{Serials: []string{"01*"}}}
 	c.Limits.Tunnels = -1
+	c.Limits.SessionMemory = minSessionMemory - 1
 	c.Drain.PerSecond = -1
 	err := c.Validate()
 	errs, ok := err.(configs.Errors) //nolint:errorlint // Validate gives the list itself
@@ -29,7 +30,7 @@ func TestConfigValidateNamesEveryKey(t *testing.T) {
 		t.Fatalf("got %T", err)
 	}
 	text := errs.Error()
-	for _, key := range []string{"heartbeat", "disable_tcp", "ports", "policy[0]", "tenants[0]", "limits.tunnels", "drain.per_second"} {
+	for _, key := range []string{"heartbeat", "disable_tcp", "ports", "policy[0]", "tenants[0]", "limits.tunnels", "limits.session_memory", "drain.per_second"} {
 		if !strings.Contains(text, key+":") {
 			t.Errorf("%s is not named in:\n%s", key, text)
 		}

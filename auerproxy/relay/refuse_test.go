@@ -2,9 +2,13 @@ package relay_test
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"os"
+	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +17,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/muxtun"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/quictun"
+	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/blocks"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
@@ -117,13 +122,29 @@ func TestBlockedWhileConnectedIsCutAlsoAfterResumption(t *testing.T) {
 	for _, tr := range []tunnel.Transport{tunnel.QUIC, tunnel.TCP} {
 		t.Run(string(tr), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, nil)
+			secret := filepath.Join(t.TempDir(), "tickets")
+			if err := os.WriteFile(secret, []byte(rand.Text()+rand.Text()), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			w := newWorld(t, func(c *relay.Config) { c.TicketSecretFile = configs.SecretFile(secret) })
 			device, other := identity.Device(td, serial), identity.Device(td, "0987654321")
 			cfg := w.clientTLS(w.ca.Issue(device, pkitest.Options{}))
 			cfg.ClientSessionCache = tls.NewLRUClientSessionCache(8)
+			var resumed atomic.Bool
+			verify := cfg.VerifyConnection
+			cfg.VerifyConnection = func(cs tls.ConnectionState) error {
+				resumed.Store(cs.DidResume)
+				return verify(cs)
+			}
+			if _, _, err := w.join(tr, cfg, newHello()); err != nil {
+				t.Fatal(err)
+			}
 			cut, _, err := w.join(tr, cfg, newHello())
 			if err != nil {
 				t.Fatal(err)
+			}
+			if !resumed.Load() {
+				t.Error("the device does not resume")
 			}
 			kept, _, err := w.join(tr, w.clientTLS(w.ca.Issue(other, pkitest.Options{})), newHello())
 			if err != nil {

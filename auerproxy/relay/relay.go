@@ -40,6 +40,7 @@ type Relay struct {
 	tenants     []*tenant
 	admit       *rate.Limiter
 	clones      cloneWatch
+	tickets     *tickets // nil: none are handed out
 
 	blocks atomic.Pointer[Blocks]
 
@@ -89,6 +90,11 @@ func New(cfg Config) (*Relay, error) {
 	}
 	for _, t := range cfg.Tenants {
 		r.tenants = append(r.tenants, newTenant(t))
+	}
+	if cfg.TicketSecretFile != "" {
+		if r.tickets, err = newTickets(cfg.TicketSecretFile); err != nil {
+			return nil, err
+		}
 	}
 	r.records = newRecorder(cfg.StateDir, cfg.Records, m, cfg.Logger.Named("records"))
 	return r, nil
@@ -222,8 +228,9 @@ func (r *Relay) serveQUIC(ctx context.Context, g *errgroup.Group, pc net.PacketC
 		return err
 	}
 	ln, err := quictun.Listen(pc, quictun.Config{
-		TLS:                  r.cfg.Credentials.ServerConfig(r.checkPeer, tunnel.ALPN),
+		TLS:                  r.serverTLS(tunnel.ALPN),
 		MaxIncomingStreams:   int64(r.cfg.Limits.StreamsFromService),
+		ConnectionWindow:     uint64(r.cfg.Limits.SessionMemory), //nolint:gosec // validated
 		HandshakeIdleTimeout: r.cfg.Limits.HandshakeTimeout,
 		MaxIdleTimeout:       r.silence(),
 		MaxHandshakes:        r.cfg.Limits.Handshakes,
@@ -244,7 +251,7 @@ func (r *Relay) serveQUIC(ctx context.Context, g *errgroup.Group, pc net.PacketC
 func (r *Relay) serveTCP(ctx context.Context, g *errgroup.Group, tcp net.Listener) error {
 	front := newConnectFront(r, tcp.Addr())
 	ln, err := muxtun.Listen(tcp, muxtun.Config{
-		TLS:              r.cfg.Credentials.ServerConfig(r.checkPeer, tunnel.ALPN, "h2", "http/1.1"),
+		TLS:              r.serverTLS(tunnel.ALPN, "h2", "http/1.1"),
 		MaxIncoming:      r.streamsFrom,
 		HandshakeTimeout: r.cfg.Limits.HandshakeTimeout,
 		MaxHandshakes:    r.cfg.Limits.Handshakes,
