@@ -79,21 +79,3 @@ func spliced(b *testing.B) (net.Conn, net.Conn) {
 	})
 	return a, c
 }
-
-func tcpPair(b *testing.B) (net.Conn, net.Conn) {
-	b.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = ln.Close() }()
-	far, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		b.Fatal(err)
-	}
-	near, err := ln.Accept()
-	if err != nil {
-		b.Fatal(err)
-	}
-	return far, near
-}

@@ -80,6 +80,17 @@ func (f *flow) copy(ctx context.Context) error {
 	}
 }
 
+// add counts bytes that were written.
+func (f *flow) add(n int64) {
+	if n <= 0 {
+		return
+	}
+	f.n += n
+	if f.live != nil {
+		f.live.Add(n)
+	}
+}
+
 // touch notes that something moved.
 func (f *flow) touch() { f.last.Store(int64(time.Since(f.start))) }
 
@@ -95,12 +106,7 @@ func (f *flow) write(ctx context.Context, p []byte) error {
 	f.touch()
 	f.phase.Store(writing)
 	n, err := f.dst.Write(p)
-	if n > 0 {
-		f.n += int64(n)
-		if f.live != nil {
-			f.live.Add(int64(n))
-		}
-	}
+	f.add(int64(n))
 	if err == nil && n < len(p) {
 		err = io.ErrShortWrite
 	}

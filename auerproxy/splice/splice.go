@@ -79,6 +79,15 @@ type Result struct {
 // Join copies both ways between a and b until both ways have ended, then closes
 // both. To end it from outside, close or reset a or b.
 func Join(a, b Conn, o Options) Result {
+	return joinBy(a, b, o, func(_ *join, f *flow) copier { return f.copy })
+}
+
+// copier moves the bytes of one direction until its source ends, which gives nil,
+// or something fails.
+type copier func(ctx context.Context) error
+
+// joinBy is Join with the copiers that by makes.
+func joinBy(a, b Conn, o Options, by func(*join, *flow) copier) Result {
 	ctx, cancel := context.Background(), func() {}
 	if o.LimitAtoB != nil || o.LimitBtoA != nil {
 		ctx, cancel = context.WithCancel(ctx)
@@ -96,8 +105,8 @@ func Join(a, b Conn, o Options) Result {
 	j.arm()
 
 	var wg sync.WaitGroup
-	wg.Go(func() { j.run(ctx, &j.ba, &j.ab) })
-	j.run(ctx, &j.ab, &j.ba)
+	wg.Go(func() { j.run(ctx, by(j, &j.ba), &j.ba, &j.ab) })
+	j.run(ctx, by(j, &j.ab), &j.ab, &j.ba)
 	wg.Wait()
 
 	j.finish()
@@ -157,8 +166,8 @@ func (j *join) finish() {
 }
 
 // run copies one direction and ends it.
-func (j *join) run(ctx context.Context, f, other *flow) {
-	err := f.copy(ctx)
+func (j *join) run(ctx context.Context, copy copier, f, other *flow) {
+	err := copy(ctx)
 	f.phase.Store(ended)
 	if err == nil {
 		// Where both directions have ended, Join closes both sides at once, which

@@ -2,6 +2,7 @@ package muxtun
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"net"
 	"time"
@@ -57,6 +58,10 @@ type Config struct {
 	// in time), "handshake" or "protocol" (an ALPN protocol that nobody serves). May
 	// be nil.
 	Refused func(reason string)
+	// Other gets connections whose first byte is not that of TLS, with that byte,
+	// before any cryptography. It may block until ctx ends, after HandshakeTimeout;
+	// the connection is its own. Default: they fail as handshakes do.
+	Other func(ctx context.Context, conn net.Conn, first byte)
 	// Handoff gets connections that negotiated another protocol than the first of
 	// TLS.NextProtos. It may block. Default: they are closed.
 	Handoff func(*tls.Conn)

@@ -28,7 +28,7 @@ var _ tunnel.Dialer = (*Dialer)(nil)
 
 // Dial implements tunnel.Dialer.
 func (d *Dialer) Dial(ctx context.Context, addr string) (tunnel.Session, error) {
-	conn, err := d.connect(ctx, addr)
+	conn, err := d.Connect(ctx, addr)
 	if err != nil {
 		return nil, &tunnel.Error{Code: tunnel.CodeUnreachable, Message: err.Error(), Cause: err}
 	}
@@ -36,7 +36,9 @@ func (d *Dialer) Dial(ctx context.Context, addr string) (tunnel.Session, error) 
 	return Client(ctx, conn, d.Config)
 }
 
-func (d *Dialer) connect(ctx context.Context, addr string) (net.Conn, error) {
+// Connect makes the connection that Dial makes a session of, through the proxy
+// where there is one.
+func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
 	dial := d.DialContext
 	if dial == nil {
 		dial = new(net.Dialer).DialContext

@@ -110,7 +110,11 @@ func (l *Listener) serve(raw net.Conn, pl *place) {
 	ctx, cancel := context.WithTimeout(l.ctx, l.cfg.HandshakeTimeout)
 	defer cancel()
 	tuneTCP(raw)
-	conn := tls.Server(&wire{Conn: raw}, l.cfg.TLS)
+	w := &wire{Conn: raw}
+	if l.cfg.Other != nil && l.other(ctx, w, pl) {
+		return
+	}
+	conn := tls.Server(w, l.cfg.TLS)
 	turn := pl.run(ctx)
 	var err error
 	if turn {
@@ -148,6 +152,29 @@ func (l *Listener) serve(raw net.Conn, pl *place) {
 	case <-l.ctx.Done():
 		_ = s.CloseWithError(tunnel.CodeShutdown, "the listener is closed")
 	}
+}
+
+// recordHandshake begins the first record of a TLS client (RFC 8446 §5.1).
+const recordHandshake = 22
+
+// other waits for the first byte of a connection, and gives one that is not TLS
+// away. It reports whether the connection is done with here.
+func (l *Listener) other(ctx context.Context, w *wire, pl *place) bool {
+	stop := context.AfterFunc(ctx, func() { _ = w.Conn.SetReadDeadline(past) })
+	first, err := w.peek()
+	stopped := stop()
+	switch {
+	case err != nil || !stopped:
+		pl.leave()
+		_ = w.Conn.Close()
+		l.cfg.Refused("handshake")
+	case first == recordHandshake:
+		return false
+	default:
+		pl.leave()
+		l.cfg.Other(ctx, w.Conn, first)
+	}
+	return true
 }
 
 // Accept gives the next session.

@@ -245,3 +245,42 @@ func TestListenNeedsALPN(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// TestOther: connections that do not begin as TLS go elsewhere, with the bytes
+// that they began with; those that do not begin at all are closed.
+func TestOther(t *testing.T) {
+	t.Parallel()
+	got := make(chan string, 1)
+	refused := make(chan string, 1)
+	p := listen(t, muxtun.Config{
+		HandshakeTimeout: 2 * time.Second,
+		Refused:          func(reason string) { refused <- reason },
+		Other: func(_ context.Context, conn net.Conn, first byte) {
+			defer func() { _ = conn.Close() }()
+			rest, _ := io.ReadAll(conn)
+			got <- string(first) + string(rest)
+		},
+	})
+	p.works(t, p.dialer())
+	c, err := net.Dial("tcp", p.ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(c, "AUD1 and more")
+	_ = c.(*net.TCPConn).CloseWrite()
+	if s := <-got; s != "AUD1 and more" {
+		t.Errorf("got %q", s)
+	}
+	_ = c.Close()
+	c, err = net.Dial("tcp", p.ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Error("a byte for a silent client")
+	}
+	if r := <-refused; r != "handshake" {
+		t.Errorf("refused as %q", r)
+	}
+}

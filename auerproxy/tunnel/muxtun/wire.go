@@ -2,6 +2,7 @@ package muxtun
 
 import (
 	"errors"
+	"io"
 	"net"
 	"sync"
 )
@@ -11,6 +12,7 @@ import (
 // them in one system call. It has a buffer only then.
 type wire struct {
 	net.Conn
+	first []byte // read already; owned by the reader
 
 	// mu is held during a write: besides the frames of yamux' send loop there are
 	// records that TLS sends from its reader, e.g. a change of keys.
@@ -23,6 +25,26 @@ type wire struct {
 const wireBuffer = muxHeader + maxFrame + 2<<10
 
 var wirePool = sync.Pool{New: func() any { b := make([]byte, 0, wireBuffer); return &b }}
+
+// peek reads the first byte and keeps it for Read.
+func (w *wire) peek() (byte, error) {
+	b := make([]byte, 1)
+	if _, err := io.ReadFull(w.Conn, b); err != nil {
+		return 0, err
+	}
+	w.first = b
+	return b[0], nil
+}
+
+// Read implements net.Conn.
+func (w *wire) Read(p []byte) (int, error) {
+	if len(w.first) == 0 {
+		return w.Conn.Read(p)
+	}
+	n := copy(p, w.first)
+	w.first = w.first[n:]
+	return n, nil
+}
 
 // Write implements net.Conn.
 func (w *wire) Write(p []byte) (int, error) {

@@ -845,8 +845,13 @@ type Preamble struct {
 	// W3C Trace Context §3.2, empty if none.
 	Traceparent string `protobuf:"bytes,7,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	// Number of relays passed so far; at most 1 when it reaches an endpoint's relay.
-	Hop           uint32 `protobuf:"varint,8,opt,name=hop,proto3" json:"hop,omitempty"`
-	Inner         Inner  `protobuf:"varint,9,opt,name=inner,proto3,enum=auerproxy.tunnel.v1.Inner" json:"inner,omitempty"`
+	Hop   uint32 `protobuf:"varint,8,opt,name=hop,proto3" json:"hop,omitempty"`
+	Inner Inner  `protobuf:"varint,9,opt,name=inner,proto3,enum=auerproxy.tunnel.v1.Inner" json:"inner,omitempty"`
+	// The caller takes a data connection, see ../spec.md §10. With INNER_TLS only.
+	Bulk bool `protobuf:"varint,10,opt,name=bulk,proto3" json:"bulk,omitempty"`
+	// Set by the relay towards a device: 32 bytes with which the device opens its
+	// data connection. Empty: the relay makes none for this call.
+	DataTicket    []byte `protobuf:"bytes,11,opt,name=data_ticket,json=dataTicket,proto3" json:"data_ticket,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -944,6 +949,20 @@ func (x *Preamble) GetInner() Inner {
 	return Inner_INNER_PLAIN
 }
 
+func (x *Preamble) GetBulk() bool {
+	if x != nil {
+		return x.Bulk
+	}
+	return false
+}
+
+func (x *Preamble) GetDataTicket() []byte {
+	if x != nil {
+		return x.DataTicket
+	}
+	return nil
+}
+
 // OpenAck answers a Preamble. Code 0 opens the stream; any other ends it, and
 // says by its number whether a byte may have reached the device.
 type OpenAck struct {
@@ -953,7 +972,11 @@ type OpenAck struct {
 	RetryAfterMinMs uint32                 `protobuf:"varint,3,opt,name=retry_after_min_ms,json=retryAfterMinMs,proto3" json:"retry_after_min_ms,omitempty"`
 	RetryAfterMaxMs uint32                 `protobuf:"varint,4,opt,name=retry_after_max_ms,json=retryAfterMaxMs,proto3" json:"retry_after_max_ms,omitempty"`
 	// Time spent behind the answering hop, nearest hop first.
-	Hops          []*Hop `protobuf:"bytes,5,rep,name=hops,proto3" json:"hops,omitempty"`
+	Hops []*Hop `protobuf:"bytes,5,rep,name=hops,proto3" json:"hops,omitempty"`
+	// From a device: its data connection is open. From a relay: so is the one of the
+	// device, and this is the caller's ticket (32 bytes).
+	Data          bool   `protobuf:"varint,6,opt,name=data,proto3" json:"data,omitempty"`
+	DataTicket    []byte `protobuf:"bytes,7,opt,name=data_ticket,json=dataTicket,proto3" json:"data_ticket,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1019,6 +1042,20 @@ func (x *OpenAck) GetRetryAfterMaxMs() uint32 {
 func (x *OpenAck) GetHops() []*Hop {
 	if x != nil {
 		return x.Hops
+	}
+	return nil
+}
+
+func (x *OpenAck) GetData() bool {
+	if x != nil {
+		return x.Data
+	}
+	return false
+}
+
+func (x *OpenAck) GetDataTicket() []byte {
+	if x != nil {
+		return x.DataTicket
 	}
 	return nil
 }
@@ -1135,7 +1172,7 @@ const file_tunnel_proto_rawDesc = "" +
 	"\x05Probe\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\" \n" +
 	"\bProbeAck\x12\x14\n" +
-	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\"\x92\x02\n" +
+	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\"\xc7\x02\n" +
 	"\bPreamble\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\tR\x06target\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x16\n" +
@@ -1147,13 +1184,20 @@ const file_tunnel_proto_rawDesc = "" +
 	"timeout_ms\x18\x06 \x01(\rR\ttimeoutMs\x12 \n" +
 	"\vtraceparent\x18\a \x01(\tR\vtraceparent\x12\x10\n" +
 	"\x03hop\x18\b \x01(\rR\x03hop\x120\n" +
-	"\x05inner\x18\t \x01(\x0e2\x1a.auerproxy.tunnel.v1.InnerR\x05inner\"\xbf\x01\n" +
+	"\x05inner\x18\t \x01(\x0e2\x1a.auerproxy.tunnel.v1.InnerR\x05inner\x12\x12\n" +
+	"\x04bulk\x18\n" +
+	" \x01(\bR\x04bulk\x12\x1f\n" +
+	"\vdata_ticket\x18\v \x01(\fR\n" +
+	"dataTicket\"\xf4\x01\n" +
 	"\aOpenAck\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12+\n" +
 	"\x12retry_after_min_ms\x18\x03 \x01(\rR\x0fretryAfterMinMs\x12+\n" +
 	"\x12retry_after_max_ms\x18\x04 \x01(\rR\x0fretryAfterMaxMs\x12,\n" +
-	"\x04hops\x18\x05 \x03(\v2\x18.auerproxy.tunnel.v1.HopR\x04hops\".\n" +
+	"\x04hops\x18\x05 \x03(\v2\x18.auerproxy.tunnel.v1.HopR\x04hops\x12\x12\n" +
+	"\x04data\x18\x06 \x01(\bR\x04data\x12\x1f\n" +
+	"\vdata_ticket\x18\a \x01(\fR\n" +
+	"dataTicket\".\n" +
 	"\x03Hop\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\tR\x02at\x12\x17\n" +
 	"\atook_us\x18\x02 \x01(\rR\x06tookUs*E\n" +
