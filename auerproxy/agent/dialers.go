@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/bulk"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/muxtun"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/quictun"
@@ -43,6 +44,14 @@ func (a *Agent) tcpDialer() tunnel.Dialer {
 		d.Proxy = func(string) (*url.URL, error) { return proxyURL(a.cfg.Proxy, a.cfg.ProxyAuth) }
 	}
 	return d
+}
+
+// dataDialer makes data connections to a relay, in the way of the TCP transport.
+func (a *Agent) dataDialer(addr string) *bulk.Dialer {
+	if a.cfg.Transport == TransportQUIC {
+		return nil
+	}
+	return bulk.NewDialer(a.tcpDialer(), addr)
 }
 
 // clientTLS is the configuration of one handshake with a relay. It resumes with

@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/bulk"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/e2e"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunnelpb"
@@ -68,7 +70,7 @@ func (l *link) handle(ctx context.Context, st tunnel.Stream, p *tunnel.Preamble)
 	case tunnelpb.Inner_INNER_MUX:
 		l.handleMux(ctx, st, s, caller)
 	case tunnelpb.Inner_INNER_TLS:
-		l.handleTLS(ctx, st, s, newCall(p, caller, false))
+		l.handleTLS(ctx, st, s, newCall(p, caller, false), l.openData(ctx, s, p))
 	case tunnelpb.Inner_INNER_RAW:
 		if !s.cfg.Raw {
 			s.refused.Add(1)
@@ -130,12 +132,18 @@ func checkInner(session *e2e.Session, s *service, p *tunnel.Preamble, self ident
 
 // handleTLS serves one end-to-end TLS flow. Its open-ack comes before the TLS
 // handshake, so a later refusal is a reset with the code.
-func (l *link) handleTLS(ctx context.Context, st tunnel.Stream, s *service, call Call) {
-	if err := tunnel.WriteAck(st); err != nil {
+//
+// data is the call's data connection, nil without one; the caller chooses.
+func (l *link) handleTLS(ctx context.Context, st tunnel.Stream, s *service, call Call, data net.Conn) {
+	a := l.agent
+	err := tunnel.WriteOpenAck(st, &tunnel.OpenAck{Data: data != nil})
+	if err == nil && data != nil {
+		st, err = choose(st, data, a.cfg.Limits.HandshakeTimeout)
+	}
+	if err != nil {
 		st.Reset(tunnel.CodeOf(err))
 		return
 	}
-	a := l.agent
 	hctx, cancel := context.WithTimeout(ctx, a.cfg.Limits.HandshakeTimeout)
 	defer cancel()
 	clientAuth := tls.RequireAndVerifyClientCert
@@ -150,6 +158,40 @@ func (l *link) handleTLS(ctx context.Context, st tunnel.Stream, s *service, call
 	}
 	call.Verified = !flow.Peer().IsZero()
 	s.take(ctx, call, opened{flow, l.session})
+}
+
+// openData makes the data connection that a preamble offers, if the service takes
+// any. Without it the call runs in the tunnel.
+func (l *link) openData(ctx context.Context, s *service, p *tunnel.Preamble) net.Conn {
+	if !p.GetBulk() || !s.cfg.Bulk || l.data == nil {
+		return nil
+	}
+	ticket, err := bulk.ParseTicket(p.GetDataTicket())
+	if err != nil {
+		return nil
+	}
+	if ms := p.GetTimeoutMs(); ms > 0 { // half of it is for the rest of the call's opening
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond/2)
+		defer cancel()
+	}
+	data, err := l.data.Dial(ctx, ticket)
+	if err != nil {
+		l.agent.log.Debug("no data connection", "relay", l.addr, "error", err)
+		return nil
+	}
+	return data
+}
+
+// choose gives the stream that the caller has chosen, on the data connection or
+// as it is.
+func choose(st tunnel.Stream, data net.Conn, timeout time.Duration) (tunnel.Stream, error) {
+	onData, err := bulk.Chosen(st, timeout)
+	if err != nil || !onData {
+		bulk.Abort(data)
+		return st, err
+	}
+	return bulk.NewStream(st, data), nil
 }
 
 // answer is how a call is accepted or refused once the target is known.

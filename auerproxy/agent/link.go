@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/bulk"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/e2e"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunnelpb"
@@ -22,6 +23,7 @@ type link struct {
 
 	goaway chan *tunnelpb.GoAway // holds the first one
 	pulse  *pulse
+	data   *bulk.Dialer  // nil where there is no TCP to the relay
 	rtt    atomic.Int64  // ns; 0 before the first heartbeat
 	drain  chan struct{} // closed when the session may end after its last call
 	done   chan struct{} // closed when everything about the session has ended
@@ -36,7 +38,7 @@ func (a *Agent) serve(ctx context.Context, s *slot, addr string, session tunnel.
 	l := &link{
 		agent: a, addr: addr, session: session, control: control, welcome: welcome, since: time.Now(),
 		goaway: make(chan *tunnelpb.GoAway, 1), drain: make(chan struct{}), done: make(chan struct{}),
-		pulse: newPulse(welcome), inner: make(map[*e2e.Session]struct{}),
+		pulse: newPulse(welcome), data: a.dataDialer(addr), inner: make(map[*e2e.Session]struct{}),
 	}
 	a.log.Info("tunnel up", "slot", s.index, "relay", welcome.GetRelay(), "address", addr, "transport", session.Transport(), "epoch", welcome.GetEpoch())
 	a.wg.Go(func() {

@@ -13,8 +13,8 @@ import (
 
 const (
 	// lastWord is how long a data connection that broke waits for the tunnel stream
-	// to say why.
-	lastWord = 250 * time.Millisecond
+	// to say why. The relay waits a quarter of that for the other side's word.
+	lastWord = time.Second
 	// lingerTime and lingerBytes bound what Close reads of what the peer still
 	// sends: TCP would answer it with a reset, which can overtake and destroy what
 	// was written before (RFC 1122 §4.2.2.13).

@@ -23,6 +23,7 @@ type Conn struct {
 	caller   identity.ID
 	peer     identity.ID
 	incoming bool // accepted by a Listener
+	onData   bool
 	hops     []*tunnel.Hop
 	onClose  func() // nil, or safe to call more than once
 }
@@ -51,6 +52,9 @@ func (c *Conn) Traceparent() string { return c.call.Traceparent }
 // nearest first; for a call in a kept session that is the device alone. Nil for an
 // accepted call.
 func (c *Conn) Hops() []*tunnel.Hop { return c.hops }
+
+// OnData reports whether a [Bulk] call has got its data connection.
+func (c *Conn) OnData() bool { return c.onData }
 
 // Close ends the call. What was written is still delivered.
 func (c *Conn) Close() error {

@@ -129,6 +129,10 @@ const (
 	// OwnTLS is like TLS, but what uses the Conn speaks the TLS itself and has to
 	// verify the device: for a browser behind a proxy.
 	OwnTLS
+	// Bulk is like TLS, on a TCP connection of its own beside the tunnel, where the
+	// device's service takes that and TCP reaches the relay; where not, it is TLS.
+	// For much data: the relay moves it in the kernel. See package bulk.
+	Bulk
 )
 
 // Call says what to open. Target and Service are needed.
@@ -157,7 +161,7 @@ func (c Call) validate() error {
 		return tunnel.Errorf(tunnel.CodeServiceUnknown, "no service named")
 	case c.RequestID != nil && len(c.RequestID) != tunnel.IDLen:
 		return tunnel.Errorf(tunnel.CodeProtocol, "request id of %d bytes, want %d", len(c.RequestID), tunnel.IDLen)
-	case c.Inner > OwnTLS:
+	case c.Inner > Bulk:
 		return tunnel.Errorf(tunnel.CodeProtocol, "unknown kind of call %d", c.Inner)
 	default:
 		return nil
@@ -168,7 +172,7 @@ func (c Call) validate() error {
 func (c Call) preamble(inner tunnelpb.Inner) *tunnel.Preamble {
 	return &tunnel.Preamble{
 		Target: c.Target.Path(), Service: c.Service, Purpose: c.Purpose,
-		RequestId: slices.Clone(c.RequestID), Traceparent: c.Traceparent, Inner: inner,
+		RequestId: slices.Clone(c.RequestID), Traceparent: c.Traceparent, Inner: inner, Bulk: c.Inner == Bulk,
 	}
 }
 
@@ -210,7 +214,7 @@ func (d *Dialer) Open(ctx context.Context, call Call) (*Conn, error) {
 		return nil, tunnel.Errorf(tunnel.CodeTooManyStreams, "%d calls are being opened already: %w", cap(d.opens), ctx.Err())
 	}
 	switch call.Inner {
-	case TLS:
+	case TLS, Bulk:
 		return d.openTLS(ctx, call)
 	case Raw:
 		return d.openPlain(ctx, call, tunnelpb.Inner_INNER_RAW)
@@ -237,10 +241,28 @@ func (d *Dialer) openMux(ctx context.Context, call Call) (*Conn, error) {
 
 func (d *Dialer) openTLS(ctx context.Context, call Call) (*Conn, error) {
 	var conn *Conn
-	err := d.through(ctx, call, tunnelpb.Inner_INNER_TLS, func(ctx context.Context, _ *uplink, st tunnel.Stream, ack *tunnel.OpenAck) error {
-		f, err := e2e.ClientTLS(ctx, st, d.cfg.Credentials, call.Target)
+	err := d.through(ctx, call, tunnelpb.Inner_INNER_TLS, func(ctx context.Context, u *uplink, st tunnel.Stream, ack *tunnel.OpenAck) error {
+		st, onData, err := u.openData(ctx, st, ack)
+		if err != nil {
+			return err
+		}
+		client := e2e.ClientTLS
+		if onData {
+			client = e2e.ClientTLSUnnamed
+		}
+		f, err := client(ctx, st, d.cfg.Credentials, call.Target)
 		if err == nil {
-			conn = &Conn{flow: f, call: call, caller: d.self, peer: f.Peer(), hops: ack.GetHops()}
+			conn = &Conn{flow: f, call: call, caller: d.self, peer: f.Peer(), hops: ack.GetHops(), onData: onData}
+			return nil
+		}
+		switch tunnel.CodeOf(err) {
+		case tunnel.CodeReset, tunnel.CodeSessionLost, tunnel.CodeProtocol, tunnel.CodeHandshakeTimeout:
+			if onData && ctx.Err() == nil {
+				// The device has handed nothing on yet, so the call may be made again,
+				// and that is in the tunnel.
+				u.data.Failed()
+				return tunnel.Errorf(tunnel.CodeTunnelGone, "the data connection broke in the handshake: %w", err)
+			}
 		}
 		return err
 	})

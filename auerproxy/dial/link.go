@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/bulk"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 )
 
@@ -69,6 +70,7 @@ type link struct {
 	dialer *Dialer
 	addr   string
 	poke   chan struct{} // a call wants an attempt now
+	data   *bulk.Dialer  // nil where there is no TCP to the relay
 
 	mu       sync.Mutex // guards what follows
 	state    LinkState  // never LinkDraining, see status
@@ -79,7 +81,13 @@ type link struct {
 }
 
 func newLink(d *Dialer, addr string) *link {
-	return &link{dialer: d, addr: addr, state: LinkIdle, poke: make(chan struct{}, 1), changed: make(chan struct{})}
+	l := &link{dialer: d, addr: addr, state: LinkIdle, poke: make(chan struct{}, 1), changed: make(chan struct{})}
+	for _, leg := range d.legs() {
+		if leg.transport == tunnel.TCP {
+			l.data = bulk.NewDialer(leg.dialer, addr)
+		}
+	}
+	return l
 }
 
 // set changes the link and wakes those who wait for a change.
@@ -174,6 +182,7 @@ func (l *link) run(ctx context.Context) {
 		u, err := l.dialer.connect(ctx, l.addr, instance)
 		up := err == nil
 		if up {
+			u.data = l.data
 			l.dialer.log.Info("connected to relay", "relay", u.welcome.GetRelay(), "address", l.addr, "transport", u.session.Transport())
 			l.set(func() { l.state, l.current, l.err = LinkUp, u, nil })
 			sessions.Go(func() { u.run(ctx) })

@@ -3,11 +3,13 @@ package dial
 import (
 	"context"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/bulk"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/e2e"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunnelpb"
@@ -18,6 +20,7 @@ type uplink struct {
 	dialer   *Dialer
 	session  tunnel.Session
 	control  *tunnel.Control
+	data     *bulk.Dialer // the link's; nil where there is no TCP to the relay
 	welcome  *tunnel.Welcome
 	since    time.Time
 	draining chan struct{} // closed by the relay's GOAWAY
@@ -227,6 +230,32 @@ func (u *uplink) open(ctx context.Context, p *tunnel.Preamble) (tunnel.Stream, *
 		return nil, nil, err
 	}
 	return &countedStream{Stream: st, done: sync.OnceFunc(func() { u.add(-1) })}, ack, nil
+}
+
+// openData gives the stream on which the call's TLS runs: that of a data
+// connection, where the open-ack tells of one and it can be made.
+func (u *uplink) openData(ctx context.Context, st tunnel.Stream, ack *tunnel.OpenAck) (_ tunnel.Stream, onData bool, err error) {
+	if !ack.GetData() {
+		return st, false, nil
+	}
+	var data net.Conn
+	if ticket, terr := bulk.ParseTicket(ack.GetDataTicket()); terr == nil && u.data != nil {
+		if data, terr = u.data.Dial(ctx, ticket); terr != nil {
+			u.dialer.log.Debug("no data connection", "relay", u.welcome.GetRelay(), "error", terr)
+			data = nil
+		}
+	}
+	if err := bulk.Choose(st, data != nil); err != nil {
+		if data != nil {
+			bulk.Abort(data)
+		}
+		st.Reset(tunnel.CodeOf(err))
+		return nil, false, err
+	}
+	if data == nil {
+		return st, false, nil
+	}
+	return bulk.NewStream(st, data), true, nil
 }
 
 func (u *uplink) add(n int) {

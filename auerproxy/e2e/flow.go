@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 
@@ -32,7 +33,37 @@ func (f *Flow) Reset(code tunnel.Code) { f.stream.Reset(code) }
 // The error is a *tunnel.Error.
 func ClientTLS(ctx context.Context, st tunnel.Stream, creds *enrol.Credentials, want identity.ID, protos ...string) (*Flow, error) {
 	cfg := creds.ClientConfig(want.DNSName(), identity.Exactly(want), protos...)
-	return handshake(ctx, st, tls.Client(st, cfg), clientError)
+	return handshake(ctx, st, tls.Client(st, cfg), clientError, identity.FromConnectionState)
+}
+
+// ClientTLSUnnamed is ClientTLS on a stream that others can read: the hello does
+// not name the other side (no server_name extension, RFC 6066 §3), whose name has
+// its serial. In TLS 1.3 nothing else does.
+func ClientTLSUnnamed(ctx context.Context, st tunnel.Stream, creds *enrol.Credentials, want identity.ID, protos ...string) (*Flow, error) {
+	cfg := creds.ClientConfig("", nil, protos...)
+	roots := cfg.RootCAs
+	verify := func(cs tls.ConnectionState) (identity.ID, error) {
+		opts := x509.VerifyOptions{Roots: roots, DNSName: want.DNSName(), Intermediates: x509.NewCertPool()}
+		for _, c := range cs.PeerCertificates[1:] {
+			opts.Intermediates.AddCert(c)
+		}
+		var err error
+		if cs.VerifiedChains, err = cs.PeerCertificates[0].Verify(opts); err != nil {
+			return identity.ID{}, &tls.CertificateVerificationError{UnverifiedCertificates: cs.PeerCertificates, Err: err}
+		}
+		return identity.FromConnectionState(cs)
+	}
+	// crypto/tls cannot verify without sending the name, so VerifyConnection does
+	// what it would do.
+	cfg.InsecureSkipVerify = true
+	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
+		got, err := verify(cs)
+		if err != nil {
+			return err
+		}
+		return identity.Exactly(want)(got)
+	}
+	return handshake(ctx, st, tls.Client(st, cfg), clientError, verify)
 }
 
 // ServerTLS is the other side of [ClientTLS]: it shows the endpoint's certificate
@@ -52,14 +83,14 @@ func ServerTLS(ctx context.Context, st tunnel.Stream, creds *enrol.Credentials, 
 			return verify(cs)
 		}
 	}
-	return handshake(ctx, st, tls.Server(st, cfg), serverError)
+	return handshake(ctx, st, tls.Server(st, cfg), serverError, identity.FromConnectionState)
 }
 
-func handshake(ctx context.Context, st tunnel.Stream, conn *tls.Conn, number func(context.Context, error) error) (*Flow, error) {
+func handshake(ctx context.Context, st tunnel.Stream, conn *tls.Conn, number func(context.Context, error) error, peer func(tls.ConnectionState) (identity.ID, error)) (*Flow, error) {
 	f := &Flow{Conn: conn, stream: st}
 	err := conn.HandshakeContext(ctx)
 	if cs := conn.ConnectionState(); err == nil && len(cs.PeerCertificates) > 0 {
-		f.peer, err = identity.FromConnectionState(cs)
+		f.peer, err = peer(cs)
 	}
 	if err != nil {
 		err = number(ctx, err)

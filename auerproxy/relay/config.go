@@ -59,6 +59,8 @@ type Config struct {
 	// DisableQUIC and DisableTCP switch one transport off, e.g. for a test.
 	DisableQUIC bool `yaml:"disable_quic"`
 	DisableTCP  bool `yaml:"disable_tcp"`
+	// DisableBulk makes no data connections: bulk calls run in the tunnel.
+	DisableBulk bool `yaml:"disable_bulk"`
 
 	// Credentials are the relay's certificate, of kind relay, and the trust bundle.
 	Credentials *enrol.Credentials `yaml:"-"`

@@ -19,6 +19,7 @@ type metrics struct {
 	bytes       *prometheus.CounterVec // direction: to_target, to_caller
 	connects    *prometheus.CounterVec // status of CONNECT requests
 	entries     *prometheus.CounterVec // code
+	bulk        *prometheus.CounterVec // outcome: joined, no_device, no_caller
 	clones      *prometheus.CounterVec // rule: instance, alternating
 	drops       *prometheus.CounterVec // reason: what was thrown away
 	heartbeat   prometheus.Histogram   // round trip as devices measure it
@@ -49,6 +50,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		bytes:      counter("stream_bytes_total", "Bytes copied between streams.", "direction"),
 		connects:   counter("connect_requests_total", "HTTP CONNECT requests, by status.", "status"),
 		entries:    counter("entry_connections_total", "Connections to static entries, by error number (0 is opened).", "code"),
+		bulk:       counter("bulk_calls_total", "Calls that asked for data connections: joined, or in the tunnel because one side has none.", "outcome"),
 		clones:     counter("clone_alarms_total", "Suspected copies of a certificate, by rule.", "rule"),
 		drops:      counter("drops_total", "What was thrown away, by reason.", "reason"),
 		heartbeat: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -68,7 +70,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}
 	for _, c := range []prometheus.Collector{
 		m.sessions, m.accepted, m.refused, m.ended, m.opens, m.openSeconds, m.streams, m.streamEnds,
-		m.bytes, m.connects, m.entries, m.clones, m.drops, m.heartbeat, m.draining, m.udpBuffer,
+		m.bytes, m.connects, m.entries, m.bulk, m.clones, m.drops, m.heartbeat, m.draining, m.udpBuffer,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err

@@ -56,7 +56,11 @@ func (s *session) serveStream(ctx context.Context, st tunnel.Stream) {
 	if s.peer.Kind == identity.KindDevice {
 		j.callerSession = s
 	}
-	if err := tunnel.WriteAck(st, j.hops...); err != nil {
+	ack := &tunnel.OpenAck{Hops: j.hops}
+	if j.data != nil {
+		ack.Data, ack.DataTicket = true, j.data.caller.ticket[:]
+	}
+	if err := tunnel.WriteOpenAck(st, ack); err != nil {
 		j.abort(tunnel.CodeTunnelGone)
 		st.Reset(tunnel.CodeTunnelGone)
 		return
@@ -73,6 +77,8 @@ type joint struct {
 	stream   tunnel.Stream
 	hops     []*tunnel.Hop
 	start    time.Time
+	// data is set where the device has made a data connection.
+	data *dataPair
 	// callerSession is set where the caller is a device.
 	callerSession *session
 }
@@ -133,13 +139,23 @@ func (r *Relay) reach(ctx context.Context, caller, target identity.ID, p *tunnel
 			last = &tunnel.Error{Code: tunnel.CodeTooManyStreams}
 			continue
 		}
+		offer := r.offerData(target, p)
 		st, ack, err := tunnel.Open(ctx, s.ts, p)
 		if err == nil {
+			data, err := r.acceptData(offer, ack)
+			if err != nil {
+				st.Reset(tunnel.CodeOf(err))
+				s.toPeer.Add(-1)
+				return nil, err
+			}
 			took := &tunnel.Hop{At: r.self.Path(), TookUs: uint32(min(time.Since(start).Microseconds(), 1<<32-1))} //nolint:gosec // bounded
 			return &joint{
-				relay: r, caller: caller, preamble: p, target: s, stream: st, start: start,
+				relay: r, caller: caller, preamble: p, target: s, stream: st, start: start, data: data,
 				hops: append([]*tunnel.Hop{took}, ack.GetHops()...),
 			}, nil
+		}
+		if offer != nil {
+			offer.close()
 		}
 		s.toPeer.Add(-1)
 		if last = err; !tunnel.Retryable(err) {
@@ -169,6 +185,7 @@ func (r *Relay) streamsTo(target identity.ID) int {
 
 // abort gives the opened stream up.
 func (j *joint) abort(code tunnel.Code) {
+	j.data.abort()
 	j.stream.Reset(code)
 	j.target.toPeer.Add(-1)
 }
@@ -182,7 +199,7 @@ func (j *joint) run(caller net.Conn) {
 	if j.callerSession != nil {
 		toTarget, toCaller = j.callerSession.limit.uplink(), j.callerSession.limit.downlink()
 	}
-	res := splice.Join(caller, j.stream, splice.Options{
+	res := j.carry(caller, splice.Options{
 		IdleTimeout:  r.cfg.Limits.StreamIdle,
 		WriteTimeout: r.cfg.Limits.SlowReader,
 		AtoB:         &j.target.sent,

@@ -41,6 +41,7 @@ type Relay struct {
 	admit       *rate.Limiter
 	clones      cloneWatch
 	tickets     *tickets // nil: none are handed out
+	seats       seats
 
 	blocks atomic.Pointer[Blocks]
 
@@ -256,6 +257,7 @@ func (r *Relay) serveTCP(ctx context.Context, g *errgroup.Group, tcp net.Listene
 		HandshakeTimeout: r.cfg.Limits.HandshakeTimeout,
 		MaxHandshakes:    r.cfg.Limits.Handshakes,
 		Admit:            func(net.Addr) bool { return r.admitNow() },
+		Other:            r.takeData,
 		Handoff:          func(c *tls.Conn) { front.conns.put(ctx, c) },
 		Refused:          r.refused(tunnel.TCP),
 		Logger:           r.log.Named("tcp"),

@@ -120,7 +120,12 @@ func ReadPreamble(st Stream, timeout time.Duration) (*Preamble, error) {
 
 // WriteAck sends an open-ack that opens the stream.
 func WriteAck(st Stream, hops ...*Hop) error {
-	return writeMessage(st, &OpenAck{Hops: hops}, MaxPreambleSize)
+	return WriteOpenAck(st, &OpenAck{Hops: hops})
+}
+
+// WriteOpenAck sends any open-ack.
+func WriteOpenAck(st Stream, ack *OpenAck) error {
+	return writeMessage(st, ack, MaxPreambleSize)
 }
 
 // refuseWriteTimeout bounds the write of a refusal.
