@@ -128,7 +128,7 @@ func traceCommand(app *cli.App) *cobra.Command {
 
 func connectCommand(*cli.App) *cobra.Command {
 	var listen, purpose string
-	var raw bool
+	var raw, bulk bool
 	cmd := &cobra.Command{
 		Use:   "connect SERIAL SERVICE",
 		Short: "Bridge standard input and output, or a local port, to a service of a device",
@@ -143,6 +143,8 @@ func connectCommand(*cli.App) *cobra.Command {
 	cmd.Flags().StringVar(&listen, "listen", "", "local `address` whose connections are forwarded")
 	cmd.Flags().StringVar(&purpose, "purpose", "connect", "what the calls are for, for policy and records")
 	cmd.Flags().BoolVar(&raw, "raw", false, "without end-to-end TLS, where policy and device allow it")
+	cmd.Flags().BoolVar(&bulk, "bulk", false, "on data connections beside the tunnel where possible, for much data")
+	cmd.MarkFlagsMutuallyExclusive("raw", "bulk")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		serial, err := serialArg(args[0])
 		if err != nil {
@@ -155,8 +157,11 @@ func connectCommand(*cli.App) *cobra.Command {
 		ctx, stop := interruptible(cmd.Context())
 		defer stop()
 		call := dial.Call{Target: d.Device(serial), Service: args[1], Purpose: purpose}
-		if raw {
+		switch {
+		case raw:
 			call.Inner = dial.Raw
+		case bulk:
+			call.Inner = dial.Bulk
 		}
 		if listen == "" {
 			err = connect.Stdio(ctx, d, call, os.Stdin, os.Stdout)

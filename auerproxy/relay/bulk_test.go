@@ -207,6 +207,7 @@ func TestBulkReset(t *testing.T) {
 				return
 			}
 			go func() {
+				_, _ = c.Write([]byte{0})
 				_, err := io.Copy(io.Discard, c)
 				_ = c.Close()
 				ends <- err
@@ -221,6 +222,9 @@ func TestBulkReset(t *testing.T) {
 		}
 		if !c.OnData() {
 			t.Fatal("no data connection")
+		}
+		if _, err := c.Read(make([]byte, 1)); err != nil { // the service has it
+			t.Fatal(err)
 		}
 		if _, err := c.Write(make([]byte, i<<12)); err != nil {
 			t.Fatal(err)

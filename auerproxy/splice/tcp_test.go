@@ -83,7 +83,7 @@ func TestTCPEndOfOneDirection(t *testing.T) {
 	t.Parallel()
 	a, b, res := joinTCP(t, splice.Options{})
 	_ = a.CloseWrite()
-	if _, err := b.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := b.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Fatalf("the end arrives as %v", err)
 	}
 	_, _ = b.Write([]byte("answer"))

@@ -46,7 +46,12 @@ var golden = map[string]proto.Message{
 		Target: "device/0123456789", Service: "web", Caller: "service/ccc", Purpose: "pairing", RequestId: id(0xd4),
 		TimeoutMs: 5000, Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Hop: 1, Inner: tunnelpb.Inner_INNER_MUX,
 	},
-	"open_ack": &tunnel.OpenAck{Hops: []*tunnel.Hop{{At: "device/0123456789", TookUs: 1500}, {At: "target", TookUs: 900}}},
+	"preamble_bulk": &tunnel.Preamble{
+		Target: "device/0123456789", Service: "backup", Caller: "service/backup", RequestId: id(0xd4),
+		TimeoutMs: 5000, Inner: tunnelpb.Inner_INNER_TLS, Bulk: true, DataTicket: append(id(0xe5), id(0xf6)...),
+	},
+	"open_ack_data": &tunnel.OpenAck{Data: true, DataTicket: append(id(0xa1), id(0xb2)...)},
+	"open_ack":      &tunnel.OpenAck{Hops: []*tunnel.Hop{{At: "device/0123456789", TookUs: 1500}, {At: "target", TookUs: 900}}},
 	"open_ack_refused": &tunnel.OpenAck{
 		Code: uint32(tunnel.CodeRateLimited), Message: "too fast", RetryAfterMinMs: 100, RetryAfterMaxMs: 500,
 	},
