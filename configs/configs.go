@@ -62,6 +62,9 @@ import (
 type Source struct {
 	// Path of the YAML file. Empty: no file.
 	Path string
+	// Text, where it is not nil, is the file's text, e.g. of one that is part of the
+	// program. No file is read then; Path only names it in errors.
+	Text []byte
 	// EnvPrefix is the prefix of environment variables without the
 	// underscore, e.g. AUERPROXY. Empty: the environment is not read.
 	EnvPrefix string
@@ -86,11 +89,14 @@ func Load(dst any, src Source) error {
 		return fmt.Errorf("configs: Load wants a pointer to a struct, not %T", dst)
 	}
 	m := &merge{origins: map[string]string{}}
-	if src.Path != "" {
-		text, err := os.ReadFile(src.Path)
-		if err != nil {
+	text := src.Text
+	if text == nil && src.Path != "" {
+		var err error
+		if text, err = os.ReadFile(src.Path); err != nil {
 			return fmt.Errorf("read configuration: %w", err)
 		}
+	}
+	if text != nil {
 		m.file(v.Elem(), src.Path, text)
 	}
 	if src.EnvPrefix != "" {

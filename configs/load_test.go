@@ -194,6 +194,25 @@ func TestLoadErrorsAreTyped(t *testing.T) {
 	}
 }
 
+// A text takes the place of the file, whose name is still in errors.
+func TestLoadText(t *testing.T) {
+	t.Parallel()
+	cfg := sampleDefault()
+	src := Source{Path: "embedded.yaml", Text: []byte("relay:\n  id: r7\n")}
+	if err := Load(&cfg, src); err != nil || cfg.Relay.ID != "r7" {
+		t.Errorf("got %+v, %v", cfg, err)
+	}
+	src.Text = []byte("relay:\n  ide: r7\n")
+	if err := Load(&cfg, src); err == nil || !strings.HasPrefix(err.Error(), "embedded.yaml:2:3: relay.ide: unknown key") {
+		t.Errorf("got %v", err)
+	}
+	// An empty text is an empty file, and none of the name is read.
+	src.Text = []byte{}
+	if err := Load(&cfg, src); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLoadMissingFile(t *testing.T) {
 	t.Parallel()
 	cfg := sampleDefault()
