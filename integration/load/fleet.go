@@ -107,6 +107,7 @@ type Fleet struct {
 	count   Counts
 	connect *Histogram
 	back    comeback
+	sockets *sockets      // what the devices share; nil before Run
 	started time.Time     // of the first device
 	newest  time.Time     // of the first welcomes
 	changed chan struct{} // closed and replaced at each change
@@ -174,6 +175,9 @@ func (f *Fleet) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, services.close())
 	}
+	f.mu.Lock()
+	f.sockets = sockets
+	f.mu.Unlock()
 	for i, d := range f.devices {
 		d.attach(i, sockets, services)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 
 	"github.com/quic-go/quic-go"
 )
@@ -18,6 +19,10 @@ const connectionIDLen = 8
 type sockets struct {
 	sources []netip.Addr // local addresses, used in turn; none: the system chooses
 	udp     []*quic.Transport
+	counted []*countingConn // the connections of udp
+
+	mu  sync.Mutex
+	tcp map[int]net.Conn // guarded by mu; the newest connection of each device
 }
 
 // openSockets opens the UDP sockets. Where every relay is on this machine, sockets
@@ -41,7 +46,9 @@ func openSockets(ctx context.Context, relays []string, udp, sources int) (*socke
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("UDP socket of the fleet: %w", err), s.close())
 		}
-		s.udp = append(s.udp, &quic.Transport{Conn: pc, ConnectionIDLength: connectionIDLen})
+		c := newCountingConn(pc)
+		s.counted = append(s.counted, c)
+		s.udp = append(s.udp, &quic.Transport{Conn: c, ConnectionIDLength: connectionIDLen})
 	}
 	return s, nil
 }
@@ -55,7 +62,13 @@ func (s *sockets) dialTCP(i int) func(ctx context.Context, network, addr string)
 	if len(s.sources) > 0 {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(s.source(i), 0))
 	}
-	return d.DialContext
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := d.DialContext(ctx, network, addr)
+		if err == nil {
+			s.keep(i, c)
+		}
+		return c, err
+	}
 }
 
 // close closes the sockets and every session on them.
