@@ -6,6 +6,7 @@
 //	sim run --devices 100 --transport mix --targets 20 --load open:rate=100 --duration 10s --attack all
 //	sim certs --devices 1000 --out certs      certificates for a relay elsewhere, and for
 //	sim run --relay relay.example.net:7844 --ca certs --devices 1000
+//	sim capacity --devices 1000000            what a fleet needs, on paper; see sim capacity --help
 //
 // The report says how fast the fleet connects, how long calls take, what a tunnel
 // costs the relay in memory and CPU, and how the fleet comes back after a kill -9.
@@ -28,7 +29,7 @@ func main() {
 	})
 	app.Example = "  sim run\n" +
 		"  sim run --devices 1000 --transport tcp --load open:rate=200 --duration 30s --kill"
-	app.AddCommand(runCommand(app), certsCommand(), relayCommand(), attackerCommand())
+	app.AddCommand(runCommand(app), certsCommand(), capacityCommand(app), relayCommand(), attackerCommand())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := cli.Main(ctx, app.Command)
 	stop()

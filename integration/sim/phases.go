@@ -59,16 +59,7 @@ func (s *simulation) idle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.progress.While(ctx, s.line("idle"), func(ctx context.Context) error {
-		t := time.NewTimer(s.o.idle)
-		defer t.Stop()
-		select {
-		case <-t.C:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
+	err = s.progress.While(ctx, s.line("idle"), func(ctx context.Context) error { return wait(ctx, s.o.idle) })
 	if err != nil {
 		return err
 	}
@@ -83,6 +74,18 @@ func (s *simulation) idle(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// wait waits for a time.
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // caller makes the caller of the called devices.

@@ -150,25 +150,50 @@ func (p *process) state(ctx context.Context) (load.RelayState, error) {
 	if err := p.collect(ctx); err != nil {
 		return load.RelayState{}, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Admin+"/metrics", http.NoBody)
+	m, err := p.metrics(ctx)
 	if err != nil {
 		return load.RelayState{}, err
 	}
+	return load.RelayState{
+		Goroutines: m.gauge("go_goroutines"), Files: m.gauge("process_open_fds"), Heap: m.gauge("go_memstats_heap_alloc_bytes"),
+		Dropped: m.drops,
+	}, nil
+}
+
+// metrics are some of what a process's admin listener tells.
+type metrics struct {
+	gauges map[string]float64 // those without labels, by name
+	drops  map[string]int64   // auerproxy_drops_total by reason
+}
+
+// gauge gives a gauge; 0 where there is none of the name.
+func (m metrics) gauge(name string) int64 { return int64(m.gauges[name]) }
+
+// metrics reads the process's metrics.
+func (p *process) metrics(ctx context.Context) (metrics, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Admin+"/metrics", http.NoBody)
+	if err != nil {
+		return metrics{}, err
+	}
 	var text bytes.Buffer
 	if err := fetch(req, &text); err != nil {
-		return load.RelayState{}, err
+		return metrics{}, err
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(&text)
 	if err != nil {
-		return load.RelayState{}, err
+		return metrics{}, err
 	}
-	gauge := func(name string) int64 { return int64(families[name].GetMetric()[0].GetGauge().GetValue()) }
-	st := load.RelayState{Goroutines: gauge("go_goroutines"), Files: gauge("process_open_fds"), Heap: gauge("go_memstats_heap_alloc_bytes"), Dropped: map[string]int64{}}
-	for _, m := range families["auerproxy_drops_total"].GetMetric() {
-		st.Dropped[m.GetLabel()[0].GetValue()] = int64(m.GetCounter().GetValue())
+	m := metrics{gauges: map[string]float64{}, drops: map[string]int64{}}
+	for name, f := range families {
+		if list := f.GetMetric(); len(list) == 1 && len(list[0].GetLabel()) == 0 && list[0].GetGauge() != nil {
+			m.gauges[name] = list[0].GetGauge().GetValue()
+		}
 	}
-	return st, nil
+	for _, d := range families["auerproxy_drops_total"].GetMetric() {
+		m.drops[d.GetLabel()[0].GetValue()] = int64(d.GetCounter().GetValue())
+	}
+	return m, nil
 }
 
 func fetch(req *http.Request, w io.Writer) error {

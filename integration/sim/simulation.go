@@ -39,22 +39,38 @@ type simulation struct {
 // simulate runs a simulation. The report is there, with what was measured so far,
 // on an error too.
 func simulate(ctx context.Context, o options, progress *load.Progress) (*load.Report, error) {
-	s := &simulation{o: o, progress: progress, report: &load.Report{
-		Version: configs.Version(), Started: time.Now().UTC().Truncate(time.Second),
-		Machine: load.Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()},
+	s := newSimulation(o, progress)
+	return s.report, s.inDir(ctx, s.phases)
+}
+
+func newSimulation(o options, progress *load.Progress) *simulation {
+	return &simulation{o: o, progress: progress, report: &load.Report{
+		Version: configs.Version(), Started: time.Now().UTC().Truncate(time.Second), Machine: thisMachine(),
 	}}
+}
+
+func thisMachine() load.Machine {
+	return load.Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()}
+}
+
+// phasesFunc is what is done with a fleet that has just been started; own is the
+// simulator's usage before that.
+type phasesFunc func(ctx context.Context, own load.Usage) error
+
+// inDir runs the phases with a directory of their own, and stops the relay.
+func (s *simulation) inDir(ctx context.Context, phases phasesFunc) error {
 	dir, err := os.MkdirTemp("", "sim")
 	if err != nil {
-		return s.report, err
+		return err
 	}
-	err = s.run(ctx, dir)
+	err = s.run(ctx, dir, phases)
 	if s.relay != nil && s.relay.cmd != nil {
 		s.relay.kill()
 	}
-	return s.report, errors.Join(err, os.RemoveAll(dir))
+	return errors.Join(err, os.RemoveAll(dir))
 }
 
-func (s *simulation) run(ctx context.Context, dir string) error {
+func (s *simulation) run(ctx context.Context, dir string, phases phasesFunc) error {
 	if err := s.prepare(ctx, dir); err != nil {
 		return err
 	}
@@ -79,7 +95,7 @@ func (s *simulation) run(ctx context.Context, dir string) error {
 	g.Go(func() error { return s.fleet.Run(fleetCtx) })
 	g.Go(func() error {
 		defer stop()
-		return s.phases(ctx, own)
+		return phases(ctx, own)
 	})
 	return g.Wait()
 }
