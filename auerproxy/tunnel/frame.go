@@ -27,6 +27,36 @@ var messages = sync.Pool{New: func() any { return new([usualSize]byte) }}
 func readMessage(r io.Reader, m proto.Message, most int) error {
 	pooled := messages.Get().(*[usualSize]byte)
 	defer messages.Put(pooled)
+	if _, err := io.ReadFull(r, pooled[:1]); err != nil {
+		return err
+	}
+	return readRest(r, pooled, m, most)
+}
+
+// readFrame is readMessage for a stream that is mostly waited for: with one byte of
+// buffer, and few calls deep, so that a stack of 4 KiB is enough for the wait.
+func readFrame(r io.Reader, one []byte, m proto.Message, most int) error {
+	for {
+		n, err := r.Read(one[:1])
+		if n > 0 {
+			break // an error comes again
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return readBegun(r, one[0], m, most)
+}
+
+func readBegun(r io.Reader, first byte, m proto.Message, most int) error {
+	pooled := messages.Get().(*[usualSize]byte)
+	defer messages.Put(pooled)
+	pooled[0] = first
+	return readRest(r, pooled, m, most)
+}
+
+// readRest reads what follows the first byte, which is in the buffer already.
+func readRest(r io.Reader, pooled *[usualSize]byte, m proto.Message, most int) error {
 	size, err := readSize(r, pooled[:1])
 	if err != nil {
 		return err
@@ -51,15 +81,17 @@ func readMessage(r io.Reader, m proto.Message, most int) error {
 	return nil
 }
 
-// readSize reads a varint byte by byte.
+// readSize reads a varint byte by byte; its first byte is in one already.
 func readSize(r io.Reader, one []byte) (uint64, error) {
 	var size uint64
 	for i := range binary.MaxVarintLen64 {
-		if _, err := io.ReadFull(r, one); err != nil {
-			if i > 0 && err == io.EOF {
-				err = io.ErrUnexpectedEOF
+		if i > 0 {
+			if _, err := io.ReadFull(r, one); err != nil {
+				if err == io.EOF {
+					err = io.ErrUnexpectedEOF
+				}
+				return 0, err
 			}
-			return 0, err
 		}
 		b := one[0]
 		if i == binary.MaxVarintLen64-1 && b > 1 {

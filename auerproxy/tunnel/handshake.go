@@ -27,7 +27,8 @@ const IDLen = 16
 type Control struct {
 	stream Stream
 
-	mu sync.Mutex // serialises writes
+	mu    sync.Mutex // serialises writes
+	first [1]byte    // owned by Receive
 }
 
 // controlWriteTimeout bounds the write of one frame: a peer that does not even
@@ -47,7 +48,7 @@ func (c *Control) Send(f *Frame) error {
 // Receive waits for the next frame, until the deadline set by SetReadDeadline.
 func (c *Control) Receive() (*Frame, error) {
 	f := new(Frame)
-	if err := readMessage(c.stream, f, MaxControlSize); err != nil {
+	if err := readFrame(c.stream, c.first[:], f, MaxControlSize); err != nil {
 		return nil, err
 	}
 	return f, nil
