@@ -12,33 +12,6 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
-// acceptStreams serves the streams that the peer opens until the session ends.
-func (s *session) acceptStreams(ctx context.Context) {
-	most := int64(s.relay.streamsFrom(s.peer))
-	for {
-		st, err := s.ts.Accept(ctx)
-		if err != nil {
-			return
-		}
-		if s.fromPeer.Add(1) > most {
-			// Reset without reading: a peer beyond its limit costs as little as
-			// possible.
-			s.fromPeer.Add(-1)
-			s.relay.metrics.drops.WithLabelValues("streams_from_peer").Inc()
-			st.Reset(tunnel.CodeTooManyStreams)
-			continue
-		}
-		s.relay.work.Go(func() {
-			defer s.fromPeer.Add(-1)
-			s.serveStream(ctx, st)
-		})
-		// Pacing the accepts leaves a flood waiting at its sender.
-		if err := s.opens.Wait(ctx); err != nil {
-			return
-		}
-	}
-}
-
 // serveStream takes one stream of a caller from preamble to end.
 func (s *session) serveStream(ctx context.Context, st tunnel.Stream) {
 	r := s.relay

@@ -58,7 +58,9 @@ func (s *session) end(err *tunnel.Error) {
 	_ = s.ts.CloseWithError(err.Code, err.Message)
 }
 
-// serveSession takes a session from the transport handshake to its end.
+// serveSession takes a session from the transport handshake to its welcome. The
+// rest of its life is another goroutine's: a welcome takes a stack that would stay
+// as large while the session waits.
 func (r *Relay) serveSession(ctx context.Context, ts tunnel.Session) {
 	s, err := r.welcome(ctx, ts)
 	if err != nil {
@@ -67,25 +69,42 @@ func (r *Relay) serveSession(ctx context.Context, ts tunnel.Session) {
 		return
 	}
 	r.metrics.accepted.WithLabelValues(s.peer.Kind.String(), string(ts.Transport())).Inc()
-	gauge := r.metrics.sessions.WithLabelValues(s.peer.Kind.String(), string(ts.Transport()))
-	gauge.Inc()
-	defer gauge.Dec()
+	r.metrics.sessions.WithLabelValues(s.peer.Kind.String(), string(ts.Transport())).Inc()
 	r.log.Debug("session up", "peer", s.peer.Path(), "transport", ts.Transport(), "epoch", s.epoch)
-
 	if r.blocked(s.peer) {
 		// Blocked between the handshake and the registration.
 		s.end(&tunnel.Error{Code: tunnel.CodeBlocked})
 	}
-	var control sync.WaitGroup
-	control.Go(func() { s.serveControl() })
-	s.acceptStreams(ctx)
-	if ctx.Err() != nil {
-		s.end(&tunnel.Error{Code: tunnel.CodeShutdown, Message: "the relay is stopping"})
-	}
-	<-ts.Done()
-	control.Wait()
-	r.unregister(s)
+	r.work.Go(func() {
+		s.serve(ctx)
+		s.ended()
+	})
+}
 
+// serve serves a welcomed session until it and all that it has started has ended,
+// but for its streams.
+func (s *session) serve(ctx context.Context) {
+	var work sync.WaitGroup
+	work.Add(1)
+	stop := context.AfterFunc(ctx, func() {
+		defer work.Done()
+		s.end(&tunnel.Error{Code: tunnel.CodeShutdown, Message: "the relay is stopping"})
+	})
+	noMore := s.acceptStreams(ctx, &work)
+	s.serveControl()
+	<-s.ts.Done()
+	noMore()
+	if stop() {
+		work.Done()
+	}
+	work.Wait()
+}
+
+// ended accounts for a session after its end.
+func (s *session) ended() {
+	r, ts := s.relay, s.ts
+	r.unregister(s)
+	r.metrics.sessions.WithLabelValues(s.peer.Kind.String(), string(ts.Transport())).Dec()
 	s.endOnce.Do(func() {})
 	cause := s.cause
 	if cause == nil {

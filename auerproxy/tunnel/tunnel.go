@@ -99,6 +99,24 @@ type Session interface {
 	RemoteAddr() net.Addr
 }
 
+// Announcer is a Session that tells when the peer opens a stream, so that no
+// goroutine has to wait in Accept: of ten thousand sessions almost all are idle, and
+// a goroutine that waits is 4 KiB and more of each.
+type Announcer interface {
+	Session
+
+	// Announce makes the session call f each time the peer opens a stream, and at
+	// once where one waits. f must not block, nor call the session; it may be called
+	// for a stream that Accept never gives, and until the session's end. Only one f
+	// counts, the last.
+	Announce(f func())
+
+	// Unaccepted is how many of the streams that were announced, or opened before,
+	// Accept has not given. Accept gives those in a moment, except where the
+	// transport itself refused one, which is counted for ever.
+	Unaccepted() int
+}
+
 // Stream is one ordered byte flow in a session. Read and Write may be called by
 // one goroutine each at the same time; the other methods by anybody.
 //

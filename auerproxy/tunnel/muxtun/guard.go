@@ -28,6 +28,7 @@ const (
 type guard struct {
 	client bool   // this side
 	hear   func() // called after signals has grown; may be nil
+	opens  func() // called after opened has grown; may be nil
 
 	header [muxHeader]byte
 	have   int    // bytes of header that are there
@@ -37,6 +38,9 @@ type guard struct {
 	// signals counts the bytes of the signalling stream that have arrived, in whole
 	// frames.
 	signals atomic.Int64
+
+	// opened counts the streams that the peer has opened, but for that of signals.
+	opened atomic.Int64
 }
 
 // see looks at the next bytes of the connection.
@@ -82,6 +86,12 @@ func (g *guard) frame() error {
 		g.body, g.count = binary.BigEndian.Uint32(g.header[muxLengthAt:]), 0
 		if id == signalStream {
 			g.count = g.body
+		}
+	}
+	if flags&muxFlagSYN != 0 && id != signalStream {
+		g.opened.Add(1)
+		if g.opens != nil {
+			g.opens()
 		}
 	}
 	return nil

@@ -36,7 +36,7 @@ func newJoinConn(c *tls.Conn, timeout time.Duration, s *session) *joinConn {
 		// Nothing is ever held in it.
 		w = &wire{Conn: c.NetConn()}
 	}
-	return &joinConn{Conn: c, wire: w, timeout: timeout, guard: guard{client: s.client, hear: s.hear}, closed: s.muxClosed, failed: make(chan struct{})}
+	return &joinConn{Conn: c, wire: w, timeout: timeout, guard: guard{client: s.client, hear: s.hear, opens: s.opened}, closed: s.muxClosed, failed: make(chan struct{})}
 }
 
 // Read is called by yamux' receive loop only. An error may be the alert with

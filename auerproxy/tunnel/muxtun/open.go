@@ -102,6 +102,7 @@ func (s *session) register(ys *yamux.Stream, incoming bool) *stream {
 	s.newest[s.whose(ys.StreamID())] = ys.StreamID()
 	within := true
 	if incoming {
+		s.taken++
 		s.incoming++
 		within = s.incoming <= s.maxIn
 	}
