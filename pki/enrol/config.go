@@ -2,6 +2,7 @@ package enrol
 
 import (
 	"crypto/tls"
+	"sync"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -26,13 +27,21 @@ func (c *Credentials) ServerConfig(check func(identity.ID) error, protos ...stri
 			return &cert, nil
 		},
 	}
-	// The clone takes whatever the caller has set on cfg. Session tickets stay
-	// resumable across clones, because crypto/tls keeps their keys on cfg.
+	// The clone takes whatever the caller has set on cfg, and serves until the roots
+	// are swapped: a connection keeps its configuration for life. Session tickets
+	// stay resumable across clones, because crypto/tls keeps their keys on cfg.
+	var mu sync.Mutex
+	var shared *tls.Config
 	cfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		per := cfg.Clone()
-		per.GetConfigForClient = nil
-		per.ClientCAs = c.Pool()
-		return per, nil
+		pool := c.Pool()
+		mu.Lock()
+		defer mu.Unlock()
+		if shared == nil || shared.ClientCAs != pool {
+			shared = cfg.Clone()
+			shared.GetConfigForClient = nil
+			shared.ClientCAs = pool
+		}
+		return shared, nil
 	}
 	return cfg
 }
