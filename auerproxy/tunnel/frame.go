@@ -24,7 +24,7 @@ var messages = sync.Pool{New: func() any { return new([usualSize]byte) }}
 
 // readMessage reads one message: its length as a varint, then so many bytes. It
 // reads not one byte further, since what follows a preamble belongs to the call.
-func readMessage(r io.Reader, m proto.Message, most int) error {
+func readMessage(r io.Reader, m proto.Message, most int) error { //nolint:unparam // the same as readFrame and writeMessage
 	pooled := messages.Get().(*[usualSize]byte)
 	defer messages.Put(pooled)
 	if _, err := io.ReadFull(r, pooled[:1]); err != nil {
