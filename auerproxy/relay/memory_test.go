@@ -26,7 +26,7 @@ const pinned = 64 << 10
 func TestIdleSessionMemory(t *testing.T) { //nolint:paralleltest // the memory of the whole process is measured
 	for _, tt := range []struct {
 		transport string
-		budget    int // a fifth more than the most of ten runs
+		budget    int // a fifth more than the most of six runs
 	}{
 		{agent.TransportTCP, 90 << 10},
 		{agent.TransportQUIC, 160 << 10},
