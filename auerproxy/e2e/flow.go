@@ -8,6 +8,7 @@ import (
 	"net"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/wire"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -16,6 +17,7 @@ import (
 // close_notify (RFC 8446 §6.1), which the other side reads as io.EOF.
 type Flow struct {
 	*tls.Conn
+	wire   *wire.Conn
 	stream tunnel.Stream
 	peer   identity.ID
 }
@@ -23,6 +25,22 @@ type Flow struct {
 // Peer is the verified identity of the other side; zero where a server let a
 // client without a certificate in.
 func (f *Flow) Peer() identity.ID { return f.peer }
+
+// maxRecord is the plaintext of one TLS record (RFC 8446 §5.1).
+const maxRecord = 16 << 10
+
+// Write implements net.Conn. The records of a large write leave at once.
+func (f *Flow) Write(p []byte) (int, error) {
+	if len(p) <= maxRecord {
+		return f.Conn.Write(p)
+	}
+	f.wire.Hold()
+	n, err := f.Conn.Write(p)
+	if ferr := f.wire.Flush(); err == nil && ferr != nil {
+		n, err = 0, ferr
+	}
+	return n, err
+}
 
 // Reset gives up both directions at once, without close_notify.
 func (f *Flow) Reset(code tunnel.Code) { f.stream.Reset(code) }
@@ -33,7 +51,7 @@ func (f *Flow) Reset(code tunnel.Code) { f.stream.Reset(code) }
 // The error is a *tunnel.Error.
 func ClientTLS(ctx context.Context, st tunnel.Stream, creds *enrol.Credentials, want identity.ID, protos ...string) (*Flow, error) {
 	cfg := creds.ClientConfig(want.DNSName(), identity.Exactly(want), protos...)
-	return handshake(ctx, st, tls.Client(st, cfg), clientError, identity.FromConnectionState)
+	return handshake(ctx, st, func(c net.Conn) *tls.Conn { return tls.Client(c, cfg) }, clientError, identity.FromConnectionState)
 }
 
 // ClientTLSUnnamed is ClientTLS on a stream that others can read: the hello does
@@ -63,7 +81,7 @@ func ClientTLSUnnamed(ctx context.Context, st tunnel.Stream, creds *enrol.Creden
 		}
 		return identity.Exactly(want)(got)
 	}
-	return handshake(ctx, st, tls.Client(st, cfg), clientError, verify)
+	return handshake(ctx, st, func(c net.Conn) *tls.Conn { return tls.Client(c, cfg) }, clientError, verify)
 }
 
 // ServerTLS is the other side of [ClientTLS]: it shows the endpoint's certificate
@@ -83,11 +101,13 @@ func ServerTLS(ctx context.Context, st tunnel.Stream, creds *enrol.Credentials, 
 			return verify(cs)
 		}
 	}
-	return handshake(ctx, st, tls.Server(st, cfg), serverError, identity.FromConnectionState)
+	return handshake(ctx, st, func(c net.Conn) *tls.Conn { return tls.Server(c, cfg) }, serverError, identity.FromConnectionState)
 }
 
-func handshake(ctx context.Context, st tunnel.Stream, conn *tls.Conn, number func(context.Context, error) error, peer func(tls.ConnectionState) (identity.ID, error)) (*Flow, error) {
-	f := &Flow{Conn: conn, stream: st}
+func handshake(ctx context.Context, st tunnel.Stream, side func(net.Conn) *tls.Conn, number func(context.Context, error) error, peer func(tls.ConnectionState) (identity.ID, error)) (*Flow, error) {
+	w := &wire.Conn{Conn: st}
+	conn := side(w)
+	f := &Flow{Conn: conn, wire: w, stream: st}
 	err := conn.HandshakeContext(ctx)
 	if cs := conn.ConnectionState(); err == nil && len(cs.PeerCertificates) > 0 {
 		f.peer, err = peer(cs)

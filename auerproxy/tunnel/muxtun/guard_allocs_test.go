@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"testing"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/wire"
 )
 
 // sink is a connection that takes everything.
@@ -23,11 +25,11 @@ func TestFramesAllocateNothing(t *testing.T) { //nolint:paralleltest // allocati
 	}); n != 0 {
 		t.Errorf("a frame that is looked at allocates %v times", n)
 	}
-	w := &wire{Conn: sink{}}
+	w := &wire.Conn{Conn: sink{}}
 	if n := testing.AllocsPerRun(100, func() {
-		w.hold()
+		w.Hold()
 		_, err := w.Write(frame)
-		if ferr := w.flush(); err != nil || ferr != nil {
+		if ferr := w.Flush(); err != nil || ferr != nil {
 			t.Error(io.ErrShortWrite)
 		}
 	}); n != 0 {

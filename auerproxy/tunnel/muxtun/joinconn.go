@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/wire"
 )
 
 // joinConn is the connection under yamux. It joins the header and the body of a
@@ -15,7 +17,7 @@ import (
 // it on.
 type joinConn struct {
 	*tls.Conn
-	wire *wire
+	wire *wire.Conn
 
 	held  [muxHeader]byte // owned by yamux' send loop
 	wait  bool            // owned by yamux' send loop; held is the header of the next body
@@ -31,10 +33,10 @@ type joinConn struct {
 }
 
 func newJoinConn(c *tls.Conn, timeout time.Duration, s *session) *joinConn {
-	w, ok := c.NetConn().(*wire)
+	w, ok := c.NetConn().(*wire.Conn)
 	if !ok {
 		// Nothing is ever held in it.
-		w = &wire{Conn: c.NetConn()}
+		w = &wire.Conn{Conn: c.NetConn()}
 	}
 	return &joinConn{Conn: c, wire: w, timeout: timeout, guard: guard{client: s.client, hear: s.hear, opens: s.opened}, closed: s.muxClosed, failed: make(chan struct{})}
 }
@@ -117,14 +119,14 @@ func (c *joinConn) Write(p []byte) (int, error) {
 // writeHeld writes a header, if any, and a body, and sends their records at once.
 // A header of its own costs a record, but no copy of a large body.
 func (c *joinConn) writeHeld(header, body []byte) (n int, err error) {
-	c.wire.hold()
+	c.wire.Hold()
 	if len(header) > 0 {
 		_, err = c.write(header)
 	}
 	if err == nil {
 		n, err = c.write(body)
 	}
-	if ferr := c.wire.flush(); err == nil && ferr != nil {
+	if ferr := c.wire.Flush(); err == nil && ferr != nil {
 		n, err = 0, c.timedOut(ferr)
 	}
 	return n, err

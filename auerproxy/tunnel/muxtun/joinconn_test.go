@@ -80,54 +80,7 @@ func TestOneWritePerFrame(t *testing.T) {
 		}
 	}
 	w := client.(*session).conn.wire //nolint:forcetypeassert // the dialer's
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.held != nil {
+	if w.Holds() {
 		t.Error("an idle connection holds a buffer")
-	}
-}
-
-// TestWireOverflow: more than the buffer takes is sent on the way, in order.
-func TestWireOverflow(t *testing.T) {
-	t.Parallel()
-	near, far := net.Pipe()
-	w := &wire{Conn: near}
-	var want []byte
-	for i := range 5 {
-		want = append(want, bytes.Repeat([]byte{byte(i)}, wireBuffer/2)...)
-	}
-	want = append(want, make([]byte, wireBuffer+1)...)
-	errs := make(chan error, 1)
-	go func() {
-		defer func() { _ = near.Close() }()
-		w.hold()
-		w.hold() // only once
-		for i := range 5 {
-			if _, err := w.Write(want[i*(wireBuffer/2):][:wireBuffer/2]); err != nil {
-				errs <- err
-				return
-			}
-		}
-		if _, err := w.Write(want[5*(wireBuffer/2):]); err != nil {
-			errs <- err
-			return
-		}
-		errs <- w.flush()
-	}()
-	got, err := io.ReadAll(far)
-	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%d bytes, %v, want the %d written", len(got), err, len(want))
-	}
-	if err := <-errs; err != nil {
-		t.Error(err)
-	}
-	if err := w.flush(); err != nil {
-		t.Errorf("flush with nothing held: %v", err)
-	}
-	// A write that fails is told by whatever sends.
-	w.hold()
-	_, _ = w.Write([]byte("lost"))
-	if err := w.flush(); err == nil {
-		t.Error("a flush to a closed connection succeeds")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/wire"
 )
 
 // Listener accepts sessions on a TCP listener.
@@ -110,7 +111,7 @@ func (l *Listener) serve(raw net.Conn, pl *place) {
 	ctx, cancel := context.WithTimeout(l.ctx, l.cfg.HandshakeTimeout)
 	defer cancel()
 	tuneTCP(raw)
-	w := &wire{Conn: raw}
+	w := &wire.Conn{Conn: raw}
 	if l.cfg.Other != nil && l.other(ctx, w, pl) {
 		return
 	}
@@ -159,9 +160,9 @@ const recordHandshake = 22
 
 // other waits for the first byte of a connection, and gives one that is not TLS
 // away. It reports whether the connection is done with here.
-func (l *Listener) other(ctx context.Context, w *wire, pl *place) bool {
+func (l *Listener) other(ctx context.Context, w *wire.Conn, pl *place) bool {
 	stop := context.AfterFunc(ctx, func() { _ = w.Conn.SetReadDeadline(past) })
-	first, err := w.peek()
+	first, err := w.Peek()
 	stopped := stop()
 	switch {
 	case err != nil || !stopped:
