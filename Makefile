@@ -28,7 +28,7 @@ COUNT    ?= 6
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: build agents run smoke test test-quick fuzz lint bench proto clean help
+.PHONY: build agents run smoke test test-quick fuzz lint bench bench-quick bench-go proto clean help
 
 build: ## Build every program into bin/ (static, stripped)
 	@mkdir -p $(BIN)
@@ -72,7 +72,17 @@ $(GOLANGCI):
 	GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv $(BIN)/golangci-lint $@
 
-bench: ## Benchmarks, COUNT=6 times for benchstat; BENCH=regexp and PKG choose
+bench: ## Compare with other tunnels (FRPS, FRPC, CHISEL, NGINX name their programs), half an hour
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./integration/bench
+	$(BIN)/bench run --out $(BIN)/bench-result
+
+bench-quick: ## Hold ours against the targets in under five minutes; fails where one is missed
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./integration/bench
+	$(BIN)/bench quick --out $(BIN)/bench-quick-result
+
+bench-go: ## Go benchmarks, COUNT=6 times for benchstat; BENCH=regexp and PKG choose
 	$(GO) test -tags $(TAGS) -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 60m $(PKG)
 
 proto: ## Generate the Go code of the wire messages (needs protoc)

@@ -1,0 +1,46 @@
+// Bench compares the tunnels of others with ours on this machine: each is started
+// on loopback, driven with the same work in turn, in another order each round, and
+// the report gives medians, ranges and ratios paired within a round.
+//
+//	bench run --out results/today            everything, about half an hour
+//	bench quick                              the targets, under five minutes; 1 if one is missed
+//	bench run --only direct,frp-mux,e2e-tcp --work down8,req32
+//
+// The peers are the programs frps, frpc, chisel and nginx in PATH, or where FRPS,
+// FRPC, CHISEL and NGINX point; one that is missing is a row of the report. Nothing
+// is reported when the machine was too noisy, see package score.
+//
+// All processes share the processors with the load, so that rates measure the CPU
+// of the whole chain; the relay's CPU per byte and per request is the better
+// measure. Works and their names are in package work, contestants and their
+// settings in package peer.
+//
+// Each run also writes the text format of Go benchmarks: compare two with
+//
+//	benchstat -col /contestant results/today.txt
+//	benchstat results/before.txt results/today.txt
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/comtrexx-cloud/comtrexx/configs/cli"
+	"github.com/comtrexx-cloud/comtrexx/integration/bench/peer"
+)
+
+func main() {
+	app := cli.New(cli.Program{
+		Name:  "bench",
+		Short: "Compare the tunnels of others with ours",
+	})
+	app.Example = "  bench run --out results/today\n  bench quick"
+	app.AddCommand(runCommand(app), quickCommand(app), contestantsCommand(app))
+	app.AddCommand(peer.Roles()...)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := cli.Main(ctx, app.Command)
+	stop()
+	os.Exit(code)
+}

@@ -1,0 +1,290 @@
+// Package peer knows the contestants: other tunnels, ours, and the bare loopback.
+// Each is set up as processes of their own on 127.0.0.1 and gives one plain TCP
+// address that leads to a target.
+//
+//	env, err := peer.NewEnv(dir)
+//	c, ok := peer.Find("frp-mux")
+//	if c.Missing(env) == "" {
+//		way, err := c.Start(ctx, env, target.Addr())
+//		defer way.Stop()
+//		... work.Run(… way.Entry …)
+//	}
+//
+// # Settings
+//
+// Peers get their best settings: frp without its dashboard, TLS as it is by
+// default and a pool of 32 work connections, as many as are opened at once; nginx with a
+// worker per processor and 64 KiB buffers; chisel has nothing to set. Ours runs
+// with the defaults, and with limits on streams that let 300 connections through.
+//
+// Ports are the kernel's choice. Programs that cannot report one get a port that
+// was free a moment before, and one more try if somebody else took it.
+package peer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/integration/load"
+)
+
+// Class is what a contestant does for its user.
+type Class string
+
+// The classes. Figures are compared within one, or across with the difference
+// told.
+const (
+	// None: no encryption at all.
+	None Class = "none"
+	// Same work: plain TCP entry on the relay, encrypted tunnel to the device.
+	Same Class = "same"
+	// E2E: encrypted from the caller's to the device's process.
+	E2E Class = "e2e"
+)
+
+// Contestant is one way to a target.
+type Contestant struct {
+	Name  string
+	Class Class
+	// About says in a line what it is and how it is set.
+	About string
+	// programs are the names of what it needs, all in env's.
+	programs []string
+	// absent says why it cannot run at all; empty for one that can.
+	absent string
+	start  func(ctx context.Context, s *setup) error
+}
+
+// Env is where contestants are set up.
+type Env struct {
+	dir      string
+	programs map[string]string // path by name; missing where not found
+}
+
+// NewEnv looks for the peers' programs: at the path in FRPS, FRPC, CHISEL and
+// NGINX, else in PATH. What contestants need on disk goes to dir. A variable that
+// names nothing is an error, since a row "not installed" would hide it.
+func NewEnv(dir string) (*Env, error) {
+	e := &Env{dir: dir, programs: make(map[string]string)}
+	for _, name := range []string{"frps", "frpc", "chisel", "nginx"} {
+		variable := strings.ToUpper(name)
+		value := os.Getenv(variable)
+		path, err := exec.LookPath(cmp.Or(value, name))
+		switch {
+		case err == nil:
+			e.programs[name] = path
+		case value != "":
+			return nil, fmt.Errorf("%s: %w", variable, err)
+		}
+	}
+	return e, nil
+}
+
+// Ours reports whether the contestant needs no program of others.
+func (c Contestant) Ours() bool { return len(c.programs) == 0 }
+
+// Missing says why the contestant cannot run here; empty if it can.
+func (c Contestant) Missing(e *Env) string {
+	for _, name := range c.programs {
+		if e.programs[name] == "" {
+			return "not installed: " + name
+		}
+	}
+	return c.absent
+}
+
+var versionForm = regexp.MustCompile(`[0-9]+\.[0-9]+(\.[0-9]+)?[^\s]*`)
+
+// Version is that of the contestant's main program.
+func (c Contestant) Version(ctx context.Context, e *Env) string {
+	if c.Ours() {
+		return configs.Version()
+	}
+	flag := "--version"
+	if c.programs[0] == "nginx" {
+		flag = "-v"
+	}
+	out, err := exec.CommandContext(ctx, e.programs[c.programs[0]], flag).CombinedOutput() //nolint:gosec // what the user put there
+	if err != nil {
+		return "unknown"
+	}
+	return cmp.Or(versionForm.FindString(string(out)), "unknown")
+}
+
+// Way is a contestant that runs.
+type Way struct {
+	// Entry is the address that leads to the target.
+	Entry string
+	// relay is the process in the middle; nil for the bare loopback.
+	relay     *process
+	processes []*process
+}
+
+// setup is a way that is being built.
+type setup struct {
+	*Way
+	env    *Env
+	dir    string // of this contestant alone
+	target string
+}
+
+func (s *setup) add(p *process, err error) error {
+	if err == nil {
+		s.processes = append(s.processes, p)
+	}
+	return err
+}
+
+// program starts one of the peers' programs.
+func (s *setup) program(name string, args ...string) error {
+	cmd := exec.Command(s.env.programs[name], args...) //nolint:gosec,noctx // what the user put there; stopped by stop
+	cmd.Dir = s.dir
+	return s.add(startProcess(cmd, name))
+}
+
+// write puts a configuration beside the others of the contestant.
+func (s *setup) write(name, text string) (path string, err error) {
+	path = filepath.Join(s.dir, name)
+	return path, os.WriteFile(path, []byte(text), 0o600)
+}
+
+// Start sets the contestant up and waits until an answer comes through it.
+func (c Contestant) Start(ctx context.Context, e *Env, target string) (*Way, error) {
+	var errs []error
+	for range 2 { // a free port may be taken by somebody else
+		w, err := c.startOnce(ctx, e, target)
+		if err == nil {
+			return w, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, fmt.Errorf("%s: %w", c.Name, errors.Join(errs...))
+}
+
+func (c Contestant) startOnce(ctx context.Context, e *Env, target string) (*Way, error) {
+	dir, err := os.MkdirTemp(e.dir, c.Name)
+	if err != nil {
+		return nil, err
+	}
+	s := &setup{Way: new(Way), env: e, dir: dir, target: target}
+	if err = c.start(ctx, s); err == nil {
+		err = s.answers(ctx)
+	}
+	if err != nil {
+		for _, p := range s.processes {
+			err = fmt.Errorf("%w%s", err, p.said())
+		}
+		s.Stop()
+		return nil, err
+	}
+	return s.Way, nil
+}
+
+// answers waits until one byte has gone there and back.
+func (w *Way) answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := probe(ctx, w.Entry)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("no answer at %s: %w", w.Entry, err)
+		}
+	}
+}
+
+func probe(ctx context.Context, addr string) error {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(c, "ex"); err != nil { // echo, and a byte
+		return err
+	}
+	_, err = io.ReadFull(c, make([]byte, 1))
+	return err
+}
+
+// Meter reads the use of the process in the middle; nil for the bare loopback.
+func (w *Way) Meter() func() (load.Usage, error) {
+	if w.relay == nil {
+		return nil
+	}
+	return w.relay.usage
+}
+
+// CPU is the time that all processes of the way have spent so far.
+func (w *Way) CPU() (sum time.Duration, err error) {
+	for _, p := range w.processes {
+		u, err := p.usage()
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w%s", p.name, err, p.said())
+		}
+		sum += u.CPU
+	}
+	return sum, nil
+}
+
+// Stop ends the processes, the last one first.
+func (w *Way) Stop() {
+	for _, p := range slices.Backward(w.processes) {
+		p.stop()
+	}
+}
+
+// freePort gives a port of 127.0.0.1 that neither TCP nor UDP uses now.
+func freePort() (int, error) {
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return 0, err
+	}
+	port := ln.Addr().(*net.TCPAddr).Port
+	pc, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+	if err != nil {
+		return 0, errors.Join(err, ln.Close())
+	}
+	return port, errors.Join(pc.Close(), ln.Close())
+}
+
+// freePorts gives n different ones.
+func freePorts(n int) ([]int, error) {
+	list := make([]int, n)
+	for i := range list {
+		for {
+			p, err := freePort()
+			if err != nil {
+				return nil, err
+			}
+			if !slices.Contains(list, p) {
+				list[i] = p
+				break
+			}
+		}
+	}
+	return list, nil
+}
+
+func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

@@ -1,0 +1,184 @@
+package peer
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/procfs"
+
+	"github.com/comtrexx-cloud/comtrexx/integration/load"
+)
+
+// stopPatience is how long a process may take to end after it was asked to.
+const stopPatience = 3 * time.Second
+
+// startPatience bounds the start of a contestant, up to the first answer through
+// it.
+const startPatience = 20 * time.Second
+
+// process is a running program. Start it with startProcess or startRole.
+type process struct {
+	name  string
+	cmd   *exec.Cmd
+	stdin io.Closer // of a role: it ends with it
+	says  *tail
+	done  chan struct{} // closed when it has ended
+}
+
+// startProcess starts a program whose output is kept for errors.
+func startProcess(cmd *exec.Cmd, name string) (*process, error) {
+	p := &process{name: name, cmd: cmd, says: new(tail), done: make(chan struct{})}
+	if cmd.Stdout == nil {
+		cmd.Stdout = p.says
+	}
+	cmd.Stderr = p.says
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	go func() {
+		_ = cmd.Wait() // how it ended shows in what it says
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// startRole starts this program as one of our own parts, and reads the line of
+// JSON that it prints when it serves.
+func startRole(ctx context.Context, ready any, role string, args ...string) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, append([]string{role}, args...)...) //nolint:gosec,noctx // our own binary; stopped by stop
+	cmd.Args[0] = os.Args[0]
+	// Pipes of our own: Wait must not close the one that is being read.
+	in, stdin, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, out, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, in.Close(), stdin.Close())
+	}
+	cmd.Stdin, cmd.Stdout = in, out
+	p, err := startProcess(cmd, role)
+	err = errors.Join(err, in.Close(), out.Close())
+	if err != nil {
+		return nil, errors.Join(err, stdin.Close(), stdout.Close())
+	}
+	p.stdin = stdin
+	line := make(chan error, 1)
+	go func() {
+		text, err := bufio.NewReader(stdout).ReadBytes('\n')
+		if err == nil {
+			err = json.Unmarshal(text, ready)
+		}
+		line <- errors.Join(err, stdout.Close())
+	}()
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	select {
+	case err = <-line:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		p.stop()
+		return nil, fmt.Errorf("%s does not start: %w%s", role, err, p.said())
+	}
+	return p, nil
+}
+
+// stop ends the process, and returns when it has ended.
+func (p *process) stop() {
+	if p.stdin != nil {
+		_ = p.stdin.Close()
+	} else {
+		_ = p.cmd.Process.Signal(os.Interrupt) // fails where it has ended
+	}
+	t := time.NewTimer(stopPatience)
+	defer t.Stop()
+	select {
+	case <-p.done:
+	case <-t.C:
+		_ = p.cmd.Process.Kill()
+		<-p.done
+	}
+}
+
+// said gives the last of what the process printed, for an error.
+func (p *process) said() string {
+	if s := p.says.String(); s != "" {
+		return "; " + p.name + " says: " + s
+	}
+	return ""
+}
+
+// usage is the process's and that of its children, as nginx's workers.
+func (p *process) usage() (load.Usage, error) {
+	sum, err := load.ReadUsage(p.cmd.Process.Pid)
+	if err != nil {
+		return sum, err
+	}
+	for _, pid := range p.children() {
+		u, err := load.ReadUsage(pid)
+		if err != nil {
+			return sum, err
+		}
+		sum.RSS += u.RSS
+		sum.CPU += u.CPU
+	}
+	return sum, nil
+}
+
+// children are the processes that this one started. Only nginx has any, and they
+// stay.
+func (p *process) children() []int {
+	if p.name != "nginx" {
+		return nil
+	}
+	all, err := procfs.AllProcs()
+	if err != nil {
+		return nil
+	}
+	var list []int
+	for _, c := range all {
+		if st, err := c.Stat(); err == nil && st.PPID == p.cmd.Process.Pid {
+			list = append(list, c.PID)
+		}
+	}
+	return list
+}
+
+// tail keeps the end of what is written.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte // guarded by mu
+}
+
+const tailSize = 2 << 10
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, b...)
+	if cut := len(t.buf) - tailSize; cut > 0 {
+		t.buf = append(t.buf[:0], t.buf[cut:]...)
+	}
+	return len(b), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(string(t.buf))
+}

@@ -1,0 +1,188 @@
+// Package score judges what was measured: medians, ranges, ratios that are paired
+// within a round, the targets, and whether the machine was quiet enough for any of
+// it.
+//
+//	r := &score.Report{Cells: cells, Quiet: quiet}
+//	if err := score.Gate(r.Quiet); err != nil { … }       // too noisy to report
+//	err = r.Write(os.Stdout, "frp-mux")                   // tables, ratios to a peer
+//	err = r.WriteBench(f)                                 // for benchstat
+//	for _, t := range score.Targets() { j := t.Judge(r.Cells) … }
+package score
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/configs/cli"
+	"github.com/comtrexx-cloud/comtrexx/integration/load"
+)
+
+// Contestant is a row of the report.
+type Contestant struct {
+	Name    string `json:"name"`
+	Class   string `json:"class"`
+	About   string `json:"about"`
+	Version string `json:"version,omitempty"`
+	// Missing says why it did not run.
+	Missing string `json:"missing,omitempty"`
+}
+
+// Report is one run.
+type Report struct {
+	Version     string        `json:"version"`
+	Started     time.Time     `json:"started"`
+	Machine     load.Machine  `json:"machine"`
+	Command     string        `json:"command"`
+	Duration    time.Duration `json:"cell_ns"`
+	Contestants []Contestant  `json:"contestants"`
+	Works       []string      `json:"works"`
+	Quiet       []Quiet       `json:"quiet"`
+	Cells       []Cell        `json:"cells"`
+	// Noisy says why the run should not be trusted; it was forced.
+	Noisy string `json:"noisy,omitempty"`
+}
+
+// metrics in the order of columns.
+var metrics = []Metric{Bits, Rate, P50, P99, P999, CPUByte, CPUOp, IdleConn}
+
+// Write prints the tables for people; ratios are to the contestant peer.
+func (r *Report) Write(w io.Writer, peer string) error {
+	if err := r.head(w); err != nil {
+		return err
+	}
+	for _, work := range r.Works {
+		if _, err := fmt.Fprintf(w, "\n%s\n", strings.ToUpper(work)); err != nil {
+			return err
+		}
+		if err := r.table(work, peer).Write(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Report) head(w io.Writer) error {
+	if r.Noisy != "" {
+		if _, err := fmt.Fprintf(w, "NOISY, not to be quoted: %s\n", r.Noisy); err != nil {
+			return err
+		}
+	}
+	m := r.Machine
+	_, err := fmt.Fprintf(w, "%s\n%s, %s/%s, %d CPUs, %s, %s, %d rounds of %s, medians [range]\n\n",
+		r.Command, r.Version, m.OS, m.Arch, m.CPUs, m.Go, r.Started.UTC().Format(time.DateOnly), len(r.Quiet), r.Duration)
+	if err != nil {
+		return err
+	}
+	t := &cli.Table{Header: []string{"CONTESTANT", "CLASS", "VERSION", "ABOUT"}}
+	for _, c := range r.Contestants {
+		about := c.About
+		if c.Missing != "" {
+			about = c.Missing
+		}
+		t.Add(c.Name, c.Class, c.Version, about)
+	}
+	return t.Write(w)
+}
+
+// table has a column for each metric that some contestant has for the work.
+func (r *Report) table(work, peer string) *cli.Table {
+	var columns []Metric
+	for _, m := range metrics {
+		for _, c := range r.Contestants {
+			if Of(r.Cells, c.Name, work, m).N > 0 {
+				columns = append(columns, m)
+				break
+			}
+		}
+	}
+	t := &cli.Table{Header: []string{"  CONTESTANT"}}
+	for i, m := range columns {
+		t.Header = append(t.Header, string(m))
+		if i == 0 {
+			t.Header = append(t.Header, "TO "+peer)
+		}
+	}
+	t.Header = append(t.Header, "ERRORS")
+	for _, c := range r.Contestants {
+		row := []any{"  " + c.Name}
+		if c.Missing != "" {
+			t.Add(append(row, c.Missing)...)
+			continue
+		}
+		for i, m := range columns {
+			row = append(row, show(Of(r.Cells, c.Name, work, m)))
+			if i == 0 {
+				row = append(row, show(Paired(r.Cells, c.Name, peer, work, m)))
+			}
+		}
+		n, first := failed(r.Cells, c.Name, work)
+		if n > 0 {
+			row = append(row, fmt.Sprintf("%d: %s", n, first))
+		}
+		t.Add(row...)
+	}
+	return t
+}
+
+// show gives a median with its range; three digits are more than it is worth.
+func show(s Spread) string {
+	if s.N == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%s [%s-%s]", digits(s.Median), digits(s.Min), digits(s.Max))
+}
+
+func digits(v float64) string {
+	switch {
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	default:
+		return fmt.Sprintf("%.2f", v)
+	}
+}
+
+// WriteTargets prints one line per target.
+func WriteTargets(w io.Writer, list []Judgement) error {
+	t := &cli.Table{Header: []string{"CLASS", "TARGET", "FIGURE", "REQUIRED", "AIM", "VERDICT"}}
+	for _, j := range list {
+		verdict := string(j.Verdict)
+		if j.Aimed {
+			verdict += ", aim reached"
+		}
+		if j.Reason != "" {
+			verdict += ": " + j.Reason
+		}
+		t.Add(j.Class, j.Name(), show(j.Figure), j.Bound(j.Required), j.Bound(j.Aim), verdict)
+	}
+	return t.Write(w)
+}
+
+// WriteBench prints the cells in the text format of Go benchmarks (golang.org/
+// design/14313), which benchstat reads: one line for each round of a work of a
+// contestant.
+func (r *Report) WriteBench(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "goos: %s\ngoarch: %s\npkg: integration/bench\ncommit: %s\ncpus: %d\ndate: %s\n",
+		r.Machine.OS, r.Machine.Arch, r.Version, r.Machine.CPUs, r.Started.UTC().Format(time.RFC3339))
+	if err != nil {
+		return err
+	}
+	for _, c := range r.Cells {
+		if c.Errors > 0 {
+			continue
+		}
+		line := fmt.Sprintf("BenchmarkTunnel/contestant=%s/work=%s 1", c.Contestant, c.Work)
+		for _, m := range metrics {
+			if v, ok := c.Figures[m]; ok {
+				line += fmt.Sprintf(" %.6g %s", v, m)
+			}
+		}
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
