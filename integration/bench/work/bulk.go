@@ -2,11 +2,14 @@ package work
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 )
+
+var errStill = errors.New("no byte came in the measured time")
 
 // dial connects to the entry, and bounds all that the connection does.
 func (r *run) dial(ctx context.Context) (net.Conn, error) {
@@ -102,6 +105,9 @@ func (r *run) bulk(ctx context.Context) error {
 		err = wait(ctx, r.Duration)
 	}
 	r.result.Elapsed, r.result.Bytes = time.Since(began), counter.Load()-bytes
+	if err == nil && r.result.Bytes == 0 {
+		r.failed(errStill) // no error of a connection tells, and it is no slow answer
+	}
 	if err == nil {
 		err = r.end()
 	}
