@@ -174,13 +174,13 @@ func (r *Report) WriteBench(w io.Writer) error {
 		if c.Errors > 0 {
 			continue
 		}
-		line := fmt.Sprintf("BenchmarkTunnel/contestant=%s/work=%s 1", c.Contestant, c.Work)
+		line := []string{fmt.Sprintf("BenchmarkTunnel/contestant=%s/work=%s 1", c.Contestant, c.Work)}
 		for _, m := range metrics {
 			if v, ok := c.Figures[m]; ok {
-				line += fmt.Sprintf(" %.6g %s", v, m)
+				line = append(line, fmt.Sprintf("%.6g %s", v, m))
 			}
 		}
-		if _, err := fmt.Fprintln(w, line); err != nil {
+		if _, err := fmt.Fprintln(w, strings.Join(line, " ")); err != nil {
 			return err
 		}
 	}

@@ -141,8 +141,10 @@ func TestOthers(t *testing.T) {
 
 func TestNewCell(t *testing.T) {
 	t.Parallel()
-	r := work.Result{Elapsed: 2 * time.Second, Bytes: 1e9, Ops: 400, CPU: time.Second, Memory: 1 << 20,
-		Latency: load.Latency{P50: time.Millisecond}}
+	r := work.Result{
+		Elapsed: 2 * time.Second, Bytes: 1e9, Ops: 400, CPU: time.Second, Memory: 1 << 20,
+		Latency: load.Latency{P50: time.Millisecond},
+	}
 	for kind, want := range map[work.Kind]map[Metric]float64{
 		work.Down:    {Bits: 4, CPUByte: 1},
 		work.Request: {Rate: 200, CPUOp: 2500, P50: 1000},
