@@ -28,7 +28,7 @@ COUNT    ?= 6
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: build agents run smoke test test-quick fuzz lint bench bench-quick bench-go proto clean help
+.PHONY: build agents run smoke test test-quick fuzz lint bench bench-quick bench-compare bench-go proto clean help
 
 build: ## Build every program into bin/ (static, stripped)
 	@mkdir -p $(BIN)
@@ -72,15 +72,26 @@ $(GOLANGCI):
 	GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv $(BIN)/golangci-lint $@
 
-bench: ## Compare with other tunnels (FRPS, FRPC, CHISEL, NGINX name their programs), half an hour
-	@mkdir -p $(BIN)
-	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./integration/bench
-	$(BIN)/bench run --out $(BIN)/bench-result
+# With program sim beside it, bench measures fleets too.
+BENCH_RESULTS := integration/bench/results
+BENCH_BUILD    = mkdir -p $(BIN) && CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./integration/bench ./integration/sim
+BENCHSTAT     := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+
+bench: ## Compare with other tunnels (FRPS, FRPC, CHISEL, NGINX name their programs) and keep the results, half an hour
+	@$(BENCH_BUILD)
+	$(BIN)/bench run --keep $(BENCH_RESULTS)
 
 bench-quick: ## Hold ours against the targets in under five minutes; fails where one is missed
-	@mkdir -p $(BIN)
-	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./integration/bench
-	$(BIN)/bench quick --out $(BIN)/bench-quick-result
+	@$(BENCH_BUILD)
+	$(BIN)/bench quick --out $(BIN)/bench-quick
+
+bench-compare: ## Compare the last two results that were kept, or those in the directories OLD and NEW
+	@old='$(OLD)'; new='$(NEW)'; kept=($$(ls -d $(BENCH_RESULTS)/*/ 2>/dev/null)); n=$${#kept[@]}; \
+	if [ -z "$$old$$new" ]; then \
+		[ $$n -ge 2 ] || { echo "bench-compare: fewer than two results in $(BENCH_RESULTS); run make bench, or set OLD and NEW" >&2; exit 1; }; \
+		old=$${kept[n-2]} new=$${kept[n-1]}; \
+	fi; \
+	$(GO) run $(BENCHSTAT) "$${old%/}/bench.txt" "$${new%/}/bench.txt"
 
 bench-go: ## Go benchmarks, COUNT=6 times for benchstat; BENCH=regexp and PKG choose
 	$(GO) test -tags $(TAGS) -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 60m $(PKG)

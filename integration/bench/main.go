@@ -2,7 +2,7 @@
 // on loopback, driven with the same work in turn, in another order each round, and
 // the report gives medians, ranges and ratios paired within a round.
 //
-//	bench run --out results/today            everything, about half an hour
+//	bench run --out results                  everything, about half an hour
 //	bench quick                              the targets, under five minutes; 1 if one is missed
 //	bench run --only direct,frp-mux,e2e-tcp --work down8,req32
 //
@@ -15,10 +15,14 @@
 // measure. Works and their names are in package work, contestants and their
 // settings in package peer.
 //
-// Each run also writes the text format of Go benchmarks: compare two with
+// Many tunnels are measured with program sim, where SIM points or beside this
+// program, see package fleet.
 //
-//	benchstat -col /contestant results/today.txt
-//	benchstat results/before.txt results/today.txt
+// With --out or --keep each run also writes figures, and the text format of Go
+// benchmarks. "make bench-compare" compares the last two that were kept; or
+//
+//	benchstat -col /contestant results/bench.txt
+//	benchstat before/bench.txt results/bench.txt
 package main
 
 import (
@@ -36,7 +40,7 @@ func main() {
 		Name:  "bench",
 		Short: "Compare the tunnels of others with ours",
 	})
-	app.Example = "  bench run --out results/today\n  bench quick"
+	app.Example = "  bench run --out results\n  bench quick"
 	app.AddCommand(runCommand(app), quickCommand(app), contestantsCommand(app))
 	app.AddCommand(peer.Roles()...)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/procfs"
+
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/integration/bench/peer"
 	"github.com/comtrexx-cloud/comtrexx/integration/bench/score"
@@ -27,12 +29,16 @@ type runner struct {
 	lanes    []*lane
 }
 
-// lane is a contestant that runs, with a target of its own: ports that the
-// connections to it leave behind are not in the way of others.
+// lane is a contestant that runs, with a target and a loopback address of its own.
+// All stay up for the whole run, so that a round takes them close to each other;
+// what those cost that wait is measured, and bounded by the noise gate.
 type lane struct {
 	peer.Contestant
 	way    *peer.Way
 	target *work.Target
+	// turn is the CPU time in the lane's own cells of this round, mark that of all
+	// time at its begin.
+	turn, mark time.Duration
 }
 
 // measure starts the contestants, measures round after round, and stops them.
@@ -45,6 +51,7 @@ func measure(ctx context.Context, o options, progress *load.Progress) (report *s
 	r := &runner{options: o, progress: progress, report: &score.Report{
 		Version: configs.Version(), Started: time.Now(), Duration: o.duration, Command: strings.Join(os.Args, " "),
 		Machine: load.Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()},
+		Host:    score.ReadHost(procfs.DefaultMountPoint),
 	}}
 	for _, w := range o.works {
 		r.report.Works = append(r.report.Works, w.String())
@@ -52,67 +59,70 @@ func measure(ctx context.Context, o options, progress *load.Progress) (report *s
 	if r.env, err = peer.NewEnv(dir); err != nil {
 		return nil, err
 	}
+	// The fleet goes first, while nothing else is there.
+	if o.devices > 0 {
+		if err := r.fleet(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if len(o.works) == 0 {
+		return r.report, nil
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	targets := make(chan error, len(o.contestants)+1)
+	targets := make(chan error, len(o.contestants))
+	started := 0
 	defer func() {
 		for _, l := range r.lanes {
 			l.way.Stop()
 		}
 		cancel()
-		for range cap(targets) - 1 {
+		for range started {
 			err = errors.Join(err, <-targets)
 		}
 	}()
 	for _, c := range o.contestants {
-		if serr := r.start(ctx, c, targets); serr != nil {
-			err = errors.Join(err, serr)
+		row := score.Contestant{Name: c.Name, Class: string(c.Class), About: c.About, Missing: c.Missing(r.env)}
+		if row.Missing == "" {
+			row.Version = c.Version(ctx, r.env)
+			t, terr := work.NewTarget(r.env.Host())
+			if terr != nil {
+				return nil, terr
+			}
+			started++
+			go func() { targets <- t.Run(ctx) }()
+			if row.Missing, err = r.start(ctx, c, t); err != nil {
+				return nil, err
+			}
 		}
-	}
-	if err != nil {
-		return nil, err
+		r.report.Contestants = append(r.report.Contestants, row)
 	}
 	err = r.rounds(ctx)
 	return r.report, err
 }
 
-// start starts a contestant with a target, whose end comes on ended in any case.
-func (r *runner) start(ctx context.Context, c peer.Contestant, ended chan<- error) error {
-	row := score.Contestant{Name: c.Name, Class: string(c.Class), About: c.About, Missing: c.Missing(r.env)}
-	if row.Missing != "" {
-		r.report.Contestants = append(r.report.Contestants, row)
-		ended <- nil
-		return nil
-	}
-	row.Version = c.Version(ctx, r.env)
-	r.report.Contestants = append(r.report.Contestants, row)
-	t, err := work.NewTarget()
-	if err != nil {
-		ended <- nil
-		return err
-	}
-	go func() { ended <- t.Run(ctx) }()
-	r.progress.Say("starting %s %s", c.Name, row.Version)
+// start starts a contestant. missing says why one of others cannot run here, as
+// nginx without its stream module; that ours cannot is an error.
+func (r *runner) start(ctx context.Context, c peer.Contestant, t *work.Target) (missing string, err error) {
+	r.progress.Say("starting %s", c.Name)
 	w, err := c.Start(ctx, r.env, t.Addr())
 	if err != nil {
 		if c.Ours() || ctx.Err() != nil {
-			return err
+			return "", err
 		}
-		// A peer that cannot run here, as nginx without its stream module, is a row.
 		r.progress.Say("%v", err)
-		r.report.Contestants[len(r.report.Contestants)-1].Missing = "does not start: " + err.Error()
-		return nil
+		return "does not start: " + err.Error(), nil
 	}
-	l := &lane{c, w, t}
+	l := &lane{Contestant: c, way: w, target: t}
 	r.lanes = append(r.lanes, l)
 	// The memory of idle connections is that of a process that has done nothing yet.
 	for _, wk := range r.works {
 		if wk.Kind == work.Idle {
 			if err := r.cell(ctx, 1, l, wk); err != nil {
-				return err
+				return "", err
 			}
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // rounds measures every work of every contestant once a round. The order turns
@@ -125,60 +135,38 @@ func (r *runner) rounds(ctx context.Context) error {
 		} else if round > 0 {
 			order = append(order[1:], order[0])
 		}
-		q, err := r.round(ctx, round+1, order)
+		var now atomic.Value // string
+		now.Store("begins")
+		line := func() string { return fmt.Sprintf("round %d of %d: %s", round+1, r.options.rounds, now.Load()) }
+		err := r.watched(ctx, fmt.Sprintf("round %d", round+1), func(ctx context.Context) error {
+			return r.progress.While(ctx, line, func(ctx context.Context) error {
+				for _, w := range r.works {
+					if w.Kind == work.Idle {
+						continue
+					}
+					for _, l := range order {
+						now.Store(w.String() + " of " + l.Name)
+						if err := r.cell(ctx, round+1, l, w); err != nil {
+							return err
+						}
+					}
+				}
+				return nil
+			})
+		})
 		if err != nil {
 			return err
 		}
-		r.report.Quiet = append(r.report.Quiet, q)
 	}
 	return nil
 }
 
-// round measures one round, and the machine around it.
-func (r *runner) round(ctx context.Context, round int, order []*lane) (score.Quiet, error) {
-	spin, ping, err := r.machine(ctx)
-	if err != nil {
-		return score.Quiet{}, err
-	}
-	busy, ours, err := r.spent()
-	if err != nil {
-		return score.Quiet{}, err
-	}
-	began := time.Now()
-	var now atomic.Value // string
-	now.Store("begins")
-	err = r.progress.While(ctx, func() string { return fmt.Sprintf("round %d of %d: %s", round, r.options.rounds, now.Load()) },
-		func(ctx context.Context) error {
-			for _, w := range r.works {
-				if w.Kind == work.Idle {
-					continue
-				}
-				for _, l := range order {
-					now.Store(w.String() + " of " + l.Name)
-					if err := r.cell(ctx, round, l, w); err != nil {
-						return err
-					}
-				}
-			}
-			return nil
-		})
-	if err != nil {
-		return score.Quiet{}, err
-	}
-	over := time.Since(began)
-	busyAfter, oursAfter, err := r.spent()
-	if err != nil {
-		return score.Quiet{}, err
-	}
-	spinAfter, pingAfter, err := r.machine(ctx)
-	return score.Quiet{
-		Spin: max(spin, spinAfter), Ping: min(ping, pingAfter),
-		Others: score.Others(busyAfter-busy, oursAfter-ours, over, runtime.NumCPU()),
-	}, err
-}
-
 // cell measures one work of one contestant.
 func (r *runner) cell(ctx context.Context, round int, l *lane, w work.Work) error {
+	before, err := l.way.CPU()
+	if err != nil {
+		return err
+	}
 	meter := l.way.Meter()
 	result, err := work.Run(ctx, work.Plan{Work: w, Entry: l.way.Entry, Target: l.target, Duration: r.duration, Meter: meter})
 	if ctx.Err() != nil {
@@ -189,44 +177,10 @@ func (r *runner) cell(ctx context.Context, round int, l *lane, w work.Work) erro
 		result.Errors, result.First = result.Errors+1, err.Error()
 	}
 	r.report.Cells = append(r.report.Cells, score.NewCell(round, l.Name, w, result, meter != nil))
-	return nil
-}
-
-// pingTime is how long the bare loopback is measured around each round.
-const pingTime = 200 * time.Millisecond
-
-// machine measures what the machine can do without any contestant.
-func (r *runner) machine(ctx context.Context) (spin time.Duration, ping float64, err error) {
-	spin = min(score.Spin(), score.Spin())
-	t, err := work.NewTarget()
-	if err != nil {
-		return 0, 0, err
+	if err := r.settle(ctx, l); err != nil {
+		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- t.Run(ctx) }()
-	result, err := work.Run(ctx, work.Plan{Work: work.Work{Kind: work.Request, Conns: 1}, Entry: t.Addr(), Target: t, Duration: pingTime})
-	cancel()
-	if err = errors.Join(err, <-ended); err != nil {
-		return 0, 0, err
-	}
-	return spin, float64(result.Ops) / max(result.Elapsed.Seconds(), 1e-9), nil
-}
-
-// spent is the CPU time of the machine so far, and that of our processes.
-func (r *runner) spent() (busy, ours time.Duration, err error) {
-	self, err := load.ReadUsage(os.Getpid())
-	if err != nil {
-		return 0, 0, err
-	}
-	ours = self.CPU
-	for _, l := range r.lanes {
-		cpu, err := l.way.CPU()
-		if err != nil {
-			return 0, 0, err
-		}
-		ours += cpu
-	}
-	busy, err = score.Busy()
-	return busy, ours, err
+	after, err := l.way.CPU()
+	l.turn += after - before
+	return err
 }

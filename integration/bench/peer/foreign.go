@@ -10,24 +10,25 @@ import (
 	"strconv"
 )
 
-// frpProxy is frp with a TCP port on its server.
+// frpProxy is frp with a TCP port on its server. All listens on host.
 type frpProxy struct {
+	host string
 	mux  bool
 	quic bool
 	pool int
 }
 
-// server renders frps.toml. Everything is on loopback.
+// server renders frps.toml.
 func (f frpProxy) server(port int) string {
-	text := fmt.Sprintf(`bindAddr = "127.0.0.1"
-proxyBindAddr = "127.0.0.1"
-bindPort = %d
+	text := fmt.Sprintf(`bindAddr = %[1]q
+proxyBindAddr = %[1]q
+bindPort = %[2]d
 auth.token = "bench"
-transport.tcpMux = %t
-transport.maxPoolCount = %d
+transport.tcpMux = %[3]t
+transport.maxPoolCount = %[4]d
 log.to = "console"
 log.level = "warn"
-`, port, f.mux, f.pool)
+`, f.host, port, f.mux, f.pool)
 	if f.quic {
 		text += fmt.Sprintf("quicBindPort = %d\n", port)
 	}
@@ -40,7 +41,7 @@ func (f frpProxy) client(port int) string {
 	if f.quic {
 		protocol = "quic"
 	}
-	return fmt.Sprintf(`serverAddr = "127.0.0.1"
+	return fmt.Sprintf(`serverAddr = %q
 serverPort = %d
 auth.token = "bench"
 loginFailExit = false
@@ -50,7 +51,7 @@ transport.poolCount = %d
 transport.tls.enable = true
 log.to = "console"
 log.level = "warn"
-`, port, protocol, f.mux, f.pool)
+`, f.host, port, protocol, f.mux, f.pool)
 }
 
 // proxy renders the part of frpc.toml that offers the target.
@@ -67,15 +68,16 @@ remotePort = %d
 }
 
 func (f frpProxy) start(_ context.Context, s *setup) error {
-	ports, err := freePorts(2)
+	ports, err := freePorts(s.host, 2)
 	if err != nil {
 		return err
 	}
+	f.host = s.host
 	proxy, err := f.proxy(s.target, ports[1])
 	if err != nil {
 		return err
 	}
-	s.Entry = loopback(ports[1])
+	s.Entry = s.at(ports[1])
 	return s.frp(f.server(ports[0]), f.client(ports[0])+proxy)
 }
 
@@ -119,15 +121,16 @@ name = "visitor"
 type = "stcp"
 serverName = "bench"
 secretKey = "bench"
-bindAddr = "127.0.0.1"
+bindAddr = %q
 bindPort = %d
 transport.useEncryption = true
-`, entry)
+`, host, entry)
 	return device, visitor, err
 }
 
-func startSTCP(_ context.Context, s *setup) error {
-	ports, err := freePorts(2)
+// startSTCP is frp where the server sees ciphertext only: the visitor is a caller.
+func (f frpProxy) startSTCP(_ context.Context, s *setup) error {
+	ports, err := freePorts(s.host, 2)
 	if err != nil {
 		return err
 	}
@@ -135,22 +138,22 @@ func startSTCP(_ context.Context, s *setup) error {
 	if err != nil {
 		return err
 	}
-	f := frpProxy{mux: true, pool: 32}
-	s.Entry = loopback(ports[1])
+	f.host = s.host
+	s.Entry = s.at(ports[1])
 	return s.frp(f.server(ports[0]), f.client(ports[0])+device, f.client(ports[0])+visitor)
 }
 
 func startChisel(_ context.Context, s *setup) error {
-	ports, err := freePorts(2)
+	ports, err := freePorts(s.host, 2)
 	if err != nil {
 		return err
 	}
-	s.Entry = loopback(ports[1])
-	if err := s.program("chisel", "server", "--host", "127.0.0.1", "--port", strconv.Itoa(ports[0]), "--reverse"); err != nil {
+	s.Entry = s.at(ports[1])
+	if err := s.program("chisel", "server", "--host", s.host, "--port", strconv.Itoa(ports[0]), "--reverse"); err != nil {
 		return err
 	}
 	s.relay = s.processes[0]
-	return s.program("chisel", "client", "--max-retry-interval", "100ms", "http://"+loopback(ports[0]), "R:"+s.Entry+":"+s.target)
+	return s.program("chisel", "client", "--max-retry-interval", "100ms", "http://"+s.at(ports[0]), "R:"+s.Entry+":"+s.target)
 }
 
 var (
@@ -201,11 +204,11 @@ func startNginx(ctx context.Context, s *setup) error {
 	if err != nil {
 		return err
 	}
-	port, err := freePort()
+	port, err := freePort(s.host)
 	if err != nil {
 		return err
 	}
-	s.Entry = loopback(port)
+	s.Entry = s.at(port)
 	path, err := s.write("nginx.conf", nginxConfig(module, s.dir, s.Entry, s.target))
 	if err == nil {
 		err = s.program("nginx", "-e", "stderr", "-p", s.dir, "-c", path)

@@ -2,6 +2,8 @@ package peer
 
 import (
 	"context"
+	"net"
+	"path/filepath"
 
 	"github.com/comtrexx-cloud/comtrexx/integration/load"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -36,14 +38,16 @@ func (o ours) start(ctx context.Context, s *setup) error {
 	if err != nil {
 		return err
 	}
-	err = load.WriteDir(s.dir, certs, 1, identity.Relay(td, relayName), identity.Service(td, callerName))
-	if err != nil {
+	if err := load.WriteDir(s.dir, certs, 1, identity.Service(td, callerName)); err != nil {
+		return err
+	}
+	if err := writeRelay(ca, s.dir, s.host); err != nil {
 		return err
 	}
 	serial := string(serials[0])
 
 	var relay relayReady
-	if err := s.add(startRole(ctx, &relay, roleRelay, "--dir", s.dir, "--serial", serial)); err != nil {
+	if err := s.add(startRole(ctx, &relay, roleRelay, "--dir", s.dir, "--serial", serial, "--host", s.host)); err != nil {
 		return err
 	}
 	s.relay = s.processes[0]
@@ -55,7 +59,15 @@ func (o ours) start(ctx context.Context, s *setup) error {
 		return err
 	}
 	var caller callerReady
-	err = s.add(startRole(ctx, &caller, roleCaller, "--dir", s.dir, "--serial", serial, "--transport", o.transport, "--relay", relay.Relay))
+	err = s.add(startRole(ctx, &caller, roleCaller, "--dir", s.dir, "--serial", serial, "--transport", o.transport,
+		"--relay", relay.Relay, "--host", s.host))
 	s.Entry = caller.Entry
 	return err
+}
+
+// writeRelay issues a relay's certificate for its loopback address.
+func writeRelay(ca *pkitest.CA, dir, host string) error {
+	id := identity.Relay(ca.TrustDomain, relayName)
+	cert := ca.Issue(id, pkitest.Options{ExtraIPs: []net.IP{net.ParseIP(host)}})
+	return ca.CredentialsWith(cert).Save(filepath.Join(dir, filepath.FromSlash(id.Path())))
 }

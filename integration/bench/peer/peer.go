@@ -1,5 +1,5 @@
 // Package peer knows the contestants: other tunnels, ours, and the bare loopback.
-// Each is set up as processes of their own on 127.0.0.1 and gives one plain TCP
+// Each is set up as processes of their own on loopback and gives one plain TCP
 // address that leads to a target.
 //
 //	env, err := peer.NewEnv(dir)
@@ -17,6 +17,12 @@
 // worker per processor and 64 KiB buffers; chisel has nothing to set. Ours runs
 // with the defaults, and with limits on streams that let 300 connections through.
 //
+// Each contestant listens on a loopback address of its own, that of its target.
+// Connections that were closed keep their ports for a minute (TIME_WAIT): where all
+// share 127.0.0.1, whose 28,000 ports are soon used up, the kernel finds no free
+// port to listen on, nor for a program that binds before it connects, and one
+// contestant's opens become the errors of the next.
+//
 // Ports are the kernel's choice. Programs that cannot report one get a port that
 // was free a moment before, and one more try if somebody else took it.
 package peer
@@ -33,7 +39,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
@@ -60,6 +68,9 @@ type Contestant struct {
 	Class Class
 	// About says in a line what it is and how it is set.
 	About string
+	// Variant is a peer with a setting that is not its best one, as measured; it runs
+	// when it is asked for by name.
+	Variant bool
 	// programs are the names of what it needs, all in env's.
 	programs []string
 	// absent says why it cannot run at all; empty for one that can.
@@ -71,6 +82,14 @@ type Contestant struct {
 type Env struct {
 	dir      string
 	programs map[string]string // path by name; missing where not found
+	hosts    atomic.Uint32     // how many [Env.Host] gave
+}
+
+// Host gives another loopback address; after 254 it begins again. Linux has all of
+// 127.0.0.0/8; the process id keeps runs apart that follow each other.
+func (e *Env) Host() string {
+	pid := os.Getpid()
+	return fmt.Sprintf("127.%d.%d.%d", 64+pid>>8%128, pid%256, 1+(e.hosts.Add(1)-1)%254)
 }
 
 // NewEnv looks for the peers' programs: at the path in FRPS, FRPC, CHISEL and
@@ -137,6 +156,7 @@ type setup struct {
 	*Way
 	env    *Env
 	dir    string // of this contestant alone
+	host   string // the loopback address to listen on, that of the target
 	target string
 }
 
@@ -160,7 +180,8 @@ func (s *setup) write(name, text string) (path string, err error) {
 	return path, os.WriteFile(path, []byte(text), 0o600)
 }
 
-// Start sets the contestant up and waits until an answer comes through it.
+// Start sets the contestant up and waits until an answer comes through it to the
+// target, "host:port" with a loopback address that no other contestant has.
 func (c Contestant) Start(ctx context.Context, e *Env, target string) (*Way, error) {
 	var errs []error
 	for range 2 { // a free port may be taken by somebody else
@@ -174,11 +195,15 @@ func (c Contestant) Start(ctx context.Context, e *Env, target string) (*Way, err
 }
 
 func (c Contestant) startOnce(ctx context.Context, e *Env, target string) (*Way, error) {
+	host, _, err := net.SplitHostPort(target)
+	if err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp(e.dir, c.Name)
 	if err != nil {
 		return nil, err
 	}
-	s := &setup{Way: new(Way), env: e, dir: dir, target: target}
+	s := &setup{Way: new(Way), env: e, dir: dir, host: host, target: target}
 	if err = c.start(ctx, s); err == nil {
 		err = s.answers(ctx)
 	}
@@ -255,14 +280,15 @@ func (w *Way) Stop() {
 	}
 }
 
-// freePort gives a port of 127.0.0.1 that neither TCP nor UDP uses now.
-func freePort() (int, error) {
-	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+// freePort gives a port of an address that neither TCP nor UDP uses now.
+func freePort(host string) (int, error) {
+	ip := net.ParseIP(host)
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: ip})
 	if err != nil {
 		return 0, err
 	}
 	port := ln.Addr().(*net.TCPAddr).Port
-	pc, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+	pc, err := net.ListenUDP("udp", &net.UDPAddr{IP: ip, Port: port})
 	if err != nil {
 		return 0, errors.Join(err, ln.Close())
 	}
@@ -270,11 +296,11 @@ func freePort() (int, error) {
 }
 
 // freePorts gives n different ones.
-func freePorts(n int) ([]int, error) {
+func freePorts(host string, n int) ([]int, error) {
 	list := make([]int, n)
 	for i := range list {
 		for {
-			p, err := freePort()
+			p, err := freePort(host)
 			if err != nil {
 				return nil, err
 			}
@@ -287,4 +313,5 @@ func freePorts(n int) ([]int, error) {
 	return list, nil
 }
 
-func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+// at is a port on the contestant's address.
+func (s *setup) at(port int) string { return net.JoinHostPort(s.host, strconv.Itoa(port)) }

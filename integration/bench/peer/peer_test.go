@@ -15,20 +15,21 @@ var update = flag.Bool("update", false, "write the golden files")
 // golden file.
 func TestConfigurations(t *testing.T) {
 	t.Parallel()
-	const target = "127.0.0.1:1001"
+	const host = "127.0.0.2"
+	const target = host + ":1001"
 	proxy, err := frpProxy{}.proxy(target, 1002)
 	device, visitor, err2 := stcp(target, 1002)
 	if err := errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}
 	for name, got := range map[string]string{
-		"frps-mux.toml":     frpProxy{mux: true}.server(1000),
-		"frps-quic.toml":    frpProxy{quic: true}.server(1000),
-		"frpc-nomux.toml":   frpProxy{pool: 32}.client(1000) + proxy,
-		"frpc-quic.toml":    frpProxy{quic: true}.client(1000) + proxy,
-		"frpc-device.toml":  frpProxy{mux: true}.client(1000) + device,
-		"frpc-visitor.toml": frpProxy{mux: true}.client(1000) + visitor,
-		"nginx.conf":        nginxConfig("load_module /modules/ngx_stream_module.so;\n", "/dir", "127.0.0.1:1002", target),
+		"frps-mux.toml":     frpProxy{host: host, mux: true}.server(1000),
+		"frps-quic.toml":    frpProxy{host: host, quic: true}.server(1000),
+		"frpc-nomux.toml":   frpProxy{host: host, pool: 32}.client(1000) + proxy,
+		"frpc-quic.toml":    frpProxy{host: host, quic: true}.client(1000) + proxy,
+		"frpc-device.toml":  frpProxy{host: host, mux: true}.client(1000) + device,
+		"frpc-visitor.toml": frpProxy{host: host, mux: true}.client(1000) + visitor,
+		"nginx.conf":        nginxConfig("load_module /modules/ngx_stream_module.so;\n", "/dir", host+":1002", target),
 	} {
 		path := filepath.Join("testdata", name)
 		if *update {

@@ -16,6 +16,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/connect"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/dial"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/relay"
+	"github.com/comtrexx-cloud/comtrexx/configs/daemon"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -45,6 +46,7 @@ const conns = 4096
 // role holds the flags of all roles.
 type role struct {
 	dir       string
+	host      string
 	serial    string
 	transport string
 	relay     string
@@ -81,6 +83,7 @@ func command(name string, run func(r role, ctx context.Context, out *json.Encode
 	}
 	f := cmd.Flags()
 	f.StringVar(&r.dir, "dir", "", "certificates")
+	f.StringVar(&r.host, "host", "127.0.0.1", "where to listen")
 	f.StringVar(&r.serial, "serial", "", "the device")
 	f.StringVar(&r.transport, "transport", "", "")
 	f.StringVar(&r.relay, "relay", "", "")
@@ -98,25 +101,38 @@ func (r role) serveRelay(ctx context.Context, out *json.Encoder) error {
 		return err
 	}
 	c := relay.DefaultConfig()
-	c.Listen, c.StateDir, c.Credentials, c.Logger = "127.0.0.1:0", filepath.Join(r.dir, "state"), creds, r.log
-	c.Entries = []relay.Entry{{Listen: "127.0.0.1:0", Target: "device/" + r.serial, Service: service}}
+	free := net.JoinHostPort(r.host, "0")
+	c.Listen, c.StateDir, c.Credentials, c.Logger = free, filepath.Join(r.dir, "state"), creds, r.log
+	c.Entries = []relay.Entry{{Listen: free, Target: "device/" + r.serial, Service: service}}
 	c.Policy = []relay.Rule{{Caller: "service/" + callerName, Target: "device", Services: []string{service}}}
 	c.Limits.StreamsPerDevice = conns
+	// As program auerproxy does it, metrics and heap floor included.
+	dc := daemon.Default()
+	dc.Admin.Listen, dc.Log.Level = free, "warn"
+	d, err := daemon.New(dc, roleRelay)
+	if err != nil {
+		return err
+	}
+	c.Metrics = d.Registry()
 	rl, err := relay.New(c)
 	if err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return rl.Run(ctx) })
-	g.Go(func() error {
+	announce := func(ctx context.Context) error {
 		select {
-		case <-rl.Ready():
-			return out.Encode(relayReady{Relay: rl.Addr(), Entry: rl.Status().Entries[0].Address})
+		case <-d.Started():
+			if err := out.Encode(relayReady{Relay: rl.Addr(), Entry: rl.Status().Entries[0].Address}); err != nil {
+				return err
+			}
 		case <-ctx.Done():
-			return nil
 		}
-	})
-	return g.Wait()
+		<-ctx.Done()
+		return nil
+	}
+	return d.Run(ctx,
+		daemon.Component{Name: "relay", Run: rl.Run, Ready: rl.Ready()},
+		daemon.Component{Name: "announce", Run: announce},
+	)
 }
 
 func (r role) serveDevice(ctx context.Context, out *json.Encoder) error {
@@ -164,7 +180,7 @@ func (r role) serveCaller(ctx context.Context, out *json.Encoder) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(r.host, "0"))
 	if err != nil {
 		return err
 	}

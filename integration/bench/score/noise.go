@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/prometheus/procfs"
 )
 
 // The thresholds of the noise gate. A round is noisy if one of them is passed;
@@ -16,6 +14,9 @@ const (
 	// maxOthers is the share of the machine that processes other than ours may
 	// have, stolen time included. At 10 % two cores lose a fifth of one.
 	maxOthers = 0.10
+	// maxWaiting is the share of the machine that contestants may have while another
+	// one is measured.
+	maxWaiting = 0.01
 	// maxSpin is how much slower the fixed computation may be than the fastest one
 	// of the run.
 	maxSpin = 1.35
@@ -27,13 +28,19 @@ const (
 
 // Quiet is what is measured of the machine around a round.
 type Quiet struct {
+	// When names the part of the run: "fleet" or "round 1".
+	When string `json:"when"`
 	// Spin is the longer one of two fixed computations, before and after the round.
 	Spin time.Duration `json:"spin_ns"`
 	// Ping is the lower rate of the two ping-pongs, per second.
 	Ping float64 `json:"ping_per_second"`
 	// Others is the share of the machine's CPU time, from 0 to 1, that went to
-	// processes other than ours, or was stolen.
+	// processes other than ours, or was stolen; a little below 0 where sampling errs.
 	Others float64 `json:"others"`
+	// Waiting is the share that went to contestants whose turn it was not.
+	Waiting float64 `json:"waiting"`
+	// Busiest is the one of them that had most of it.
+	Busiest string `json:"busiest,omitempty"`
 }
 
 // ErrNoisy: the machine was too noisy for a report.
@@ -49,16 +56,18 @@ func Gate(rounds []Quiet) error {
 		fastest, best = min(fastest, q.Spin), max(best, q.Ping)
 	}
 	var why []string
-	for i, q := range rounds {
+	for _, q := range rounds {
 		spin := float64(q.Spin) / float64(max(fastest, 1))
 		ping := best / max(q.Ping, 1)
 		switch {
 		case q.Others > maxOthers:
-			why = append(why, fmt.Sprintf("round %d: other processes had %.0f %% of the machine, at most %.0f %%", i+1, 100*q.Others, 100*maxOthers))
+			why = append(why, fmt.Sprintf("%s: other processes had %.0f %% of the machine, at most %.0f %%", q.When, 100*q.Others, 100*maxOthers))
+		case q.Waiting > maxWaiting:
+			why = append(why, fmt.Sprintf("%s: contestants that waited had %.1f %% of the machine, at most %.0f %%, %s the most", q.When, 100*q.Waiting, 100*maxWaiting, q.Busiest))
 		case spin > maxSpin:
-			why = append(why, fmt.Sprintf("round %d: a fixed computation took %.2f times as long as the fastest, at most %.2f", i+1, spin, maxSpin))
+			why = append(why, fmt.Sprintf("%s: a fixed computation took %.2f times as long as the fastest, at most %.2f", q.When, spin, maxSpin))
 		case ping > maxPing:
-			why = append(why, fmt.Sprintf("round %d: the loopback was %.1f times as slow as the fastest, at most %.1f", i+1, ping, maxPing))
+			why = append(why, fmt.Sprintf("%s: the loopback was %.1f times as slow as the fastest, at most %.1f", q.When, ping, maxPing))
 		}
 	}
 	if 3*len(why) <= len(rounds) {
@@ -76,28 +85,4 @@ func Spin() time.Duration {
 		copy(block[:], sum[:])
 	}
 	return time.Since(began)
-}
-
-// Busy is the CPU time of the whole machine so far, that of interrupts and of
-// waiting left out: the kernel does the loopback's work there, which is ours.
-func Busy() (time.Duration, error) {
-	fs, err := procfs.NewDefaultFS()
-	if err != nil {
-		return 0, err
-	}
-	st, err := fs.Stat()
-	if err != nil {
-		return 0, err
-	}
-	t := st.CPUTotal
-	return time.Duration((t.User + t.Nice + t.System + t.Steal) * float64(time.Second)), nil
-}
-
-// Others is the share of cpus processors over the time that was busy without
-// being ours.
-func Others(busy, ours, over time.Duration, cpus int) float64 {
-	if over <= 0 || cpus < 1 {
-		return 0
-	}
-	return max(0, float64(busy-ours)/(float64(over)*float64(cpus)))
 }

@@ -12,6 +12,7 @@ package score
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,21 +32,24 @@ type Contestant struct {
 
 // Report is one run.
 type Report struct {
-	Version     string        `json:"version"`
-	Started     time.Time     `json:"started"`
-	Machine     load.Machine  `json:"machine"`
-	Command     string        `json:"command"`
-	Duration    time.Duration `json:"cell_ns"`
-	Contestants []Contestant  `json:"contestants"`
-	Works       []string      `json:"works"`
-	Quiet       []Quiet       `json:"quiet"`
-	Cells       []Cell        `json:"cells"`
+	Version  string        `json:"version"`
+	Started  time.Time     `json:"started"`
+	Machine  load.Machine  `json:"machine"`
+	Host     Host          `json:"host"`
+	Command  string        `json:"command"`
+	Duration time.Duration `json:"cell_ns"`
+	// Devices is the size of the fleet; 0: there was none.
+	Devices     int          `json:"devices,omitempty"`
+	Contestants []Contestant `json:"contestants"`
+	Works       []string     `json:"works"`
+	Quiet       []Quiet      `json:"quiet"`
+	Cells       []Cell       `json:"cells"`
 	// Noisy says why the run should not be trusted; it was forced.
 	Noisy string `json:"noisy,omitempty"`
 }
 
 // metrics in the order of columns.
-var metrics = []Metric{Bits, Rate, P50, P99, P999, CPUByte, CPUOp, IdleConn}
+var metrics = []Metric{Bits, Rate, P50, P99, P999, CPUByte, CPUOp, IdleConn, Accepts, Connects, TunnelMemory, IdleCPU, Storm}
 
 // Write prints the tables for people; ratios are to the contestant peer.
 func (r *Report) Write(w io.Writer, peer string) error {
@@ -70,9 +74,24 @@ func (r *Report) head(w io.Writer) error {
 		}
 	}
 	m := r.Machine
-	_, err := fmt.Fprintf(w, "%s\n%s, %s/%s, %d CPUs, %s, %s, %d rounds of %s, medians [range]\n\n",
-		r.Command, r.Version, m.OS, m.Arch, m.CPUs, m.Go, r.Started.UTC().Format(time.DateOnly), len(r.Quiet), r.Duration)
+	_, err := fmt.Fprintf(w, "%s\n%s, %s/%s, %d CPUs (%s), Linux %s, %s, %s, %s, cells of %s, medians [range]\n",
+		r.Command, r.Version, m.OS, m.Arch, m.CPUs, r.Host.CPU, r.Host.Kernel, r.Host.Congestion, m.Go,
+		r.Started.UTC().Format(time.DateOnly), r.Duration)
 	if err != nil {
+		return err
+	}
+	for _, q := range r.Quiet {
+		most := ""
+		if q.Busiest != "" {
+			most = " (most: " + q.Busiest + ")"
+		}
+		_, err := fmt.Fprintf(w, "%s: others had %.1f %% of the machine, waiting contestants %.2f %%%s\n",
+			q.When, 100*q.Others, 100*q.Waiting, most)
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
 	t := &cli.Table{Header: []string{"CONTESTANT", "CLASS", "VERSION", "ABOUT"}}
@@ -107,9 +126,8 @@ func (r *Report) table(work, peer string) *cli.Table {
 	t.Header = append(t.Header, "ERRORS")
 	for _, c := range r.Contestants {
 		row := []any{"  " + c.Name}
-		if c.Missing != "" {
-			t.Add(append(row, c.Missing)...)
-			continue
+		if !slices.ContainsFunc(r.Cells, func(cell Cell) bool { return cell.Contestant == c.Name && cell.Work == work }) {
+			continue // it does other work, or is missing, which the head says
 		}
 		for i, m := range columns {
 			row = append(row, show(Of(r.Cells, c.Name, work, m)))
@@ -165,8 +183,8 @@ func WriteTargets(w io.Writer, list []Judgement) error {
 // design/14313), which benchstat reads: one line for each round of a work of a
 // contestant.
 func (r *Report) WriteBench(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "goos: %s\ngoarch: %s\npkg: integration/bench\ncommit: %s\ncpus: %d\ndate: %s\n",
-		r.Machine.OS, r.Machine.Arch, r.Version, r.Machine.CPUs, r.Started.UTC().Format(time.RFC3339))
+	_, err := fmt.Fprintf(w, "goos: %s\ngoarch: %s\npkg: integration/bench\ncpu: %s\ncommit: %s\ngo: %s\nkernel: %s\ndate: %s\n",
+		r.Machine.OS, r.Machine.Arch, r.Host.CPU, r.Version, r.Machine.Go, r.Host.Kernel, r.Started.UTC().Format(time.RFC3339))
 	if err != nil {
 		return err
 	}

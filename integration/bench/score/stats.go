@@ -47,6 +47,27 @@ const (
 	CPUByte  Metric = "relay-cpu-s/GB"
 	CPUOp    Metric = "relay-cpu-us/op"
 	IdleConn Metric = "relay-KiB/conn"
+
+	// Accepts are handshakes per second of a core's time, Connects those that the
+	// whole machine made, with the fleet's side of them.
+	Accepts      Metric = "accepts/s/core"
+	Connects     Metric = "tunnels/s"
+	TunnelMemory Metric = "relay-KiB/tunnel"
+	// IdleCPU is what a tunnel costs with its heartbeats alone, in a second.
+	IdleCPU Metric = "relay-cpu-us/s/tunnel"
+	// Storm is the time from a kill of the relay until every tunnel is back.
+	Storm Metric = "storm-s"
+)
+
+// Fleet is the work of many tunnels; it is none of package work.
+const Fleet = "fleet"
+
+// The contestants of [Fleet].
+const (
+	FleetTCP    = "tunnel-tcp"
+	FleetQUIC   = "tunnel-quic"
+	CryptoFloor = "crypto"
+	TLSFloor    = "crypto/tls"
 )
 
 // figures gives a metric of a contestant's work by round; cells with errors are

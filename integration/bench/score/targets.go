@@ -1,6 +1,9 @@
 package score
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Target is one line of what has to be reached: a paired ratio of ours to a
 // peer's, or a figure of ours.
@@ -53,7 +56,7 @@ func (t Target) Judge(cells []Cell) Judgement {
 	default:
 		j.Figure = Paired(cells, t.Ours, t.Versus, t.Work, t.Metric)
 	}
-	// Work that fails is no figure of ours, and not a missing one either.
+	// Work that fails is no figure, and not a missing one either.
 	if n, first := failed(cells, t.Ours, t.Work); n > 0 {
 		j.Verdict, j.Reason = Short, fmt.Sprintf("%d connections of %s failed: %s", n, t.Ours, first)
 		return j
@@ -136,8 +139,47 @@ func Targets() []Target {
 	least("same", same, "nginx", "req32", Rate, 0.5, 0.6)
 	least("same", same, "nginx", "open32", Rate, 0.55, 0.7)
 	most("-", same, "", "idle300", IdleConn, 8, 4)
+	for _, t := range []struct {
+		name                string
+		memory, memoryAim   float64
+		accepts, acceptsAim float64
+	}{{FleetQUIC, 70, 50, 0.35, 0.5}, {FleetTCP, 48, 30, 0.42, 0.5}} {
+		most("-", t.name, "", Fleet, TunnelMemory, t.memory, t.memoryAim)
+		least("-", t.name, CryptoFloor, Fleet, Accepts, t.accepts, t.acceptsAim)
+		most("-", t.name, "", Fleet, Storm, 30, 15)
+	}
 	return append(list, elsewhere()...)
 }
+
+// Judged are the contestants that some target names, and the bare loopback.
+func Judged() []string {
+	names := []string{"direct"}
+	for _, t := range Targets() {
+		for _, name := range []string{t.Ours, t.Versus} {
+			if name != "" && t.Work != Fleet && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// Judge holds all targets against the report. The size of its fleet is told where
+// it is not the one that the targets are for.
+func (r *Report) Judge() []Judgement {
+	var list []Judgement
+	for _, t := range Targets() {
+		j := t.Judge(r.Cells)
+		if t.Work == Fleet && j.Verdict != NotMeasured && j.Reason == "" && r.Devices < fleetSize {
+			j.Reason = fmt.Sprintf("with %d tunnels, the target is for %d", r.Devices, fleetSize)
+		}
+		list = append(list, j)
+	}
+	return list
+}
+
+// fleetSize is how many tunnels the targets of a fleet are for.
+const fleetSize = 10_000
 
 // elsewhere are the targets that other programs measure.
 func elsewhere() []Target {
@@ -145,13 +187,8 @@ func elsewhere() []Target {
 		return Target{Class: "-", What: what, Required: required, Aim: aim, AtMost: atMost, How: how}
 	}
 	return []Target{
-		line("KiB per idle QUIC tunnel of 10,000", 70, 50, true, "sim run --transport quic"),
-		line("KiB per idle TCP tunnel of 10,000", 48, 30, true, "sim run --transport tcp"),
-		line("QUIC handshakes per core, of the crypto floor", 0.35, 0.5, false, "sim run --transport quic"),
-		line("TCP handshakes per core, of the crypto floor", 0.42, 0.5, false, "sim run --transport tcp"),
-		line("seconds until 10,000 tunnels are back", 30, 15, true, "sim run --kill"),
-		line("p99 of other tunnels in a storm, times as long", 2, 2, true, "sim run --attack all"),
-		line("QUIC goodput to frp mux, loss 1 %, 50 ms", 1.2, 2, false, "integration/chaos/link"),
+		line("p99 of other tunnels in a storm, times as long", 2, 2, true, "by sim run --attack all"),
+		line("QUIC goodput to frp mux, loss 1 %, 50 ms", 1.2, 2, false, "by BenchmarkLink of integration/chaos"),
 	}
 }
 

@@ -56,7 +56,7 @@ func (r *run) requests(ctx context.Context) error {
 	for _, c := range conns {
 		wg.Go(func() {
 			buf := make([]byte, size)
-			for at := time.Now(); at.Before(end) && ctx.Err() == nil; {
+			for at, first := time.Now(), true; (first || at.Before(end)) && ctx.Err() == nil; first = false {
 				if err := ask(c, false, buf); err != nil {
 					r.failed(err)
 					return
@@ -74,9 +74,10 @@ func (r *run) requests(ctx context.Context) error {
 }
 
 const (
-	// maxOpens bounds an open work: each connection leaves ports in TIME_WAIT, of
-	// which an address has 28,000.
-	maxOpens = 12_000
+	// maxOpens bounds an open work: each connection leaves two ports in TIME_WAIT for
+	// a minute, that of the client and that of the device, and there are 28,000
+	// (net.ipv4.ip_local_port_range) for a program that binds before it connects.
+	maxOpens = 3000
 	// maxErrors ends an open work that does nothing but fail.
 	maxErrors = 100
 )
@@ -93,7 +94,8 @@ func (r *run) opens(ctx context.Context) error {
 	for range r.Work.Conns {
 		wg.Go(func() {
 			buf := make([]byte, size)
-			for at := time.Now(); at.Before(end) && begun.Add(1) <= maxOpens && errs.Load() < maxErrors && ctx.Err() == nil; at = time.Now() {
+			more := func() bool { return begun.Add(1) <= maxOpens && errs.Load() < maxErrors && ctx.Err() == nil }
+			for at, first := time.Now(), true; (first || at.Before(end)) && more(); at, first = time.Now(), false {
 				if err := r.openOne(ctx, buf); err != nil {
 					errs.Add(1)
 					r.failed(err)

@@ -27,16 +27,16 @@ type Target struct {
 	active   atomic.Int64 // connections
 }
 
-// NewTarget listens on a free port of 127.0.0.1.
-func NewTarget() (*Target, error) {
-	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+// NewTarget listens on a free port of a loopback address.
+func NewTarget(host string) (*Target, error) {
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.ParseIP(host)})
 	if err != nil {
 		return nil, fmt.Errorf("target: %w", err)
 	}
 	return &Target{ln: ln}, nil
 }
 
-// Addr is "127.0.0.1:port".
+// Addr is "host:port".
 func (t *Target) Addr() string { return t.ln.Addr().String() }
 
 // Run serves until ctx ends, and ends every connection then.

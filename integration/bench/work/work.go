@@ -15,8 +15,10 @@
 //	idle300 three hundred connections that made one request and stay; what counts is memory
 //
 // The clock of the first three starts when every connection has carried something,
-// so that opening is not part of the figure. A connection that stands still for
-// five seconds is an error, and an error is never a fast answer.
+// so that opening is not part of the figure. It runs for the planned time, and on
+// until each connection has made one request, or one byte has come: a work gives a
+// figure on a starved machine too. A connection that stands still for five seconds
+// is an error, and an error is never a fast answer.
 package work
 
 import (

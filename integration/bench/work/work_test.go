@@ -29,7 +29,7 @@ func TestParse(t *testing.T) {
 
 func target(t *testing.T) *work.Target {
 	t.Helper()
-	tgt, err := work.NewTarget()
+	tgt, err := work.NewTarget("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestWorks(t *testing.T) {
 func TestNobodyThere(t *testing.T) {
 	t.Parallel()
 	tgt := target(t)
-	gone, err := work.NewTarget()
+	gone, err := work.NewTarget("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
