@@ -68,8 +68,8 @@ type Contestant struct {
 	Class Class
 	// About says in a line what it is and how it is set.
 	About string
-	// Variant is a peer with a setting that is not its best one, as measured; it runs
-	// when it is asked for by name.
+	// Variant is a peer with another setting than the one that it is compared with; it
+	// runs when it is asked for by name.
 	Variant bool
 	// programs are the names of what it needs, all in env's.
 	programs []string
