@@ -168,7 +168,7 @@ func (r *runner) cell(ctx context.Context, round int, l *lane, w work.Work) erro
 		return err
 	}
 	meter := l.way.Meter()
-	result, err := work.Run(ctx, work.Plan{Work: w, Entry: l.way.Entry, Target: l.target, Duration: r.duration, Meter: meter})
+	result, err := work.Run(ctx, work.Plan{Work: w, Entry: l.way.Entry, Dial: l.way.Dial, Target: l.target, Duration: r.duration, Meter: meter})
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -28,7 +28,9 @@ func All() []Contestant {
 		{Name: "frp-stcp-nopool", Class: E2E, About: "stcp with visitor, useEncryption, TLS, tcpMux, no pool", Variant: true, programs: frp, start: frpProxy{mux: true}.startSTCP},
 		{Name: "e2e-tcp", Class: E2E, About: "ours: caller by mTLS/TCP, end to end, device by TLS/TCP", start: ours{transport: "tcp", caller: true}.start},
 		{Name: "e2e-quic", Class: E2E, About: "ours: caller by QUIC, end to end, device by QUIC", start: ours{transport: "quic", caller: true}.start},
-		{Name: "e2e-bulk", Class: E2E, About: "ours: bulk path", absent: "not available: the bulk path is not built yet"},
+		{Name: "sdk-tcp", Class: E2E, About: "ours: as e2e-tcp, the load generator calls through package dial", start: ours{transport: "tcp", caller: true, sdk: true}.start},
+		{Name: "sdk-bulk", Class: E2E, About: "ours: as sdk-tcp, on data connections", start: ours{transport: "tcp", caller: true, sdk: true, bulk: true}.start},
+		{Name: "e2e-bulk", Class: E2E, About: "ours: as e2e-tcp, on data connections", start: ours{transport: "tcp", caller: true, bulk: true}.start},
 	}
 }
 

@@ -73,9 +73,7 @@ type Contestant struct {
 	Variant bool
 	// programs are the names of what it needs, all in env's.
 	programs []string
-	// absent says why it cannot run at all; empty for one that can.
-	absent string
-	start  func(ctx context.Context, s *setup) error
+	start    func(ctx context.Context, s *setup) error
 }
 
 // Env is where contestants are set up.
@@ -121,7 +119,7 @@ func (c Contestant) Missing(e *Env) string {
 			return "not installed: " + name
 		}
 	}
-	return c.absent
+	return ""
 }
 
 var versionForm = regexp.MustCompile(`[0-9]+\.[0-9]+(\.[0-9]+)?[^\s]*`)
@@ -146,6 +144,11 @@ func (c Contestant) Version(ctx context.Context, e *Env) string {
 type Way struct {
 	// Entry is the address that leads to the target.
 	Entry string
+	// Dial makes a connection there without the entry, for callers that are not
+	// reached over TCP; nil for all others.
+	Dial func(ctx context.Context) (net.Conn, error)
+	// release ends what runs in this process; may be nil.
+	release func() error
 	// relay is the process in the middle; nil for the bare loopback.
 	relay     *process
 	processes []*process
@@ -224,7 +227,7 @@ func (w *Way) answers(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := probe(ctx, w.Entry)
+		err := w.probe(ctx)
 		if err == nil {
 			return nil
 		}
@@ -236,9 +239,12 @@ func (w *Way) answers(ctx context.Context) error {
 	}
 }
 
-func probe(ctx context.Context, addr string) error {
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", addr)
+func (w *Way) probe(ctx context.Context) error {
+	dial := w.Dial
+	if dial == nil {
+		dial = func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", w.Entry) }
+	}
+	c, err := dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -275,6 +281,9 @@ func (w *Way) CPU() (sum time.Duration, err error) {
 
 // Stop ends the processes, the last one first.
 func (w *Way) Stop() {
+	if w.release != nil {
+		_ = w.release() // never fails
+	}
 	for _, p := range slices.Backward(w.processes) {
 		p.stop()
 	}

@@ -69,11 +69,11 @@ func TestMissing(t *testing.T) {
 	t.Parallel()
 	none := &Env{programs: map[string]string{}}
 	for _, c := range All() {
-		if got := c.Missing(none) != ""; got != (len(c.programs) > 0 || c.absent != "") {
+		if got := c.Missing(none) != ""; got != (len(c.programs) > 0) {
 			t.Errorf("%s without programs: %q", c.Name, c.Missing(none))
 		}
-		if c.start == nil && c.absent == "" {
-			t.Errorf("%s cannot start and does not say why", c.Name)
+		if c.start == nil {
+			t.Errorf("%s cannot start", c.Name)
 		}
 	}
 }

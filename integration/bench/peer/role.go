@@ -51,6 +51,7 @@ type role struct {
 	transport string
 	relay     string
 	target    string
+	bulk      bool
 	log       hclog.Logger
 }
 
@@ -88,11 +89,14 @@ func command(name string, run func(r role, ctx context.Context, out *json.Encode
 	f.StringVar(&r.transport, "transport", "", "")
 	f.StringVar(&r.relay, "relay", "", "")
 	f.StringVar(&r.target, "target", "", "")
+	f.BoolVar(&r.bulk, "bulk", false, "")
 	return cmd
 }
 
-func (r role) credentials(id identity.ID) (*enrol.Credentials, error) {
-	return enrol.LoadCredentials(filepath.Join(r.dir, filepath.FromSlash(id.Path())))
+func (r role) credentials(id identity.ID) (*enrol.Credentials, error) { return credentials(r.dir, id) }
+
+func credentials(dir string, id identity.ID) (*enrol.Credentials, error) {
+	return enrol.LoadCredentials(filepath.Join(dir, filepath.FromSlash(id.Path())))
 }
 
 func (r role) serveRelay(ctx context.Context, out *json.Encoder) error {
@@ -143,7 +147,7 @@ func (r role) serveDevice(ctx context.Context, out *json.Encoder) error {
 	online := make(chan struct{}, 1)
 	a, err := agent.New(agent.Config{
 		Relays: []string{r.relay}, Transport: r.transport, Credentials: creds, Logger: r.log, Program: "bench",
-		Services: []agent.Service{{Name: service, Target: r.target, Raw: true, Streams: conns}},
+		Services: []agent.Service{{Name: service, Target: r.target, Raw: true, Bulk: r.bulk, Streams: conns}},
 		Limits:   agent.Limits{Streams: conns, Calls: conns},
 		OnStatus: func(st agent.SlotStatus) {
 			if st.State.Online() {
@@ -188,5 +192,8 @@ func (r role) serveCaller(ctx context.Context, out *json.Encoder) (err error) {
 		return errors.Join(err, ln.Close())
 	}
 	call := dial.Call{Target: d.Device(identity.Serial(r.serial)), Service: service, Purpose: "bench"}
+	if r.bulk {
+		call.Inner = dial.Bulk
+	}
 	return connect.Forward(ctx, ln, d, call, connect.Options{Connections: conns, Logger: r.log})
 }

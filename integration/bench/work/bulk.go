@@ -11,15 +11,19 @@ import (
 
 var errStill = fmt.Errorf("no byte came for %s", patience)
 
-// dial connects to the entry, and bounds all that the connection does.
+// dial connects, and bounds all that the connection does.
 func (r *run) dial(ctx context.Context) (net.Conn, error) {
-	d := net.Dialer{Timeout: patience, KeepAlive: -1}
-	d.SetMultipathTCP(false)
-	c, err := d.DialContext(ctx, "tcp", r.Entry)
+	c, err := r.Dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return c, c.SetDeadline(time.Now().Add(r.Duration + 2*patience))
+}
+
+func (r *run) dialTCP(ctx context.Context) (net.Conn, error) {
+	d := net.Dialer{Timeout: patience, KeepAlive: -1}
+	d.SetMultipathTCP(false)
+	return d.DialContext(ctx, "tcp", r.Entry)
 }
 
 // dialAll opens the connections of the work, each ready to be measured.

@@ -24,6 +24,7 @@ package work
 import (
 	"context"
 	"fmt"
+	"net"
 	"regexp"
 	"strconv"
 	"sync"
@@ -79,6 +80,8 @@ type Plan struct {
 	Work Work
 	// Entry is the address that is driven, "host:port".
 	Entry string
+	// Dial makes a connection to what the entry leads to. Nil: over TCP.
+	Dial func(ctx context.Context) (net.Conn, error)
 	// Target is what the entry leads to, and nothing else uses meanwhile.
 	Target   *Target
 	Duration time.Duration
@@ -112,6 +115,9 @@ const patience = 5 * time.Second
 // connections are in the result.
 func Run(ctx context.Context, p Plan) (Result, error) {
 	r := &run{Plan: p, histogram: load.NewHistogram()}
+	if r.Dial == nil {
+		r.Dial = r.dialTCP
+	}
 	var err error
 	switch p.Work.Kind {
 	case Down, Up:
