@@ -158,8 +158,8 @@ func (j *joint) carry(caller net.Conn, o splice.Options) splice.Result {
 	}
 	if err != nil {
 		j.data.abort()
-		code := lifeCode(err)
-		reset(caller, code)
+		code := splice.CodeOf(err)
+		splice.Reset(caller, code)
 		j.stream.Reset(code)
 		return splice.Result{Reason: code, Err: err}
 	}
@@ -194,10 +194,10 @@ func (j *joint) joinData(caller net.Conn, conn *net.TCPConn, o splice.Options) s
 	if res.Err != nil {
 		if res.Reason == tunnel.CodeReset {
 			if err := firstError(ends); err != nil {
-				res.Reason, res.Err = lifeCode(err), err
+				res.Reason, res.Err = splice.CodeOf(err), err
 			}
 		}
-		reset(caller, res.Reason)
+		splice.Reset(caller, res.Reason)
 		j.stream.Reset(res.Reason)
 	} else {
 		_ = caller.Close()
@@ -236,20 +236,4 @@ func lifeEnd(st net.Conn) error {
 	default:
 		return err
 	}
-}
-
-func lifeCode(err error) tunnel.Code {
-	if e, ok := errors.AsType[*tunnel.Error](err); ok && e.Code != tunnel.CodeOK {
-		return e.Code
-	}
-	return tunnel.CodeReset
-}
-
-// reset gives a caller's connection up.
-func reset(c net.Conn, code tunnel.Code) {
-	if st, ok := c.(tunnel.Stream); ok {
-		st.Reset(code)
-		return
-	}
-	_ = c.Close()
 }

@@ -150,8 +150,8 @@ func (j *join) fail(code tunnel.Code, err error) {
 	j.over, j.reason, j.err = true, code, err
 	j.mu.Unlock()
 	j.cancel()
-	reset(j.ab.src, code)
-	reset(j.ba.src, code)
+	Reset(j.ab.src, code)
+	Reset(j.ba.src, code)
 }
 
 // finish stops the checks.
@@ -182,11 +182,12 @@ func (j *join) run(ctx context.Context, copy copier, f, other *flow) {
 			return
 		}
 	}
-	j.fail(codeOf(err), err)
+	j.fail(CodeOf(err), err)
 }
 
-// codeOf is what the other side is told about an error.
-func codeOf(err error) tunnel.Code {
+// CodeOf is what the other side is told about an error: the number of a peer, and
+// [tunnel.CodeReset] for all else.
+func CodeOf(err error) tunnel.Code {
 	if e, ok := errors.AsType[*tunnel.Error](err); ok && e.Code != tunnel.CodeOK {
 		return e.Code
 	}
@@ -200,7 +201,8 @@ func closeWrite(c Conn) error {
 	return c.Close()
 }
 
-func reset(c Conn, code tunnel.Code) {
+// Reset gives a connection up, with the code where it can tell one.
+func Reset(c Conn, code tunnel.Code) {
 	if r, ok := c.(interface{ Reset(code tunnel.Code) }); ok {
 		r.Reset(code)
 		return
