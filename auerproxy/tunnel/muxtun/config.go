@@ -59,8 +59,9 @@ type Config struct {
 	// be nil.
 	Refused func(reason string)
 	// Other gets connections whose first byte is not that of TLS, with that byte,
-	// before any cryptography. It may block until ctx ends, after HandshakeTimeout;
-	// the connection is its own. Default: they fail as handshakes do.
+	// before any cryptography. It may block until ctx ends, after HandshakeTimeout,
+	// and counts as a connection on the way to its handshake meanwhile. The
+	// connection is its own. Default: they fail as handshakes do.
 	Other func(ctx context.Context, conn net.Conn, first byte)
 	// Handoff gets connections that negotiated another protocol than the first of
 	// TLS.NextProtos. It may block. Default: they are closed.

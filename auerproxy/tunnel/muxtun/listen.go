@@ -172,8 +172,8 @@ func (l *Listener) other(ctx context.Context, w *wire.Conn, pl *place) bool {
 	case first == recordHandshake:
 		return false
 	default:
-		pl.leave()
 		l.cfg.Other(ctx, w.Conn, first)
+		pl.leave()
 	}
 	return true
 }

@@ -284,3 +284,39 @@ func TestOther(t *testing.T) {
 		t.Errorf("refused as %q", r)
 	}
 }
+
+// TestOtherIsBounded: connections that begin otherwise and then say nothing are no
+// way around the limit on connections without a handshake.
+func TestOtherIsBounded(t *testing.T) {
+	t.Parallel()
+	began := make(chan struct{}, 64)
+	refused := make(chan string, 64)
+	p := listen(t, muxtun.Config{
+		MaxHandshakes: 1, MaxHandshakesPerSource: 1, HandshakeTimeout: 5 * time.Second,
+		Refused: func(reason string) { refused <- reason },
+		Other: func(ctx context.Context, conn net.Conn, _ byte) {
+			began <- struct{}{}
+			<-ctx.Done()
+			_ = conn.Close()
+		},
+	})
+	for range 4 { // as many as one source may have on the way
+		c, err := net.Dial("tcp", p.ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		if _, err := c.Write([]byte("A")); err != nil {
+			t.Fatal(err)
+		}
+		<-began
+	}
+	c, err := net.Dial("tcp", p.ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if r := <-refused; r != "source_limit" {
+		t.Errorf("the next one is refused as %q", r)
+	}
+}
