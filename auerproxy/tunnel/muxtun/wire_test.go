@@ -76,8 +76,9 @@ func frames(b []byte, client bool) (signals int64, ok bool) {
 		h := b[:muxHeader]
 		b = b[muxHeader:]
 		id := binary.BigEndian.Uint32(h[4:])
-		syn := binary.BigEndian.Uint16(h[2:])&1 != 0
-		if h[1] == 2 || syn && (id == 0 || (id%2 == 1) == client) {
+		flags := binary.BigEndian.Uint16(h[2:])
+		syn, end := flags&1 != 0, flags&(4|8) != 0
+		if h[1] == 2 || end && id == 1 || syn && (id == 0 || (id%2 == 1) == client) {
 			return signals, false
 		}
 		if h[1] != 0 {
@@ -99,6 +100,7 @@ func FuzzGuard(f *testing.F) {
 	data := append([]byte{0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 4}, "abcd"...)
 	f.Add(append(data, 0, 1, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0), uint8(3), false)
 	f.Add(append(data, 0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0), uint8(1), true)
+	f.Add([]byte("0007\x00\x00\x00\x010000"), uint8(3), false) // ends the signalling stream
 	f.Fuzz(func(t *testing.T, b []byte, step uint8, client bool) {
 		g := guard{client: client}
 		var err error
