@@ -59,6 +59,9 @@ type Config struct {
 	// DisableQUIC and DisableTCP switch one transport off, e.g. for a test.
 	DisableQUIC bool `yaml:"disable_quic"`
 	DisableTCP  bool `yaml:"disable_tcp"`
+	// DisableGRO keeps the kernel from joining QUIC datagrams that arrive, where its
+	// way of doing so is defective. Default: joined, after a self-test.
+	DisableGRO bool `yaml:"disable_gro"`
 	// DisableBulk makes no data connections: bulk calls run in the tunnel.
 	DisableBulk bool `yaml:"disable_bulk"`
 

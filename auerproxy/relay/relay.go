@@ -231,6 +231,7 @@ func (r *Relay) serveQUIC(ctx context.Context, g *errgroup.Group, pc net.PacketC
 	ln, err := quictun.Listen(pc, quictun.Config{
 		TLS:                  r.serverTLS(tunnel.ALPN),
 		MaxIncomingStreams:   int64(r.cfg.Limits.StreamsFromService),
+		DisableGRO:           r.cfg.DisableGRO,
 		ConnectionWindow:     uint64(r.cfg.Limits.SessionMemory), //nolint:gosec // validated
 		HandshakeIdleTimeout: r.cfg.Limits.HandshakeTimeout,
 		MaxIdleTimeout:       r.silence(),
@@ -244,6 +245,7 @@ func (r *Relay) serveQUIC(ctx context.Context, g *errgroup.Group, pc net.PacketC
 		return fmt.Errorf("relay: listen on UDP: %w", err)
 	}
 	r.metrics.udpBuffer.Set(float64(ln.ReceiveBuffer()))
+	r.log.Debug("QUIC listener", "receive_buffer", ln.ReceiveBuffer(), "gro", ln.ReceiveOffload())
 	g.Go(func() error { return r.accept(ctx, ln) })
 	r.closeUDP = ln.Shutdown
 	return nil
