@@ -226,6 +226,20 @@ func (s *session) writable() error {
 	return nil
 }
 
+// write hands bytes to yamux. The connection is told of them, so that it can send
+// several frames at once.
+func (s *session) write(st *yamux.Stream, p []byte) (int, error) {
+	s.conn.expect(len(p))
+	n, err := st.Write(p)
+	if n < len(p) {
+		s.conn.expect(n - len(p))
+	}
+	return n, err
+}
+
+// broken ends the session after a write failed that yamux does not know of.
+func (s *session) broken(err error) { s.start(func() { s.end(s.lost(err)) }) }
+
 // sayClose tells the peer why the session ends, and waits until it has seen it.
 func (s *session) sayClose(code tunnel.Code, reason string) {
 	t := time.NewTimer(closeGrace)

@@ -83,7 +83,7 @@ func (s *stream) Write(p []byte) (int, error) {
 		if err != nil {
 			return n, err
 		}
-		m, err := s.mux.Write(p[n:min(len(p), n+maxFrame)])
+		m, err := s.session.write(s.mux, p[n:min(len(p), n+maxFrame)])
 		n += m
 		if err != nil {
 			s.mu.Lock()

@@ -76,7 +76,7 @@ func (s *session) tellOne(n notice) error {
 		if err := s.signals.SetWriteDeadline(time.Now().Add(s.signalTimeout)); err != nil {
 			return err
 		}
-		if _, err := s.signals.Write(n.signal.encode()); err != nil {
+		if _, err := s.write(s.signals, n.signal.encode()); err != nil {
 			if s.mux.IsClosed() {
 				return s.lost(err)
 			}
