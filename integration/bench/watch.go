@@ -104,8 +104,9 @@ func (r *runner) waited() (sum time.Duration, busiest string, err error) {
 
 // settle waits until a contestant has done what its work left it to do, as closing
 // connections and collecting garbage: not more than a tick of CPU time in a while.
+// What it did later would count as that of one that waits.
 func (r *runner) settle(ctx context.Context, l *lane) error {
-	const while, tick, patience = 30 * time.Millisecond, 10 * time.Millisecond, time.Second
+	const while, tick, patience = 100 * time.Millisecond, 10 * time.Millisecond, 3 * time.Second
 	before, err := l.way.CPU()
 	for end := time.Now().Add(patience); err == nil && time.Now().Before(end); {
 		t := time.NewTimer(while)
