@@ -12,6 +12,9 @@
 // a session, cuts it. Where a data connection cannot be made the call runs in the
 // stream. All of it is in auerproxy/tunnel/spec.md §10.
 //
+// What moves the bytes does so in pieces of 256 KiB, which would delay others in the
+// tunnel: a busy call holds up to three buffers of that size at each end, the relay none.
+//
 // [Open] is the side that dials, [Accept] the relay's; a [Stream] is a data
 // connection with its tunnel stream, as a tunnel.Stream.
 package bulk

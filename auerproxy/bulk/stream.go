@@ -20,7 +20,14 @@ const (
 	// was written before (RFC 1122 §4.2.2.13).
 	lingerTime  = 2 * time.Second
 	lingerBytes = 1 << 20
+	// aheadSize is how much one system call reads while much arrives, minAhead what
+	// it has to have brought before. TLS asks for one record of 16 KiB at a time.
+	aheadSize = 256 << 10
+	minAhead  = 4 << 10
 )
+
+// aheads holds the buffers of busy streams.
+var aheads = sync.Pool{New: func() any { return new([aheadSize]byte) }}
 
 // Stream carries the bytes of a call on its data connection; its life is that of
 // the tunnel stream. It is a tunnel.Stream.
@@ -28,6 +35,10 @@ type Stream struct {
 	data net.Conn
 	life tunnel.Stream
 	over chan struct{} // closed when the tunnel stream has ended
+
+	ahead *[aheadSize]byte // owned by the reader; nil without bytes that were read ahead
+	left  []byte           // owned by the reader; what of it is not read yet
+	busy  bool             // owned by the reader; the last read got all that it could take
 
 	mu     sync.Mutex // guards what follows
 	closed bool       // Close was called
@@ -76,8 +87,39 @@ func Abort(conn net.Conn) {
 	_ = conn.Close()
 }
 
-// Read implements net.Conn.
+// OnData tells who writes to the stream, or to what runs inside, that large writes
+// are worth it.
+func (*Stream) OnData() bool { return true }
+
+// Read implements net.Conn. While much arrives it reads ahead; a stream that waits
+// holds no buffer.
 func (s *Stream) Read(p []byte) (int, error) {
+	if len(s.left) > 0 {
+		return s.next(p), nil
+	}
+	if !s.busy || len(p) >= aheadSize {
+		n, err := s.read(p)
+		s.busy = n == len(p) && n >= minAhead
+		return n, err
+	}
+	s.ahead = aheads.Get().(*[aheadSize]byte) //nolint:forcetypeassert // the pool holds nothing else
+	n, err := s.read(s.ahead[:])
+	s.left = s.ahead[:n]
+	s.busy = n == aheadSize
+	return s.next(p), err
+}
+
+// next gives what was read ahead.
+func (s *Stream) next(p []byte) int {
+	n := copy(p, s.left)
+	if s.left = s.left[n:]; len(s.left) == 0 {
+		aheads.Put(s.ahead)
+		s.ahead, s.left = nil, nil
+	}
+	return n
+}
+
+func (s *Stream) read(p []byte) (int, error) {
 	n, err := s.data.Read(p)
 	if err == io.EOF { //nolint:errorlint // a connection gives it bare
 		s.mu.Lock()

@@ -26,6 +26,9 @@ type Flow struct {
 // client without a certificate in.
 func (f *Flow) Peer() identity.ID { return f.peer }
 
+// OnData reports whether the flow runs on a data connection, see package bulk.
+func (f *Flow) OnData() bool { return f.wire.Large }
+
 // maxRecord is the plaintext of one TLS record (RFC 8446 §5.1).
 const maxRecord = 16 << 10
 
@@ -106,6 +109,9 @@ func ServerTLS(ctx context.Context, st tunnel.Stream, creds *enrol.Credentials, 
 
 func handshake(ctx context.Context, st tunnel.Stream, side func(net.Conn) *tls.Conn, number func(context.Context, error) error, peer func(tls.ConnectionState) (identity.ID, error)) (*Flow, error) {
 	w := &wire.Conn{Conn: st}
+	if d, ok := st.(interface{ OnData() bool }); ok {
+		w.Large = d.OnData()
+	}
 	conn := side(w)
 	f := &Flow{Conn: conn, wire: w, stream: st}
 	err := conn.HandshakeContext(ctx)

@@ -8,16 +8,22 @@ import (
 	"time"
 )
 
-// MaxChunk is the most bytes of one write.
-const MaxChunk = 64 << 10
+// MaxChunk is the most bytes of one write, and bulkChunk that of one to or from a
+// data connection, which delays nobody else's bytes.
+const (
+	MaxChunk  = 64 << 10
+	bulkChunk = 256 << 10
+)
 
 // smallChunk is the buffer of a direction that waits. It holds a typical request
 // or a small answer, so that request-response traffic never touches the pool.
 const smallChunk = 1 << 10
 
-// large holds the buffers of busy directions, small those of all.
+// large holds the buffers of busy directions, huge those of data connections, small
+// those of all.
 var (
-	large = sync.Pool{New: func() any { return new([MaxChunk]byte) }}
+	large = sync.Pool{New: func() any { b := make([]byte, MaxChunk); return &b }}
+	huge  = sync.Pool{New: func() any { b := make([]byte, bulkChunk); return &b }}
 	small = sync.Pool{New: func() any { return new([smallChunk]byte) }}
 )
 
@@ -45,11 +51,12 @@ type flow struct {
 func (f *flow) copy(ctx context.Context) error {
 	little := small.Get().(*[smallChunk]byte)
 	buf := little[:]
-	var big *[MaxChunk]byte
+	var big *[]byte
+	pool := f.pool()
 	defer func() {
 		small.Put(little)
 		if big != nil {
-			large.Put(big)
+			pool.Put(big)
 		}
 	}()
 	for {
@@ -71,13 +78,27 @@ func (f *flow) copy(ctx context.Context) error {
 		// was drained and the next read will wait.
 		switch {
 		case big == nil && n == smallChunk:
-			big = large.Get().(*[MaxChunk]byte)
-			buf = big[:]
+			big = pool.Get().(*[]byte)
+			buf = *big
 		case big != nil && n <= smallChunk:
-			large.Put(big)
+			pool.Put(big)
 			big, buf = nil, little[:]
 		}
 	}
+}
+
+// pool is where the buffer comes from while the direction is busy. A limiter is
+// asked for MaxChunk at most.
+func (f *flow) pool() *sync.Pool {
+	if f.limit == nil && (onData(f.src) || onData(f.dst)) {
+		return &huge
+	}
+	return &large
+}
+
+func onData(c Conn) bool {
+	d, ok := c.(interface{ OnData() bool })
+	return ok && d.OnData()
 }
 
 // add counts bytes that were written.

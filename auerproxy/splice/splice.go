@@ -15,7 +15,8 @@
 //
 // A connection may have the methods CloseWrite() error and Reset(tunnel.Code), as
 // a [tunnel.Stream] has. Without CloseWrite the end of the other side closes it
-// altogether; without Reset an error closes it.
+// altogether; without Reset an error closes it. One whose OnData() bool reports true
+// runs on a data connection (package bulk), and gets writes of up to 256 KiB.
 package splice
 
 import (

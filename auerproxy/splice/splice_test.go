@@ -261,6 +261,70 @@ func TestLimiter(t *testing.T) {
 }
 
 // A connection without half-close is closed when the other side ends.
+// chunks is a side that notes the largest write.
+type chunks struct {
+	net.Conn
+	onData bool
+	most   int
+}
+
+func (c *chunks) OnData() bool { return c.onData }
+
+func (c *chunks) Write(p []byte) (int, error) {
+	c.most = max(c.most, len(p))
+	return len(p), nil
+}
+
+func (*chunks) CloseWrite() error { return nil }
+
+// zeros is a side that always has bytes, until left are gone.
+type zeros struct {
+	net.Conn
+	left int
+}
+
+func (z *zeros) Read(p []byte) (int, error) {
+	if z.left == 0 {
+		return 0, io.EOF
+	}
+	n := min(len(p), z.left)
+	z.left -= n
+	return n, nil
+}
+
+func (*zeros) CloseWrite() error { return nil }
+
+// TestChunk: only a data connection gets writes that others would have to wait
+// behind, and none that a limiter could not let through.
+func TestChunk(t *testing.T) {
+	t.Parallel()
+	noLimit := splice.Options{}
+	limit := splice.Options{LimitAtoB: func(context.Context, int) error { return nil }}
+	for name, tt := range map[string]struct {
+		onData bool
+		o      splice.Options
+		want   int
+	}{
+		"tunnel":                   {false, noLimit, splice.MaxChunk},
+		"data connection":          {true, noLimit, 256 << 10},
+		"data connection, limited": {true, limit, splice.MaxChunk},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			here, there := net.Pipe()
+			_ = there.Close() // the way back ends at once
+			dst := &chunks{Conn: here, onData: tt.onData}
+			src := &zeros{Conn: here, left: 1 << 20}
+			if res := splice.Join(src, dst, tt.o); res.Err != nil || res.AtoB != 1<<20 {
+				t.Fatalf("%d bytes, %v", res.AtoB, res.Err)
+			}
+			if dst.most != tt.want {
+				t.Errorf("the largest write has %d bytes, want %d", dst.most, tt.want)
+			}
+		})
+	}
+}
+
 func TestWithoutHalfClose(t *testing.T) {
 	t.Parallel()
 	a, an := net.Pipe()

@@ -14,6 +14,8 @@ import (
 // one system call. It has a buffer only then.
 type Conn struct {
 	net.Conn
+	// Large keeps up to 256 KiB of what is written at once, instead of 64.
+	Large bool
 
 	first []byte // read already; owned by the reader
 
@@ -25,9 +27,22 @@ type Conn struct {
 
 // Buffer is how many bytes are kept at most: the records of 64 KiB and a header.
 // TLS adds 22 bytes to each, and makes them small, of one packet, at first.
-const Buffer = 66<<10 + 64
+const (
+	Buffer      = 66<<10 + 64
+	LargeBuffer = 4 * Buffer
+)
 
-var pool = sync.Pool{New: func() any { b := make([]byte, 0, Buffer); return &b }}
+var (
+	pool  = sync.Pool{New: func() any { b := make([]byte, 0, Buffer); return &b }}
+	large = sync.Pool{New: func() any { b := make([]byte, 0, LargeBuffer); return &b }}
+)
+
+func (w *Conn) pool() *sync.Pool {
+	if w.Large {
+		return &large
+	}
+	return &pool
+}
 
 // Peek reads the first byte and keeps it for Read.
 func (w *Conn) Peek() (byte, error) {
@@ -79,7 +94,7 @@ func (w *Conn) Hold() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.held == nil {
-		w.held = pool.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
+		w.held = w.pool().Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
 	}
 }
 
@@ -94,7 +109,7 @@ func (w *Conn) Flush() error {
 	if len(*w.held) > 0 {
 		err = w.sendLocked()
 	}
-	pool.Put(w.held)
+	w.pool().Put(w.held)
 	w.held = nil
 	return err
 }
