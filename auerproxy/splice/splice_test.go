@@ -260,7 +260,6 @@ func TestLimiter(t *testing.T) {
 	})
 }
 
-// A connection without half-close is closed when the other side ends.
 // chunks is a side that notes the largest write.
 type chunks struct {
 	net.Conn
@@ -325,6 +324,7 @@ func TestChunk(t *testing.T) {
 	}
 }
 
+// A connection without half-close is closed when the other side ends.
 func TestWithoutHalfClose(t *testing.T) {
 	t.Parallel()
 	a, an := net.Pipe()
