@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/wire"
@@ -27,6 +28,10 @@ type joinConn struct {
 	closed  func() // called when yamux closes the connection
 	guard   guard  // owned by yamux' receive loop
 
+	// receiving is set while yamux' receive loop waits for the connection: it has
+	// delivered then all that it got before.
+	receiving atomic.Bool
+
 	failOnce sync.Once
 	failed   chan struct{} // closed when err is set
 	err      error         // set once, before failed is closed
@@ -38,13 +43,18 @@ func newJoinConn(c *tls.Conn, timeout time.Duration, s *session) *joinConn {
 		// Nothing is ever held in it.
 		w = &wire.Conn{Conn: c.NetConn()}
 	}
-	return &joinConn{Conn: c, wire: w, timeout: timeout, guard: guard{client: s.client, hear: s.hear, opens: s.opened}, closed: s.muxClosed, failed: make(chan struct{})}
+	return &joinConn{
+		Conn: c, wire: w, timeout: timeout, closed: s.muxClosed, failed: make(chan struct{}),
+		guard: guard{client: s.client, hear: s.hear, opens: s.opened, stirs: s.arrived},
+	}
 }
 
 // Read is called by yamux' receive loop only. An error may be the alert with
 // which the peer refused the certificate.
 func (c *joinConn) Read(p []byte) (int, error) {
+	c.receiving.Store(true)
 	n, err := c.Conn.Read(p)
+	c.receiving.Store(false)
 	if gerr := c.guard.see(p[:n]); gerr != nil {
 		n, err = 0, gerr
 	}
