@@ -54,6 +54,12 @@ func (c *Control) Receive() (*Frame, error) {
 	return f, nil
 }
 
+// Await is that of [Awaiter], for Receive; false where the transport cannot tell.
+func (c *Control) Await(f func()) bool {
+	a, ok := c.stream.(Awaiter)
+	return ok && a.Await(f)
+}
+
 // SetReadDeadline bounds Receive; the zero time lifts the bound.
 func (c *Control) SetReadDeadline(t time.Time) error { return c.stream.SetReadDeadline(t) }
 
