@@ -10,7 +10,8 @@ import (
 )
 
 // life is a session from its welcome to its end. While the peer says nothing it has
-// no goroutine, where the control stream can tell when that changes.
+// no goroutine where the control stream is a [tunnel.Awaiter], and one that has done
+// nothing yet, and so has a small stack, where it is not.
 type life struct {
 	*session
 
@@ -32,26 +33,31 @@ func (s *session) serve(ctx context.Context) {
 		s.end(&tunnel.Error{Code: tunnel.CodeShutdown, Message: "the relay is stopping"})
 	})
 	l.noMore = s.acceptStreams(ctx, &l.work)
-	s.relay.work.Go(l.run)
+	s.relay.work.Go(func() {
+		if !l.rest() {
+			l.run()
+		}
+	})
 }
 
-// run answers the control stream while there is something to read, or until the
-// session ends where that cannot be told.
+// run answers the control stream while there is something to read.
 func (l *life) run() {
 	l.wake()
-	for !l.rest() {
-		if !l.answer() {
-			l.over()
+	for l.answer() {
+		if l.rest() {
 			return
 		}
 	}
+	l.over()
 }
 
-// rest has run called when the peer says something, in a time; false where it has,
-// or the stream cannot tell.
+// rest has run called when there is something to read; false where there is already.
 func (l *life) rest() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := l.control.SetReadDeadline(time.Time{}); err != nil {
+		return false
+	}
 	l.relay.work.Add(1)
 	again := func() {
 		defer l.relay.work.Done()
