@@ -214,6 +214,7 @@ func (j *joint) begin() splice.Options {
 		BtoA:         &j.target.received,
 		LimitAtoB:    toTarget,
 		LimitBtoA:    toCaller,
+		Poller:       r.poller,
 	}
 }
 

@@ -45,6 +45,8 @@ type flow struct {
 	last  atomic.Int64 // when bytes last moved or a write began, ns since start
 	asked atomic.Bool  // to park, by a read deadline in the past
 	n     int64        // bytes written; owned by copy
+
+	cancel func() // guarded by join.mu; ends the wait of a poller; nil without one
 }
 
 // move is a copier.

@@ -29,15 +29,42 @@ var errPark = errors.New("parks")
 
 var past = time.Unix(1, 0)
 
-// awaitOf gives the way to park a direction with such a source, nil if there is none.
-func awaitOf(c Conn) func(f func()) bool {
-	switch c := c.(type) {
+// awaitOf gives the way to park a direction, nil if there is none.
+func awaitOf(f *flow, p *Poller) func(f func()) bool {
+	switch c := f.src.(type) {
 	case tunnel.Awaiter:
 		return c.Await
 	case syscall.Conn:
+		if p != nil {
+			return f.poll
+		}
 		return awaitSocket(c)
 	default:
 		return nil
+	}
+}
+
+// poll parks a direction in the poller. What fails the splice cancels the wait: epoll
+// says nothing about a socket that is closed here.
+func (f *flow) poll(call func()) bool {
+	j := f.join
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.over {
+		return false
+	}
+	cancel, ok := j.poller.wait(f.src.(syscall.Conn), call) //nolint:forcetypeassert // see awaitOf
+	f.cancel = cancel
+	return ok
+}
+
+func (f *flow) cancelWait() {
+	f.join.mu.Lock()
+	cancel := f.cancel
+	f.cancel = nil
+	f.join.mu.Unlock()
+	if cancel != nil {
+		cancel()
 	}
 }
 

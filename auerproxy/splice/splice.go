@@ -64,6 +64,10 @@ type Options struct {
 	// golang.org/x/time/rate fits if its burst is at least MaxChunk. An error ends
 	// the splice. The time spent in them is not idle time.
 	LimitAtoB, LimitBtoA func(ctx context.Context, n int) error
+
+	// Poller, where set, waits for those sides that are sockets. Nobody but the splice
+	// may then close them: to end it from outside, close or reset the other side.
+	Poller *Poller
 }
 
 // Result says how a splice went.
@@ -84,7 +88,7 @@ type Result struct {
 func Join(a, b Conn, o Options) Result {
 	j := newJoin(a, b, o)
 	j.ab.copy, j.ba.copy = j.ab.move, j.ba.move
-	j.mayPark()
+	j.mayPark(o.Poller)
 	return j.wait()
 }
 
@@ -93,7 +97,7 @@ func Join(a, b Conn, o Options) Result {
 func Start(a, b Conn, o Options, done func(Result)) {
 	j := newJoin(a, b, o)
 	j.ab.copy, j.ba.copy = j.ab.move, j.ba.move
-	j.mayPark()
+	j.mayPark(o.Poller)
 	j.done = done
 	j.arm()
 	go j.ab.run()
@@ -119,6 +123,7 @@ func newJoin(a, b Conn, o Options) *join {
 		ctx:    ctx,
 		cancel: cancel,
 		linger: minLinger,
+		poller: o.Poller,
 	}
 	j.ab.join, j.ba.join = j, j
 	j.halfClosed = min(j.idle, orDefault(o.HalfClosedTimeout, DefaultHalfClosedTimeout))
@@ -137,7 +142,9 @@ func (j *join) wait() Result {
 }
 
 // mayPark has directions park that can.
-func (j *join) mayPark() { j.ab.await, j.ba.await = awaitOf(j.ab.src), awaitOf(j.ba.src) }
+func (j *join) mayPark(p *Poller) {
+	j.ab.await, j.ba.await = awaitOf(&j.ab, p), awaitOf(&j.ba, p)
+}
 
 func orDefault(d, def time.Duration) time.Duration {
 	switch {
@@ -159,6 +166,7 @@ type join struct {
 	cancel                  func()          // ends them
 	done                    func(Result)    // called at the end
 	left                    atomic.Int32    // directions that have not ended
+	poller                  *Poller
 
 	mu     sync.Mutex    // guards what follows
 	timer  *time.Timer   // next check of the limits; nil without one
@@ -181,6 +189,8 @@ func (j *join) fail(code tunnel.Code, err error) {
 	j.cancel()
 	Reset(j.ab.src, code)
 	Reset(j.ba.src, code)
+	j.ab.cancelWait()
+	j.ba.cancelWait()
 }
 
 // finish stops the checks.
