@@ -5,6 +5,8 @@ package splice
 import (
 	"errors"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // awaitSocket parks on a socket: in a goroutine that does nothing else, and whose
@@ -23,13 +25,14 @@ func awaitSocket(c syscall.Conn) func(f func()) bool {
 	}
 }
 
-// readable looks whether a read would not wait.
+// readable looks whether a read would not wait. It asks the kernel, and reads nothing:
+// to peek would take a reset from the socket, which then looks like an orderly end.
 func readable(fd uintptr) bool {
-	var one [1]byte
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} //nolint:gosec // a file descriptor
 	for {
-		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK)
-		if !errors.Is(err, syscall.EINTR) {
-			return !errors.Is(err, syscall.EAGAIN)
+		n, err := unix.Poll(fds, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return n != 0 || err != nil
 		}
 	}
 }

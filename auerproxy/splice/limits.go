@@ -57,7 +57,7 @@ func (j *join) nextLocked() time.Duration {
 		next = left
 	}
 	if j.parks() {
-		if left := j.moved() + j.linger - now; left > 0 {
+		if left := max(j.moved(), j.awake) + j.linger - now; left > 0 {
 			next = min(next, left)
 		} else {
 			next = min(next, j.linger)

@@ -93,9 +93,10 @@ func (f *flow) resume() {
 // woken arms the checks that a parked splice does without.
 func (j *join) woken() {
 	j.mu.Lock()
+	j.awake = time.Since(j.start)
 	switch {
 	case j.parked == 0: // the other direction was woken before
-	case time.Since(j.start)-j.parked < maxLinger:
+	case j.awake-j.parked < maxLinger:
 		j.linger = min(2*j.linger, maxLinger)
 	default:
 		j.linger = minLinger
@@ -109,7 +110,7 @@ func (j *join) woken() {
 func (j *join) quiet(now time.Duration) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if now-j.moved() < j.linger {
+	if now-max(j.moved(), j.awake) < j.linger {
 		j.linger = min(2*j.linger, maxLinger)
 		return
 	}

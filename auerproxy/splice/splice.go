@@ -172,6 +172,7 @@ type join struct {
 	timer  *time.Timer   // next check of the limits; nil without one
 	linger time.Duration // how long a direction waits before it parks
 	parked time.Duration // when one did, since start; 0 after a wake
+	awake  time.Duration // when one was woken, since start
 	over   bool          // failed or finished: no check and no failure any more
 	reason tunnel.Code
 	err    error
