@@ -57,7 +57,7 @@ test: ## go vet and all tests, with the race detector, in random order
 	$(if $(RACE),$(GO) test -p 1 -count=1 -timeout $(TIMEOUT) -tags $(TAGS) -run '$(EXACT)' ./auerproxy/tunnel/... ./auerproxy/relay)
 
 # Counts of allocations and of memory, which the race detector would change.
-EXACT = ^Test(RequestAllocs|FramesAllocateNothing|IdleSessionMemory)$$
+EXACT = ^Test(RequestAllocs|FramesAllocateNothing|Idle(Session|Connection)Memory)$$
 
 test-quick: ## All tests without the race detector; results are cached
 	$(GO) test -short -timeout $(TIMEOUT) -tags $(TAGS) $(PKG)

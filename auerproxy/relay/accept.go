@@ -37,10 +37,7 @@ func (s *session) acceptStream(ctx context.Context) bool {
 		st.Reset(tunnel.CodeTooManyStreams)
 		return true
 	}
-	s.relay.work.Go(func() {
-		defer s.fromPeer.Add(-1)
-		s.serveStream(ctx, st)
-	})
+	s.relay.work.Go(func() { s.serveStream(ctx, st) })
 	// Pacing the accepts leaves a flood waiting at its sender.
 	return s.opens.Wait(ctx) == nil
 }

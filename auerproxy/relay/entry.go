@@ -155,7 +155,7 @@ func (e *entry) serve(ctx context.Context, conn entryConn) {
 		conn.Reset(code)
 		return
 	}
-	j.run(conn)
+	j.start(conn, func() {})
 }
 
 // entryConn is what splice needs of a TCP caller.

@@ -3,7 +3,11 @@
 package relay_test
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"net"
+	"runtime"
 	"testing"
 	"time"
 
@@ -28,8 +32,8 @@ func TestIdleSessionMemory(t *testing.T) { //nolint:paralleltest // the memory o
 		transport string
 		budget    int // a fifth more than the most of six runs
 	}{
-		{agent.TransportTCP, 90 << 10},
-		{agent.TransportQUIC, 160 << 10},
+		{agent.TransportTCP, 85_000},
+		{agent.TransportQUIC, 160_000},
 	} {
 		transport, budget := tt.transport, tt.budget
 		t.Run(transport, func(t *testing.T) { //nolint:paralleltest // as above
@@ -45,6 +49,24 @@ func TestIdleSessionMemory(t *testing.T) { //nolint:paralleltest // the memory o
 	}
 }
 
+// dial makes a welcomed session of a device, without an agent.
+func (w *world) dial(ctx context.Context, transport string, s identity.Serial) tunnel.Session {
+	w.t.Helper()
+	cfg := w.ca.Credentials(identity.Device(td, s)).ClientConfig("localhost", nil, tunnel.ALPN)
+	var d tunnel.Dialer = &muxtun.Dialer{Config: muxtun.Config{TLS: cfg}}
+	if transport == agent.TransportQUIC {
+		d = &quictun.Dialer{Config: quictun.Config{TLS: cfg, MaxIdleTimeout: time.Minute, DisableGRO: true}}
+	}
+	session, err := d.Dial(ctx, w.addr)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, _, err := tunnel.Connect(ctx, session, newHello()); err != nil {
+		w.t.Fatal(err)
+	}
+	return session
+}
+
 // idleMemory opens sessions to a relay and gives the heap and stack that each of
 // them holds, with so many more bytes in each.
 func idleMemory(t *testing.T, transport string, more int) (sessions, held int) {
@@ -58,21 +80,6 @@ func idleMemory(t *testing.T, transport string, more int) (sessions, held int) {
 		c.Limits.HandshakesPerSecond, c.Limits.HandshakeBurst = 10_000, 10_000
 	})
 	ctx := timeout(t, 30*time.Second)
-	dial := func(serial identity.Serial) tunnel.Session {
-		cfg := w.ca.Credentials(identity.Device(td, serial)).ClientConfig("localhost", nil, tunnel.ALPN)
-		var d tunnel.Dialer = &muxtun.Dialer{Config: muxtun.Config{TLS: cfg}}
-		if transport == agent.TransportQUIC {
-			d = &quictun.Dialer{Config: quictun.Config{TLS: cfg, MaxIdleTimeout: time.Minute, DisableGRO: true}}
-		}
-		s, err := d.Dial(ctx, w.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, _, err := tunnel.Connect(ctx, s, newHello()); err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
 	type end struct {
 		tunnel.Session
 		pinned []byte
@@ -85,7 +92,7 @@ func idleMemory(t *testing.T, transport string, more int) (sessions, held int) {
 		w.stop()
 	}()
 	open := func(i int) {
-		ends = append(ends, end{dial(identity.Serial(fmt.Sprintf("%010d", i))), make([]byte, more)})
+		ends = append(ends, end{w.dial(ctx, transport, identity.Serial(fmt.Sprintf("%010d", i))), make([]byte, more)})
 	}
 	for i := range first {
 		open(n + i)
@@ -96,4 +103,113 @@ func idleMemory(t *testing.T, transport string, more int) (sessions, held int) {
 	}
 	after := used()
 	return n, int(after.HeapAlloc+after.StackInuse-before.HeapAlloc-before.StackInuse) / n //nolint:gosec // fits
+}
+
+// stack is what an idle connection must not hold unseen: that of a goroutine which has
+// written once.
+const stack = 8 << 10
+
+// TestIdleConnectionMemory: a connection in a tunnel that was used once and waits holds
+// no more heap and stack than its budget. The relay's side of it counts, and besides
+// the device's bare stream and the client's bare socket.
+func TestIdleConnectionMemory(t *testing.T) { //nolint:paralleltest // as above
+	for _, tt := range []struct {
+		transport  string
+		budget     int // a fifth more than the most of six runs
+		goroutines int // that each connection keeps
+	}{
+		{agent.TransportTCP, 6_300, 0},
+		{agent.TransportQUIC, 14_500, 1},
+	} {
+		t.Run(tt.transport, func(t *testing.T) { //nolint:paralleltest // as above
+			conns, held := idleConnections(t, tt.transport, tt.goroutines, 0)
+			t.Logf("%d bytes for each of %d connections", held, conns)
+			if held > tt.budget {
+				t.Errorf("an idle connection holds %d bytes, want at most %d", held, tt.budget)
+			}
+			if _, held := idleConnections(t, tt.transport, tt.goroutines, stack); held <= tt.budget {
+				t.Errorf("with %d bytes more, an idle connection holds %d bytes, which the budget of %d does not notice", stack, held, tt.budget)
+			}
+		})
+	}
+}
+
+// idleConnections opens connections to an entry, and gives the heap and stack that each
+// holds when it waits, with so many more bytes in each.
+func idleConnections(t *testing.T, transport string, goroutines, more int) (conns, held int) {
+	t.Helper()
+	const (
+		n     = 900
+		first = 20 // they take what all share
+	)
+	w := entryWorld(t, func(c *relay.Config) {
+		c.Heartbeat = time.Minute
+		c.Limits.StreamsPerDevice = n + first
+	})
+	device := w.bareDevice(transport)
+	type end struct {
+		net.Conn
+		pinned []byte
+	}
+	ends := make([]end, 0, n+first)
+	open := func() {
+		c := w.enter(0)
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, end{c, make([]byte, more)})
+	}
+	// Connections wait a moment before they give anything back.
+	settle := func(most int) {
+		for deadline := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > most; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d goroutines, want at most %d", runtime.NumGoroutine(), most)
+			}
+		}
+	}
+	idle := runtime.NumGoroutine()
+	for range first {
+		open()
+	}
+	const spare = 5 // e.g. one that has been told something just now
+	settle(idle + first*goroutines + spare)
+	before := used()
+	for range n {
+		open()
+	}
+	settle(idle + (n+first)*goroutines + spare)
+	after := used()
+	for _, e := range ends {
+		_ = e.Close()
+	}
+	_ = device.CloseWithError(tunnel.CodeShutdown, "")
+	w.stop()
+	return n, int(after.HeapAlloc+after.StackInuse-before.HeapAlloc-before.StackInuse) / n //nolint:gosec // fits
+}
+
+// bareDevice is a session of the usual device that takes every stream, says a byte, and
+// keeps it.
+func (w *world) bareDevice(transport string) tunnel.Session {
+	w.t.Helper()
+	ctx := timeout(w.t, time.Minute)
+	s := w.dial(ctx, transport, serial)
+	go func() {
+		for {
+			st, err := s.Accept(ctx)
+			if err != nil {
+				return
+			}
+			_, err = tunnel.ReadPreamble(st, time.Minute)
+			if err == nil {
+				err = tunnel.WriteAck(st)
+			}
+			if err == nil {
+				_, err = st.Write([]byte("x"))
+			}
+			if err != nil {
+				st.Reset(tunnel.CodeInternal)
+			}
+		}
+	}()
+	return s
 }

@@ -14,17 +14,27 @@ import (
 
 // serveStream takes one stream of a caller from preamble to end.
 func (s *session) serveStream(ctx context.Context, st tunnel.Stream) {
+	if j := s.openStream(ctx, st); j != nil {
+		j.start(st, func() { s.fromPeer.Add(-1) })
+		return
+	}
+	s.fromPeer.Add(-1)
+}
+
+// openStream takes a stream of a caller from preamble to open-ack; nil where it was
+// refused or reset.
+func (s *session) openStream(ctx context.Context, st tunnel.Stream) *joint {
 	r := s.relay
 	p, err := tunnel.ReadPreamble(st, r.cfg.Limits.PreambleTimeout)
 	if err != nil {
 		r.metrics.opens.WithLabelValues(label(tunnel.CodeOf(err))).Inc()
 		tunnel.Refuse(st, err)
-		return
+		return nil
 	}
 	j, err := r.open(ctx, s.peer, p)
 	if err != nil {
 		tunnel.Refuse(st, err)
-		return
+		return nil
 	}
 	if s.peer.Kind == identity.KindDevice {
 		j.callerSession = s
@@ -36,20 +46,18 @@ func (s *session) serveStream(ctx context.Context, st tunnel.Stream) {
 	if err := tunnel.WriteOpenAck(st, ack); err != nil {
 		j.abort(tunnel.CodeTunnelGone)
 		st.Reset(tunnel.CodeTunnelGone)
-		return
+		return nil
 	}
-	j.run(st)
+	return j
 }
 
 // joint is an opened stream to a target, about to be joined with its caller's.
 type joint struct {
-	relay    *Relay
-	caller   identity.ID
-	preamble *tunnel.Preamble
-	target   *session
-	stream   tunnel.Stream
-	hops     []*tunnel.Hop
-	start    time.Time
+	relay  *Relay
+	record record // of its end
+	target *session
+	stream tunnel.Stream
+	hops   []*tunnel.Hop
 	// data is set where the device has made a data connection.
 	data *dataPair
 	// callerSession is set where the caller is a device.
@@ -123,8 +131,11 @@ func (r *Relay) reach(ctx context.Context, caller, target identity.ID, p *tunnel
 			}
 			took := &tunnel.Hop{At: r.self.Path(), TookUs: uint32(min(time.Since(start).Microseconds(), 1<<32-1))} //nolint:gosec // bounded
 			return &joint{
-				relay: r, caller: caller, preamble: p, target: s, stream: st, start: start, data: data,
-				hops: append([]*tunnel.Hop{took}, ack.GetHops()...),
+				relay: r, target: s, stream: st, data: data, hops: append([]*tunnel.Hop{took}, ack.GetHops()...),
+				record: record{
+					Kind: "stream", Target: p.GetTarget(), Service: p.GetService(), Caller: p.GetCaller(),
+					Request: hex.EncodeToString(p.GetRequestId()), Start: start,
+				},
 			}, nil
 		}
 		if offer != nil {
@@ -165,32 +176,59 @@ func (j *joint) abort(code tunnel.Code) {
 
 // run copies between the caller and the target until both are done.
 func (j *joint) run(caller net.Conn) {
+	o := j.begin()
+	j.end(j.carry(caller, o))
+}
+
+// start is run without a goroutine that waits: after is called at the end, before
+// which the relay's work is not done.
+func (j *joint) start(caller net.Conn, after func()) {
+	r := j.relay
+	if j.data != nil {
+		j.run(caller)
+		after()
+		return
+	}
+	r.work.Add(1)
+	splice.Start(caller, j.stream, j.begin(), func(res splice.Result) {
+		defer r.work.Done()
+		j.end(res)
+		after()
+	})
+}
+
+// begin counts the stream, and gives its bounds, which are those of the device,
+// whichever side it is on.
+func (j *joint) begin() splice.Options {
 	r := j.relay
 	r.metrics.streams.Inc()
-	// The bounds are those of the device, whichever side it is on.
+	j.hops = nil // told already
 	toTarget, toCaller := j.target.limit.downlink(), j.target.limit.uplink()
 	if j.callerSession != nil {
 		toTarget, toCaller = j.callerSession.limit.uplink(), j.callerSession.limit.downlink()
 	}
-	res := j.carry(caller, splice.Options{
+	return splice.Options{
 		IdleTimeout:  r.cfg.Limits.StreamIdle,
 		WriteTimeout: r.cfg.Limits.SlowReader,
 		AtoB:         &j.target.sent,
 		BtoA:         &j.target.received,
 		LimitAtoB:    toTarget,
 		LimitBtoA:    toCaller,
-	})
+		Poller:       r.poller,
+	}
+}
+
+// end accounts for the stream.
+func (j *joint) end(res splice.Result) {
+	r := j.relay
 	j.target.toPeer.Add(-1)
 	r.metrics.streams.Dec()
 	r.metrics.streamEnds.WithLabelValues(label(res.Reason)).Inc()
 	r.metrics.bytes.WithLabelValues("to_target").Add(float64(res.AtoB))
 	r.metrics.bytes.WithLabelValues("to_caller").Add(float64(res.BtoA))
 	if res.Err != nil && !errors.Is(res.Err, net.ErrClosed) {
-		r.log.Debug("stream ended early", "target", j.preamble.GetTarget(), "service", j.preamble.GetService(), "error", res.Err)
+		r.log.Debug("stream ended early", "target", j.record.Target, "service", j.record.Service, "error", res.Err)
 	}
-	r.records.add(record{
-		Kind: "stream", Target: j.preamble.GetTarget(), Service: j.preamble.GetService(), Caller: j.caller.Path(),
-		Request: hex.EncodeToString(j.preamble.GetRequestId()), Start: j.start,
-		ToTarget: res.AtoB, ToCaller: res.BtoA, Code: res.Reason,
-	})
+	j.record.ToTarget, j.record.ToCaller, j.record.Code = res.AtoB, res.BtoA, res.Reason
+	r.records.add(j.record)
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/splice"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/muxtun"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/quictun"
@@ -57,7 +58,8 @@ type Relay struct {
 
 	// addr is set before ready is closed.
 	addr     string
-	closeUDP func() error // owned by Run
+	closeUDP func() error   // owned by Run
+	poller   *splice.Poller // set by Run; nil where there is none
 	ready    chan struct{}
 
 	work sync.WaitGroup // all sessions and CONNECT calls
@@ -126,6 +128,9 @@ func (r *Relay) Run(ctx context.Context) error {
 		return errors.Join(err, closeAll(ln, pc))
 	}
 	defer stopRecords()
+	if r.poller, err = splice.NewPoller(); err != nil {
+		return errors.Join(err, closeAll(ln, pc))
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	err = r.serve(ctx, g, ln, pc)
 	if err == nil {
@@ -137,6 +142,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	err = g.Wait()
 	r.closeSessions(tunnel.CodeShutdown, "the relay is stopping")
 	r.work.Wait()
+	err = errors.Join(err, r.poller.Close())
 	if r.closeUDP != nil {
 		// Only now: closing the socket ends QUIC sessions without a word.
 		err = errors.Join(err, r.closeUDP())

@@ -75,29 +75,7 @@ func (r *Relay) serveSession(ctx context.Context, ts tunnel.Session) {
 		// Blocked between the handshake and the registration.
 		s.end(&tunnel.Error{Code: tunnel.CodeBlocked})
 	}
-	r.work.Go(func() {
-		s.serve(ctx)
-		s.ended()
-	})
-}
-
-// serve serves a welcomed session until it and all that it has started has ended,
-// but for its streams.
-func (s *session) serve(ctx context.Context) {
-	var work sync.WaitGroup
-	work.Add(1)
-	stop := context.AfterFunc(ctx, func() {
-		defer work.Done()
-		s.end(&tunnel.Error{Code: tunnel.CodeShutdown, Message: "the relay is stopping"})
-	})
-	noMore := s.acceptStreams(ctx, &work)
-	s.serveControl()
-	<-s.ts.Done()
-	noMore()
-	if stop() {
-		work.Done()
-	}
-	work.Wait()
+	s.serve(ctx)
 }
 
 // ended accounts for a session after its end.
@@ -332,29 +310,6 @@ func (r *Relay) route(id identity.ID) []*session {
 		return b.since.Compare(a.since)
 	})
 	return list
-}
-
-// serveControl answers heartbeats until the session ends or falls silent.
-func (s *session) serveControl() {
-	for {
-		if err := s.control.SetReadDeadline(time.Now().Add(s.relay.silence())); err != nil {
-			break
-		}
-		f, err := s.control.Receive()
-		if err != nil {
-			if s.ts.Err() == nil {
-				s.end(controlError(err))
-			}
-			break
-		}
-		if err := s.handle(f); err != nil {
-			s.end(&tunnel.Error{Code: tunnel.CodeHeartbeatLost, Message: "the peer does not read its control stream", Cause: err})
-			break
-		}
-	}
-	s.probeMu.Lock()
-	s.probes = nil
-	s.probeMu.Unlock()
 }
 
 func controlError(err error) *tunnel.Error {

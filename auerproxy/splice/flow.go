@@ -2,7 +2,9 @@ package splice
 
 import (
 	"context"
+	"errors"
 	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,23 +34,29 @@ const (
 	reading int32 = iota
 	limited
 	writing
+	parked
 	ended
 )
 
 // flow is one direction of a splice.
 type flow struct {
+	join     *join
 	src, dst Conn
+	copy     copier
 	live     *atomic.Int64
 	limit    func(ctx context.Context, n int) error
-	start    time.Time
+	await    func(f func()) bool // nil: it never parks
 
 	phase atomic.Int32
 	last  atomic.Int64 // when bytes last moved or a write began, ns since start
+	asked atomic.Bool  // to park, by a read deadline in the past
 	n     int64        // bytes written; owned by copy
+
+	cancel func() // guarded by join.mu; ends the wait of a poller; nil without one
 }
 
-// copy moves bytes until src ends, which gives nil, or something fails.
-func (f *flow) copy(ctx context.Context) error {
+// move is a copier.
+func (f *flow) move(ctx context.Context) error {
 	little := small.Get().(*[smallChunk]byte)
 	buf := little[:]
 	var big *[]byte
@@ -71,6 +79,8 @@ func (f *flow) copy(ctx context.Context) error {
 		switch {
 		case rerr == io.EOF: //nolint:errorlint // io.Reader gives io.EOF bare; a wrapped one is a failure
 			return nil
+		case rerr != nil && f.asked.Load() && errors.Is(rerr, os.ErrDeadlineExceeded):
+			return errPark
 		case rerr != nil:
 			return rerr
 		}
@@ -113,7 +123,7 @@ func (f *flow) add(n int64) {
 }
 
 // touch notes that something moved.
-func (f *flow) touch() { f.last.Store(int64(time.Since(f.start))) }
+func (f *flow) touch() { f.last.Store(int64(time.Since(f.join.start))) }
 
 // write waits for the limiter and writes p.
 func (f *flow) write(ctx context.Context, p []byte) error {

@@ -14,10 +14,13 @@ const never = time.Duration(math.MaxInt64)
 func (j *join) arm() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.over || min(j.idle, j.halfClosed, j.write) == never {
+	if j.over {
 		return
 	}
-	next := max(j.next(), 0)
+	next := max(j.nextLocked(), 0)
+	if next == never {
+		return
+	}
 	if j.timer == nil {
 		j.timer = time.AfterFunc(next, j.check)
 		return
@@ -38,19 +41,29 @@ func (j *join) check() {
 		j.fail(tunnel.CodeStreamIdle, tunnel.Errorf(tunnel.CodeStreamIdle, "nothing moved for %v", j.idleBound()))
 		return
 	}
+	if j.parks() {
+		j.quiet(now)
+	}
 	j.arm()
 }
 
-// next is how long the next check may wait. Directions do not restart the timer
+// nextLocked is how long the next check may wait. Directions do not restart the timer
 // when they begin a write, which would cost every write; so a check comes at
-// least every half write timeout.
-func (j *join) next() time.Duration {
+// least every half write timeout, but while both are parked.
+func (j *join) nextLocked() time.Duration {
 	now := time.Since(j.start)
 	next := never
 	if left, ok := j.idleLeft(now); ok {
 		next = left
 	}
-	if j.write == never {
+	if j.parks() {
+		if left := max(j.moved(), j.awake) + j.linger - now; left > 0 {
+			next = min(next, left)
+		} else {
+			next = min(next, j.linger)
+		}
+	}
+	if j.write == never || j.rests() {
 		return next
 	}
 	next = min(next, j.write/2)
@@ -72,7 +85,7 @@ func (j *join) idleLeft(now time.Duration) (left time.Duration, ok bool) {
 	if j.ab.phase.Load() == limited || j.ba.phase.Load() == limited {
 		return bound, true
 	}
-	return max(j.ab.moved(), j.ba.moved()) + bound - now, true
+	return j.moved() + bound - now, true
 }
 
 // idleBound is the limit that applies now.

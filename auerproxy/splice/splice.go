@@ -11,7 +11,9 @@
 //     stalls the other streams of that session.
 //   - A reader that takes nothing blocks its own splice only, for a bounded time.
 //   - A splice that waits for bytes holds 2 x 1 KiB of buffer; the 64 KiB that a
-//     busy direction uses come from a pool.
+//     busy direction uses come from a pool. One that has waited for a while holds no
+//     buffer, and no goroutine for a side that is a [tunnel.Awaiter]; a socket keeps
+//     one of the smallest stack.
 //
 // A connection may have the methods CloseWrite() error and Reset(tunnel.Code), as
 // a [tunnel.Stream] has. Without CloseWrite the end of the other side closes it
@@ -63,6 +65,10 @@ type Options struct {
 	// golang.org/x/time/rate fits if its burst is at least MaxChunk. An error ends
 	// the splice. The time spent in them is not idle time.
 	LimitAtoB, LimitBtoA func(ctx context.Context, n int) error
+
+	// Poller, where set, waits for those sides that are sockets. Nobody but the splice
+	// may then close them: to end it from outside, close or reset the other side.
+	Poller *Poller
 }
 
 // Result says how a splice went.
@@ -78,42 +84,67 @@ type Result struct {
 }
 
 // Join copies both ways between a and b until both ways have ended, then closes
-// both. To end it from outside, close or reset a or b.
+// both. To end it from outside, close or reset a or b. Nobody else may set their read
+// deadlines.
 func Join(a, b Conn, o Options) Result {
-	return joinBy(a, b, o, func(_ *join, f *flow) copier { return f.copy })
+	j := newJoin(a, b, o)
+	j.ab.copy, j.ba.copy = j.ab.move, j.ba.move
+	j.mayPark(o.Poller)
+	return j.wait()
+}
+
+// Start is [Join] without a goroutine that waits for the end: done gets the result in
+// the last one of the splice, before which nothing of it is left.
+func Start(a, b Conn, o Options, done func(Result)) {
+	j := newJoin(a, b, o)
+	j.ab.copy, j.ba.copy = j.ab.move, j.ba.move
+	j.mayPark(o.Poller)
+	j.done = done
+	j.arm()
+	go j.ab.run()
+	go j.ba.run()
 }
 
 // copier moves the bytes of one direction until its source ends, which gives nil,
 // or something fails.
 type copier func(ctx context.Context) error
 
-// joinBy is Join with the copiers that by makes.
-func joinBy(a, b Conn, o Options, by func(*join, *flow) copier) Result {
+func newJoin(a, b Conn, o Options) *join {
 	ctx, cancel := context.Background(), func() {}
 	if o.LimitAtoB != nil || o.LimitBtoA != nil {
 		ctx, cancel = context.WithCancel(ctx)
 	}
 	start := time.Now()
 	j := &join{
-		ab:     flow{src: a, dst: b, live: o.AtoB, limit: o.LimitAtoB, start: start},
-		ba:     flow{src: b, dst: a, live: o.BtoA, limit: o.LimitBtoA, start: start},
+		ab:     flow{src: a, dst: b, live: o.AtoB, limit: o.LimitAtoB},
+		ba:     flow{src: b, dst: a, live: o.BtoA, limit: o.LimitBtoA},
 		idle:   orDefault(o.IdleTimeout, DefaultIdleTimeout),
 		write:  orDefault(o.WriteTimeout, DefaultWriteTimeout),
 		start:  start,
+		ctx:    ctx,
 		cancel: cancel,
+		linger: minLinger,
+		poller: o.Poller,
 	}
+	j.ab.join, j.ba.join = j, j
 	j.halfClosed = min(j.idle, orDefault(o.HalfClosedTimeout, DefaultHalfClosedTimeout))
+	j.left.Store(2)
+	return j
+}
+
+// wait runs the splice, one direction in the caller's goroutine.
+func (j *join) wait() Result {
+	ended := make(chan Result, 1)
+	j.done = func(r Result) { ended <- r }
 	j.arm()
+	go j.ba.run()
+	j.ab.run()
+	return <-ended
+}
 
-	var wg sync.WaitGroup
-	wg.Go(func() { j.run(ctx, by(j, &j.ba), &j.ba, &j.ab) })
-	j.run(ctx, by(j, &j.ab), &j.ab, &j.ba)
-	wg.Wait()
-
-	j.finish()
-	_ = a.Close()
-	_ = b.Close()
-	return Result{AtoB: j.ab.n, BtoA: j.ba.n, Reason: j.reason, Err: j.err}
+// mayPark has directions park that can.
+func (j *join) mayPark(p *Poller) {
+	j.ab.await, j.ba.await = awaitOf(&j.ab, p), awaitOf(&j.ba, p)
 }
 
 func orDefault(d, def time.Duration) time.Duration {
@@ -132,11 +163,18 @@ type join struct {
 	ab, ba                  flow
 	idle, halfClosed, write time.Duration
 	start                   time.Time
-	cancel                  func() // ends a wait in a limiter
+	ctx                     context.Context //nolint:containedctx // the life of the waits in limiters
+	cancel                  func()          // ends them
+	done                    func(Result)    // called at the end
+	left                    atomic.Int32    // directions that have not ended
+	poller                  *Poller
 
-	mu     sync.Mutex  // guards what follows
-	timer  *time.Timer // next check of the limits; nil without one
-	over   bool        // failed or finished: no check and no failure any more
+	mu     sync.Mutex    // guards what follows
+	timer  *time.Timer   // next check of the limits; nil without one
+	linger time.Duration // how long a direction waits before it parks
+	parked time.Duration // when one did, since start; 0 after a wake
+	awake  time.Duration // when one was woken, since start
+	over   bool          // failed or finished: no check and no failure any more
 	reason tunnel.Code
 	err    error
 }
@@ -153,6 +191,8 @@ func (j *join) fail(code tunnel.Code, err error) {
 	j.cancel()
 	Reset(j.ab.src, code)
 	Reset(j.ba.src, code)
+	j.ab.cancelWait()
+	j.ba.cancelWait()
 }
 
 // finish stops the checks.
@@ -166,9 +206,35 @@ func (j *join) finish() {
 	j.cancel()
 }
 
-// run copies one direction and ends it.
-func (j *join) run(ctx context.Context, copy copier, f, other *flow) {
-	err := copy(ctx)
+// complete closes both sides after the end of both directions.
+func (j *join) complete() {
+	j.finish()
+	_ = j.ab.src.Close()
+	_ = j.ba.src.Close()
+	j.done(Result{AtoB: j.ab.n, BtoA: j.ba.n, Reason: j.reason, Err: j.err})
+}
+
+// run copies one direction until it ends or parks.
+func (f *flow) run() {
+	err := f.copy(f.join.ctx)
+	for errors.Is(err, errPark) {
+		if f.park() {
+			return
+		}
+		err = f.copy(f.join.ctx)
+	}
+	f.join.end(f, err)
+	if f.join.left.Add(-1) == 0 {
+		f.join.complete()
+	}
+}
+
+// end ends one direction.
+func (j *join) end(f *flow, err error) {
+	other := &j.ab
+	if f == other {
+		other = &j.ba
+	}
 	f.phase.Store(ended)
 	if err == nil {
 		// Where both directions have ended, Join closes both sides at once, which

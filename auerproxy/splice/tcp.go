@@ -20,7 +20,9 @@ const tcpChunk = 256 << 10
 // shortest of the limits; so is a limit. An error resets both connections
 // (SO_LINGER 0), so that neither side takes it for the end.
 func JoinTCP(a, b *net.TCPConn, o Options) Result {
-	return joinBy(tcpConn{a}, tcpConn{b}, o, func(j *join, f *flow) copier { return newTCPFlow(j, f).copy })
+	j := newJoin(tcpConn{a}, tcpConn{b}, o)
+	j.ab.copy, j.ba.copy = newTCPFlow(j, &j.ab).copy, newTCPFlow(j, &j.ba).copy
+	return j.wait()
 }
 
 // tcpConn is a TCP connection whose Reset is no regular end.

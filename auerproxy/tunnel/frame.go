@@ -24,7 +24,7 @@ var messages = sync.Pool{New: func() any { return new([usualSize]byte) }}
 
 // readMessage reads one message: its length as a varint, then so many bytes. It
 // reads not one byte further, since what follows a preamble belongs to the call.
-func readMessage(r io.Reader, m proto.Message, most int) error { //nolint:unparam // the same as readFrame and writeMessage
+func readMessage(r io.Reader, m proto.Message, most int) error { //nolint:unparam // the same as readBegun and writeMessage
 	pooled := messages.Get().(*[usualSize]byte)
 	defer messages.Put(pooled)
 	if _, err := io.ReadFull(r, pooled[:1]); err != nil {
@@ -33,21 +33,7 @@ func readMessage(r io.Reader, m proto.Message, most int) error { //nolint:unpara
 	return readRest(r, pooled, m, most)
 }
 
-// readFrame is readMessage for a stream that is mostly waited for: with one byte of
-// buffer, and few calls deep, so that a stack of 4 KiB is enough for the wait.
-func readFrame(r io.Reader, one []byte, m proto.Message, most int) error {
-	for {
-		n, err := r.Read(one[:1])
-		if n > 0 {
-			break // an error comes again
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return readBegun(r, one[0], m, most)
-}
-
+// readBegun is readMessage after its first byte.
 func readBegun(r io.Reader, first byte, m proto.Message, most int) error {
 	pooled := messages.Get().(*[usualSize]byte)
 	defer messages.Put(pooled)

@@ -28,7 +28,8 @@ type Control struct {
 	stream Stream
 
 	mu    sync.Mutex // serialises writes
-	first [1]byte    // owned by Receive
+	first [1]byte    // owned by Receive and Await
+	begun bool       // owned by Receive and Await; first has been read
 }
 
 // controlWriteTimeout bounds the write of one frame: a peer that does not even
@@ -47,11 +48,46 @@ func (c *Control) Send(f *Frame) error {
 
 // Receive waits for the next frame, until the deadline set by SetReadDeadline.
 func (c *Control) Receive() (*Frame, error) {
+	if err := c.begin(); err != nil {
+		return nil, err
+	}
+	c.begun = false
 	f := new(Frame)
-	if err := readFrame(c.stream, c.first[:], f, MaxControlSize); err != nil {
+	if err := readBegun(c.stream, c.first[0], f, MaxControlSize); err != nil {
 		return nil, err
 	}
 	return f, nil
+}
+
+// begin waits for the first byte of a frame: with one byte of buffer, and few calls
+// deep, so that the smallest stack is enough for the wait.
+func (c *Control) begin() error {
+	for !c.begun {
+		n, err := c.stream.Read(c.first[:])
+		if n > 0 {
+			break // an error comes again
+		}
+		if err != nil {
+			return err
+		}
+	}
+	c.begun = true
+	return nil
+}
+
+// Await has f called once, in another goroutine, when Receive has something to say. It
+// reports false, and f is never called, where it has already. Until f is called nobody
+// may call Receive. A wait costs no goroutine where the stream is an [Awaiter], and
+// one of a small stack where it is not; that ends at the read deadline, too.
+func (c *Control) Await(f func()) bool {
+	if a, ok := c.stream.(Awaiter); ok {
+		return a.Await(f)
+	}
+	go func() {
+		_ = c.begin() // an error comes again
+		f()
+	}()
+	return true
 }
 
 // SetReadDeadline bounds Receive; the zero time lifts the bound.

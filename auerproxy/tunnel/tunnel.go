@@ -147,6 +147,19 @@ type Stream interface {
 	Reset(code Code)
 }
 
+// Awaiter is a Stream that tells when there is something to read, so that no
+// goroutine has to wait in Read: most streams are idle most of the time.
+type Awaiter interface {
+	Stream
+
+	// Await has f called, once and in a goroutine of its own, as soon as Read has
+	// something to say: a byte, the end, an error; or a little earlier. A deadline does
+	// not count. It reports false, and f is never called, where Read has something to
+	// say already, or the stream cannot tell at the moment. Only the goroutine that
+	// reads may call it, and not again before f was called.
+	Await(f func()) bool
+}
+
 // Listener accepts sessions.
 type Listener interface {
 	// Accept waits for the next session whose transport handshake is done. One

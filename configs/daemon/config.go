@@ -37,6 +37,10 @@ type Config struct {
 	// calls take longer. Bounds on what the Go runtime counts as memory, such as
 	// relay.limits.memory and GOMEMLIMIT, see it too. -1: none. Default: 32 MiB.
 	HeapFloor int64 `yaml:"heap_floor"`
+	// KeepMemory leaves it to the Go runtime when memory goes back to the system. By
+	// default a process also collects garbage and gives back what is free when it has
+	// become quiet after a burst, in at most 1 % of the time.
+	KeepMemory bool `yaml:"keep_memory"`
 
 	// Output takes the log in place of standard error. For tests.
 	Output io.Writer `yaml:"-"`

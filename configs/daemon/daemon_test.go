@@ -156,12 +156,14 @@ func TestConfigKeys(t *testing.T) {
 	}{Default()}
 	err := configs.Load(&cfg, configs.Source{Set: []string{
 		"log.level=debug", "log.format=json", "admin.listen=unix:/x", "admin.allow_remote=true", "shutdown_timeout=3s", "heap_floor=4096",
+		"keep_memory=true",
 	}})
 	want := Config{
 		Log:             LogConfig{Level: "debug", Format: "json"},
 		Admin:           AdminConfig{Listen: "unix:/x", AllowRemote: true},
 		ShutdownTimeout: 3 * time.Second,
 		HeapFloor:       4096,
+		KeepMemory:      true,
 	}
 	if err != nil || cfg.Config != want {
 		t.Errorf("got %+v, %v", cfg.Config, err)

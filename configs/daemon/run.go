@@ -49,6 +49,9 @@ func (d *Daemon) Run(ctx context.Context, components ...Component) error {
 	// Never touched, and so never backed by memory.
 	floor := make([]byte, max(0, d.cfg.HeapFloor))
 	defer runtime.KeepAlive(floor)
+	if !d.cfg.KeepMemory {
+		defer d.releaseMemory(int64(len(floor)))()
+	}
 	for _, c := range components {
 		d.SetReady(c.Name, ErrStarting)
 	}

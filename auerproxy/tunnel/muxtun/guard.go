@@ -30,6 +30,11 @@ type guard struct {
 	hear   func() // called after signals has grown; may be nil
 	opens  func() // called after opened has grown; may be nil
 
+	// stirs is called, while awaiting is not 0, for a stream other than that of
+	// signals whose reader is about to be told something. May be nil.
+	stirs    func(id uint32)
+	awaiting atomic.Int32
+
 	header [muxHeader]byte
 	have   int    // bytes of header that are there
 	body   uint32 // bytes of the frame's body still to come
@@ -87,6 +92,9 @@ func (g *guard) frame() error {
 		if id == signalStream {
 			g.count = g.body
 		}
+	}
+	if (g.body > 0 || flags&(muxFlagFIN|muxFlagRST) != 0) && id != signalStream && g.awaiting.Load() > 0 && g.stirs != nil {
+		g.stirs(id)
 	}
 	if flags&muxFlagSYN != 0 && id != signalStream {
 		g.opened.Add(1)

@@ -43,6 +43,10 @@ type joinConn struct {
 	broken  func(error)       // ends the session after a write
 	guard   guard             // owned by yamux' receive loop
 
+	// receiving is set while yamux' receive loop waits for the connection: it has
+	// delivered then all that it got before.
+	receiving atomic.Bool
+
 	failOnce sync.Once
 	failed   chan struct{} // closed when err is set
 	err      error         // set once, before failed is closed
@@ -65,7 +69,7 @@ func newJoinConn(c *tls.Conn, timeout time.Duration, s *session) *joinConn {
 	}
 	j := &joinConn{
 		Conn: c, wire: w, timeout: timeout,
-		guard:  guard{client: s.client, hear: s.hear, opens: s.opened},
+		guard:  guard{client: s.client, hear: s.hear, opens: s.opened, stirs: s.arrived},
 		closed: s.muxClosed, start: s.start, broken: s.broken, failed: make(chan struct{}),
 	}
 	j.turn.L = &j.mu
@@ -75,7 +79,9 @@ func newJoinConn(c *tls.Conn, timeout time.Duration, s *session) *joinConn {
 // Read is called by yamux' receive loop only. An error may be the alert with
 // which the peer refused the certificate.
 func (c *joinConn) Read(p []byte) (int, error) {
+	c.receiving.Store(true)
 	n, err := c.Conn.Read(p)
+	c.receiving.Store(false)
 	if gerr := c.guard.see(p[:n]); gerr != nil {
 		n, err = 0, gerr
 	}

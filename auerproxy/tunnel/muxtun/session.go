@@ -319,6 +319,7 @@ func (s *session) wake() {
 	defer s.mu.Unlock()
 	for _, st := range s.streams {
 		_ = st.mux.SetReadDeadline(past)
+		s.stirLocked(st)
 	}
 	if s.signals != nil {
 		_ = s.signals.SetReadDeadline(past)

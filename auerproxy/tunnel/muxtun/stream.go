@@ -33,6 +33,8 @@ type stream struct {
 	eof           bool      // guarded by mu; the peer's last byte has been read
 	finSaid       bool      // guarded by mu
 	gone          bool      // guarded by mu; closed or reset here
+
+	waiter waiter // guarded by session.mu
 }
 
 // maxFrame is the most that is written in one yamux frame, so that streams take
@@ -157,6 +159,7 @@ func (s *stream) wakeLocked() {
 	}
 	if s.readErr != nil {
 		_ = s.mux.SetReadDeadline(past)
+		s.session.stir(s)
 	}
 }
 

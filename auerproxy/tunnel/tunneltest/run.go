@@ -81,6 +81,8 @@ var suite = []struct {
 	{"FullDuplex", testFullDuplex},
 	{"SlowReaders", testSlowReaders},
 	{"DeadStreams", testDeadStreams},
+	{"Await", testAwait},
+	{"AwaitEach", testAwaitEach},
 	{"ManyStreams", testManyStreams},
 	{"Order", testOrder},
 	{"Churn", testChurn},

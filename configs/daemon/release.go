@@ -1,0 +1,96 @@
+package daemon
+
+import (
+	"context"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+// A releaser gives memory back to the system after bursts, such as the handshakes of a
+// fleet: what they leave behind would otherwise stay until the heap has doubled, which
+// in a process that has become idle may be never.
+//
+// It collects when a collection is worth it, and the burst has ended: at the rate of
+// now, so much garbage would not come together in quietFor. It takes one part in
+// costShare of the time at most.
+type releaser struct {
+	floor   uint64 // bytes that count as live and are not
+	samples [3]metrics.Sample
+
+	allocated uint64    // in all, at the last look
+	next      time.Time // no collection before
+}
+
+const (
+	releaseTick = 100 * time.Millisecond
+	quietFor    = 10 * time.Second
+	costShare   = 100
+
+	// A collection is worth it for so many bytes, and such a part of what is in use.
+	releaseLeast = 1 << 20
+	releasePart  = 8
+)
+
+func newReleaser(floor int64) *releaser {
+	r := &releaser{floor: uint64(max(0, floor))}
+	for i, name := range []string{"/gc/heap/live:bytes", "/memory/classes/heap/objects:bytes", "/gc/heap/allocs:bytes"} {
+		r.samples[i].Name = name
+	}
+	return r
+}
+
+// run works until ctx ends.
+func (r *releaser) run(ctx context.Context) {
+	t := time.NewTicker(releaseTick)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			if r.due(time.Now()) {
+				r.release()
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r *releaser) due(now time.Time) bool {
+	metrics.Read(r.samples[:])
+	live, objects, allocated := r.samples[0].Value.Uint64(), r.samples[1].Value.Uint64(), r.samples[2].Value.Uint64()
+	recent := allocated - r.allocated
+	r.allocated = allocated
+	return !now.Before(r.next) && worth(live, objects, recent, r.floor)
+}
+
+// worth decides by the bytes that the last collection left, those of all objects now,
+// and those allocated since the last look.
+func worth(live, objects, recent, floor uint64) bool {
+	if objects <= live {
+		return false
+	}
+	garbage := objects - live // at most; some of it is in use
+	return garbage >= max(releaseLeast, (live-min(live, floor))/releasePart) &&
+		recent*uint64(quietFor/releaseTick) < garbage
+}
+
+func (r *releaser) release() {
+	begin := time.Now()
+	debug.FreeOSMemory()
+	r.next = time.Now().Add(costShare * time.Since(begin))
+}
+
+// releaseMemory gives memory back until stop is called.
+func (d *Daemon) releaseMemory(floor int64) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		newReleaser(floor).run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
