@@ -8,8 +8,9 @@ var _ tunnel.Announcer = (*session)(nil)
 func (s *session) Announce(f func()) {
 	s.mu.Lock()
 	s.announce = f
+	waits := s.came > s.taken
 	s.mu.Unlock()
-	if s.Unaccepted() > 0 {
+	if waits {
 		f()
 	}
 }
@@ -20,12 +21,13 @@ func (s *session) Announce(f func()) {
 func (s *session) Unaccepted() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return int(s.conn.guard.opened.Load() - s.taken)
+	return int(s.came - s.taken)
 }
 
 // opened is called by yamux' receive loop when the peer opens a stream.
 func (s *session) opened() {
 	s.mu.Lock()
+	s.came++
 	f := s.announce
 	s.mu.Unlock()
 	if f != nil {

@@ -28,7 +28,7 @@ const (
 type guard struct {
 	client bool   // this side
 	hear   func() // called after signals has grown; may be nil
-	opens  func() // called after opened has grown; may be nil
+	opens  func() // called when the peer opens a stream, but for that of signals; may be nil
 
 	// stirs is called, while awaiting is not 0, for a stream other than that of
 	// signals whose reader is about to be told something. May be nil.
@@ -43,9 +43,6 @@ type guard struct {
 	// signals counts the bytes of the signalling stream that have arrived, in whole
 	// frames.
 	signals atomic.Int64
-
-	// opened counts the streams that the peer has opened, but for that of signals.
-	opened atomic.Int64
 }
 
 // see looks at the next bytes of the connection.
@@ -96,11 +93,8 @@ func (g *guard) frame() error {
 	if (g.body > 0 || flags&(muxFlagFIN|muxFlagRST) != 0) && id != signalStream && g.awaiting.Load() > 0 && g.stirs != nil {
 		g.stirs(id)
 	}
-	if flags&muxFlagSYN != 0 && id != signalStream {
-		g.opened.Add(1)
-		if g.opens != nil {
-			g.opens()
-		}
+	if flags&muxFlagSYN != 0 && id != signalStream && g.opens != nil {
+		g.opens()
 	}
 	return nil
 }

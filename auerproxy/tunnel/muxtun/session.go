@@ -37,6 +37,7 @@ type session struct {
 	streams  map[uint32]*stream // guarded by mu; streams not closed here
 	incoming int                // guarded by mu; those of them that the peer opened
 	taken    int64              // guarded by mu; streams that the peer opened and that were registered
+	came     int64              // guarded by mu; streams that the peer opened, yamux may not have them yet
 	announce func()             // guarded by mu; called when the peer opens a stream; may be nil
 	early    map[uint32]signal  // guarded by mu; those for streams not yet registered
 	newest   [2]uint32          // guarded by mu; id of the newest stream, own and peer's
