@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -47,7 +48,7 @@ type SiteConfig struct {
 	// Default: the machine's.
 	Congestion string
 	// Services of the device, each called with a connection that it need not close.
-	// They may be called raw too. Default: "echo".
+	// They may be called raw and in bulk too. Default: "echo".
 	Services map[string]func(net.Conn)
 }
 
@@ -143,7 +144,7 @@ func (s *Site) startDevice(cfg SiteConfig, log hclog.Logger) {
 		TCP: tcp, QUIC: quic, Logger: log.Named("agent"), OnStatus: func(agent.SlotStatus) { s.changed() },
 	}
 	for name := range cfg.Services {
-		ac.Services = append(ac.Services, agent.Service{Name: name, Raw: true})
+		ac.Services = append(ac.Services, agent.Service{Name: name, Raw: true, Bulk: true})
 	}
 	var err error
 	if s.Agent, err = agent.New(ac); err != nil {
@@ -193,6 +194,19 @@ func (i Inside) Dial(ctx context.Context, addr string) (s tunnel.Session, err er
 		return err
 	})
 	return s, err
+}
+
+// Connect makes the TCP connection of a data connection, see package bulk.
+func (i Inside) Connect(ctx context.Context, addr string) (c net.Conn, err error) {
+	d, ok := i.Dialer.(*muxtun.Dialer)
+	if !ok {
+		return nil, fmt.Errorf("%T makes no connections", i.Dialer)
+	}
+	err = i.Namespace.Do(func() error {
+		c, err = d.Connect(ctx, addr)
+		return err
+	})
+	return c, err
 }
 
 func (s *Site) changed() {
