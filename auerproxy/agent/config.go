@@ -36,6 +36,13 @@ type Config struct {
 	// Transport is "auto" (default), "quic" or "tcp".
 	Transport string `yaml:"transport"`
 
+	// TCPCongestion is the congestion control of the tunnel's TCP connections, and of
+	// those of bulk calls, on Linux: one of net.ipv4.tcp_allowed_congestion_control, or
+	// any that the kernel has for root. "bbr" keeps its rate on lines that lose packets.
+	// It is about what the device sends; the relay has a key of its own. Default: the
+	// system's.
+	TCPCongestion string `yaml:"tcp_congestion"`
+
 	// Proxy is an HTTP proxy for the TCP transport, "http://host:port"; it is asked
 	// to CONNECT (RFC 9110 §9.3.6). Default: none.
 	Proxy string `yaml:"proxy"`

@@ -35,6 +35,12 @@ type Config struct {
 	// can pass for any device, so guard it as a private key. Empty: no tickets.
 	TicketSecretFile configs.SecretFile `yaml:"ticket_secret_file"`
 
+	// TCPCongestion is the congestion control of TCP connections, on Linux: one of
+	// net.ipv4.tcp_allowed_congestion_control. "bbr" keeps its rate on lines that lose
+	// packets. It is about what the relay sends; agents have a key of their own.
+	// Default: the system's.
+	TCPCongestion string `yaml:"tcp_congestion"`
+
 	// Heartbeat is how often a device sends a heartbeat. A session that is silent
 	// for two and a quarter of these is dead. Default 20 s, 1 s to 5 min.
 	Heartbeat time.Duration `yaml:"heartbeat"`

@@ -73,11 +73,11 @@ type contestant struct {
 // ours is our tunnel over one transport. inner is what runs in the relay's stream:
 // dial.Mux is the default and end-to-end encrypted, dial.Bulk too, on TCP connections
 // of its own, and dial.Raw is what peers do.
-func ours(transport string, inner dial.Inner) func(testing.TB, link.Config) way {
+func ours(transport string, inner dial.Inner, tcpCongestion string) func(testing.TB, link.Config) way {
 	return func(t testing.TB, line link.Config) way {
 		t.Helper()
 		s := NewSite(t, SiteConfig{
-			Link: line, Transport: transport, Heartbeat: 5 * time.Second, Congestion: congestion(),
+			Link: line, Transport: transport, Heartbeat: 5 * time.Second, Congestion: congestion(), TunnelCongestion: tcpCongestion,
 			Services: map[string]func(net.Conn){"target": target},
 		})
 		call := dial.Call{Target: identity.Device(s.CA.TrustDomain, Serial), Service: "target"}
@@ -108,11 +108,13 @@ func congestion() string { return cmp.Or(os.Getenv("CONGESTION"), "cubic") }
 
 func contestants() []contestant {
 	return []contestant{
-		{"quic", "ours, QUIC, end-to-end encrypted", ours(agent.TransportQUIC, dial.Mux), ""},
-		{"tcp", "ours, TLS over TCP, end-to-end encrypted", ours(agent.TransportTCP, dial.Mux), ""},
-		{"bulk", "ours, bulk path beside QUIC, end-to-end encrypted", ours(agent.TransportAuto, dial.Bulk), ""},
-		{"quic-raw", "ours, QUIC, decrypted at the relay as by peers", ours(agent.TransportQUIC, dial.Raw), ""},
-		{"tcp-raw", "ours, TLS over TCP, decrypted at the relay", ours(agent.TransportTCP, dial.Raw), ""},
+		{"quic", "ours, QUIC, end-to-end encrypted", ours(agent.TransportQUIC, dial.Mux, ""), ""},
+		{"tcp", "ours, TLS over TCP, end-to-end encrypted", ours(agent.TransportTCP, dial.Mux, ""), ""},
+		{"bulk", "ours, bulk path beside QUIC, end-to-end encrypted", ours(agent.TransportAuto, dial.Bulk, ""), ""},
+		{"quic-raw", "ours, QUIC, decrypted at the relay as by peers", ours(agent.TransportQUIC, dial.Raw, ""), ""},
+		{"tcp-raw", "ours, TLS over TCP, decrypted at the relay", ours(agent.TransportTCP, dial.Raw, ""), ""},
+		{"tcp-bbr", "as tcp, with tcp_congestion: bbr on relay and agent", ours(agent.TransportTCP, dial.Mux, "bbr"), ""},
+		{"bulk-bbr", "as bulk, with the same", ours(agent.TransportAuto, dial.Bulk, "bbr"), ""},
 		{"direct", "TCP connections, no tunnel, no encryption", direct, ""},
 		{"frp-mux", "frp, TLS over TCP, tcpMux", frp("tcp", true), "FRPS"},
 		{"frp-nomux", "frp, TLS over TCP, a pool of connections", frp("tcp", false), "FRPS"},

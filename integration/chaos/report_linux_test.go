@@ -2,6 +2,8 @@ package chaos
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -40,6 +42,8 @@ const (
 //	LINK_RESULTS=dir LINK_ROUNDS=3 FRPS=… FRPC=… CHISEL=… go test -run TestLink$ -parallel 10 -timeout 1h ./integration/chaos
 //	… -run 'TestLink$/50ms_1%'       # one line
 //	… -run 'TestLink$/50ms_1%/.*/frp-mux'
+//
+// What the directory has already is kept, so that a run can be made in parts.
 func TestLink(t *testing.T) {
 	dir := os.Getenv("LINK_RESULTS")
 	if dir == "" {
@@ -50,6 +54,9 @@ func TestLink(t *testing.T) {
 		rounds = 3
 	}
 	r := newReport(contestants())
+	if err := takeUp(r, dir); err != nil {
+		t.Fatal(err)
+	}
 	var mu sync.Mutex // guards r.Cells
 	order := contestants()
 	for round := range rounds {
@@ -76,7 +83,9 @@ func TestLink(t *testing.T) {
 							cell.Round, cell.Work = round+1, name
 							mu.Lock()
 							defer mu.Unlock()
-							r.Cells = append(r.Cells, cell)
+							r.Cells = append(slices.DeleteFunc(r.Cells, func(o score.Cell) bool {
+								return o.Round == cell.Round && o.Work == cell.Work && o.Contestant == cell.Contestant
+							}), cell)
 						})
 					}
 				})
@@ -104,6 +113,22 @@ func newReport(all []contestant) *score.Report {
 		r.Contestants = append(r.Contestants, row)
 	}
 	return r
+}
+
+// takeUp adds the cells that were measured before.
+func takeUp(r *score.Report, dir string) error {
+	text, err := os.ReadFile(filepath.Join(dir, "report.json")) //nolint:gosec // named by whoever runs the test
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	var old score.Report
+	if err := json.Unmarshal(text, &old); err != nil {
+		return err
+	}
+	r.Cells, r.Started = old.Cells, old.Started
+	return nil
 }
 
 // version asks a peer's program.
@@ -147,13 +172,18 @@ func measureCell(t *testing.T, c contestant, line link.Config) score.Cell {
 	return cell
 }
 
-// write makes report.txt, bench.txt and the figures, one for each loss.
+// write makes the files of a report, with figures for each loss.
 func write(r *score.Report, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // results are for everybody
 		return err
 	}
 	for name, print := range map[string]func(*bytes.Buffer) error{
 		"report.txt": func(b *bytes.Buffer) error { return r.Write(b, "frp-mux") },
+		"report.json": func(b *bytes.Buffer) error {
+			e := json.NewEncoder(b)
+			e.SetIndent("", "\t")
+			return e.Encode(r)
+		},
 		"bench.txt":  func(b *bytes.Buffer) error { return r.WriteBench(b) },
 	} {
 		var b bytes.Buffer

@@ -32,10 +32,14 @@ type Config struct {
 	// StreamWindow and MaxStreamWindow bound how many unread bytes a stream holds,
 	// which bounds its throughput to one window per round trip. A session takes what
 	// fills a line of 800 Mbit/s over the round trip of its handshake: that is the
-	// least up to 10 ms, and the most from 40 ms on. It is a promise to the peer, and
-	// memory only where readers are slow. Default 1 MiB, at least 256 KiB, and 4 MiB;
+	// least up to 10 ms, and the most from 60 ms on. It is a promise to the peer, and
+	// memory only where readers are slow. Default 1 MiB, at least 256 KiB, and 6 MiB;
 	// StreamWindow alone stands for both.
 	StreamWindow, MaxStreamWindow uint32
+	// Congestion is the congestion control of TCP connections, e.g. "bbr", one of those
+	// that the kernel offers to this user (net.ipv4.tcp_allowed_congestion_control; root
+	// may use all). Where it is refused the logger is told. Default: the system's.
+	Congestion string
 	// WriteTimeout ends the session when the connection does not take one write of
 	// up to 64 KiB for so long, at least three quarters of it. Until then Read and
 	// Write of its streams may outlive their deadlines. Default 30 s.
@@ -78,7 +82,7 @@ type Config struct {
 const (
 	DefaultMaxIncomingStreams = 1024
 	DefaultStreamWindow       = 1 << 20
-	DefaultMaxStreamWindow    = 4 << 20
+	DefaultMaxStreamWindow    = 6 << 20
 	DefaultWriteTimeout       = 30 * time.Second
 	DefaultHandshakeTimeout   = 10 * time.Second
 	DefaultMaxHandshakes      = 256
@@ -112,6 +116,13 @@ const fastLine = 100 << 20
 func (c Config) window(roundTrip time.Duration) uint32 {
 	full := min(roundTrip.Seconds()*fastLine, float64(c.MaxStreamWindow))
 	return max(uint32(full), c.StreamWindow)
+}
+
+// tune sets the options of a TCP connection.
+func (c Config) tune(conn net.Conn) {
+	if err := tuneTCP(conn, c.Congestion); err != nil && c.Logger != nil {
+		c.Logger.Warn("the connection keeps the system's congestion control", "error", err)
+	}
 }
 
 func (c Config) maxIncoming(peer identity.ID) int {

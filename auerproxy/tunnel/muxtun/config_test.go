@@ -16,7 +16,7 @@ func TestWindow(t *testing.T) {
 		{Config{}, 0, DefaultStreamWindow},
 		{Config{}, 10 * time.Millisecond, DefaultStreamWindow},
 		{Config{}, 20 * time.Millisecond, 2 << 20},
-		{Config{}, 40 * time.Millisecond, DefaultMaxStreamWindow},
+		{Config{}, 60 * time.Millisecond, DefaultMaxStreamWindow},
 		{Config{}, time.Hour, DefaultMaxStreamWindow},
 		{Config{StreamWindow: 512 << 10}, time.Second, 512 << 10},
 		{Config{StreamWindow: 1}, time.Second, minStreamWindow},

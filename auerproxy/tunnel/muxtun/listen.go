@@ -110,7 +110,7 @@ func (l *Listener) fail(err error) {
 func (l *Listener) serve(raw net.Conn, pl *place) {
 	ctx, cancel := context.WithTimeout(l.ctx, l.cfg.HandshakeTimeout)
 	defer cancel()
-	tuneTCP(raw)
+	l.cfg.tune(raw)
 	w := &wire.Conn{Conn: raw}
 	if l.cfg.Other != nil && l.other(ctx, w, pl) {
 		return

@@ -100,6 +100,7 @@ func newSession(ctx context.Context, conn *tls.Conn, peer identity.ID, client bo
 		streams: make(map[uint32]*stream), done: make(chan struct{}), ended: make(chan struct{}),
 	}
 	s.conn = newJoinConn(conn, cfg.WriteTimeout, s)
+	shortQueue(s.conn.wire.Conn)
 	start := yamux.Server
 	if client {
 		start = yamux.Client
