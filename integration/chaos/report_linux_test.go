@@ -184,7 +184,7 @@ func write(r *score.Report, dir string) error {
 			e.SetIndent("", "\t")
 			return e.Encode(r)
 		},
-		"bench.txt":  func(b *bytes.Buffer) error { return r.WriteBench(b) },
+		"bench.txt": func(b *bytes.Buffer) error { return r.WriteBench(b) },
 	} {
 		var b bytes.Buffer
 		if err := print(&b); err != nil {
