@@ -33,7 +33,8 @@ type Config struct {
 	// Services are what callers can reach. Names are unique.
 	Services []Service `yaml:"services"`
 
-	// Transport is "auto" (default), "quic" or "tcp".
+	// Transport is "auto" (default), "quic" or "tcp". Auto is QUIC, and TCP where QUIC
+	// does not connect, falls silent, or is measured to carry less.
 	Transport string `yaml:"transport"`
 
 	// TCPCongestion is the congestion control of the tunnel's TCP connections, and of
@@ -106,7 +107,8 @@ type Timing struct {
 	WelcomeTimeout time.Duration `yaml:"welcome_timeout"`
 
 	// ReprobeMin and ReprobeMax bound the time between two tries of QUIC while a
-	// slot runs over TCP; it doubles, with 20 % jitter. Default 10 min and 60 min.
+	// slot runs over TCP; it doubles, with 20 % jitter, also where QUIC connects and
+	// falls silent again. Default 10 min and 60 min.
 	ReprobeMin time.Duration `yaml:"reprobe_min"`
 	ReprobeMax time.Duration `yaml:"reprobe_max"`
 
