@@ -29,11 +29,11 @@ type memSession struct {
 }
 
 // Path implements tunnel.Measurer.
-func (s *memSession) Path() (tunnel.Path, bool) {
-	if s.path == nil {
+func (m *memSession) Path() (tunnel.Path, bool) {
+	if m.path == nil {
 		return tunnel.Path{}, false
 	}
-	return s.path()
+	return m.path()
 }
 
 // memShared is what the two ends of a session share.

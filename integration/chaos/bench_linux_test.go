@@ -139,13 +139,15 @@ func measure(w way, warm, during time.Duration) (f figures, err error) {
 		return f, fmt.Errorf("download: %w", err)
 	}
 	var got atomic.Int64
-	ended := make(chan error, 1)
+	ended := make(chan struct{})
+	var readErr error // set before ended is closed
 	go func() {
 		for buf := make([]byte, chunk); ; {
 			n, err := c.Read(buf)
 			got.Add(int64(n))
 			if err != nil {
-				ended <- err
+				readErr = err
+				close(ended)
 				return
 			}
 		}
@@ -154,8 +156,8 @@ func measure(w way, warm, during time.Duration) (f figures, err error) {
 		t := time.NewTimer(d)
 		defer t.Stop()
 		select {
-		case err := <-ended:
-			return fmt.Errorf("download: %w", err)
+		case <-ended:
+			return fmt.Errorf("download: %w", readErr)
 		case <-t.C:
 			return nil
 		}

@@ -212,6 +212,50 @@ func TestUDPBlockedForAWhile(t *testing.T) {
 	}
 }
 
+// Over a line that loses packets TCP with BBR carries many times what QUIC does, whose
+// congestion control takes each loss for a full line: the device measures both, and
+// stays with TCP.
+func TestLossyQUICIsLeftForBBR(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes several heartbeats")
+	}
+	s := NewSite(t, SiteConfig{
+		Link:      link.Config{Delay: 10 * time.Millisecond, Loss: 0.03, Rate: 100e6, Seed: 1},
+		Heartbeat: 2 * time.Second, TunnelCongestion: "bbr",
+	})
+	if err := s.Link.SetCongestion("bbr"); err != nil {
+		t.Skipf("this kernel has no bbr: %v", err)
+	}
+	if d := s.Agent.Status().Slots[0]; d.Transport != tunnel.QUIC || d.Choice != "preferred" {
+		t.Fatalf("at first: %+v", d)
+	}
+	stop, calls := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				calls <- nil
+				return
+			default:
+			}
+			if err := s.call(1 << 20); err != nil {
+				calls <- err
+				return
+			}
+		}
+	}()
+	d := s.Await("both transports are compared", func(d agent.SlotStatus) bool { return d.Choice == "measured" })
+	close(stop)
+	if err := <-calls; err != nil {
+		t.Errorf("a call: %v", err)
+	}
+	t.Logf("compared: %+v", d.Compared)
+	if d.Transport != tunnel.TCP || len(d.Compared) != 2 || d.Compared[0].Loss < 0.01 {
+		t.Errorf("status %+v", d)
+	}
+}
+
 // A QUIC session goes on from the new address, and the calls in it. TCP cannot.
 func TestAddressChange(t *testing.T) {
 	t.Parallel()
