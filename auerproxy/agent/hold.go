@@ -166,7 +166,8 @@ func (s *slot) hold(ctx context.Context, l *link) error {
 			}
 
 		case v := <-l.views:
-			if !s.auto() {
+			// Behind a proxy TCP would measure the way to the proxy.
+			if !s.auto() || a.cfg.Proxy != "" {
 				continue
 			}
 			switch s.chooser.see(time.Now(), l.session.Transport(), v) {
