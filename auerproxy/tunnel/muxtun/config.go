@@ -31,7 +31,7 @@ type Config struct {
 	MaxIncoming func(peer identity.ID) int
 	// StreamWindow and MaxStreamWindow bound how many unread bytes a stream holds,
 	// which bounds its throughput to one window per round trip. A session takes what
-	// fills a line of 800 Mbit/s over the round trip of its handshake: that is the
+	// fills a line of 800 Mbit/s over the round trip at its start: that is the
 	// least up to 10 ms, and the most from 60 ms on. It is a promise to the peer, and
 	// memory only where readers are slow. Default 1 MiB, at least 256 KiB, and 6 MiB;
 	// StreamWindow alone stands for both.

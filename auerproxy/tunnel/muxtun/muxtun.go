@@ -55,7 +55,8 @@ func handshake(ctx context.Context, conn *tls.Conn, client bool, cfg Config) (tu
 }
 
 // afterTLS makes a session of a connection whose TLS handshake is done, and took so
-// long: a round trip and some computing, on either side.
+// long: a round trip and some computing, on either side. Where the kernel knows the
+// round trip alone, that counts.
 func afterTLS(ctx context.Context, conn *tls.Conn, took time.Duration, client bool, cfg Config) (tunnel.Session, error) {
 	state := conn.ConnectionState()
 	if len(cfg.TLS.NextProtos) > 0 && state.NegotiatedProtocol != cfg.TLS.NextProtos[0] {
@@ -66,6 +67,11 @@ func afterTLS(ctx context.Context, conn *tls.Conn, took time.Duration, client bo
 	if err != nil {
 		_ = conn.NetConn().Close()
 		return nil, handshakeError(ctx, client, cfg, err)
+	}
+	if w, ok := conn.NetConn().(*wire.Conn); ok {
+		if p, ok := pathOf(w.Conn); ok {
+			took = min(took, p.RTT)
+		}
 	}
 	s, err := newSession(ctx, conn, peer, client, cfg.window(took), cfg)
 	if err != nil {

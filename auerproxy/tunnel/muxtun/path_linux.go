@@ -11,8 +11,10 @@ import (
 
 // Path implements tunnel.Measurer, for a session on TCP: it asks the kernel
 // (TCP_INFO). Behind a proxy that is the way to the proxy.
-func (s *session) Path() (tunnel.Path, bool) {
-	tc, ok := s.conn.wire.Conn.(*net.TCPConn)
+func (s *session) Path() (tunnel.Path, bool) { return pathOf(s.conn.wire.Conn) }
+
+func pathOf(conn net.Conn) (tunnel.Path, bool) {
+	tc, ok := conn.(*net.TCPConn)
 	if !ok {
 		return tunnel.Path{}, false
 	}
