@@ -28,7 +28,7 @@ COUNT    ?= 6
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: build agents run smoke test test-quick fuzz lint bench bench-quick bench-compare bench-go proto clean help
+.PHONY: build agents run smoke test test-quick fuzz lint bench bench-quick bench-link bench-compare bench-go proto clean help
 
 build: ## Build every program into bin/ (static, stripped)
 	@mkdir -p $(BIN)
@@ -88,6 +88,12 @@ bench: ## Compare with other tunnels (FRPS, FRPC, CHISEL, NGINX name their progr
 bench-quick: ## Hold ours against the targets in under five minutes; fails where one is missed
 	@$(BENCH_BUILD)
 	$(BIN)/bench quick --out $(BIN)/bench-quick
+
+LINK_RESULTS := integration/chaos/results
+
+bench-link: ## Compare tunnels over lines with delay and loss (root on Linux), 25 minutes; ROUNDS=3
+	LINK_RESULTS=$(CURDIR)/$(LINK_RESULTS)/$$(date -u +%F)-$$(git describe --always --dirty) LINK_ROUNDS=$(or $(ROUNDS),3) \
+		$(GO) test -tags $(TAGS) -ldflags '$(LDFLAGS)' -run 'TestLink$$' -parallel 12 -timeout 2h -count=1 -v ./integration/chaos
 
 bench-compare: ## Compare the last two results that were kept, or those in the directories OLD and NEW
 	@old='$(OLD)'; new='$(NEW)'; kept=($$(ls -d $(BENCH_RESULTS)/*/ 2>/dev/null)); n=$${#kept[@]}; \

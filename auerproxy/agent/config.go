@@ -33,8 +33,16 @@ type Config struct {
 	// Services are what callers can reach. Names are unique.
 	Services []Service `yaml:"services"`
 
-	// Transport is "auto" (default), "quic" or "tcp".
+	// Transport is "auto" (default), "quic" or "tcp". Auto is QUIC, and TCP where QUIC
+	// does not connect, falls silent, or is measured to carry less.
 	Transport string `yaml:"transport"`
+
+	// TCPCongestion is the congestion control of the tunnel's TCP connections, and of
+	// those of bulk calls, on Linux: one of net.ipv4.tcp_allowed_congestion_control, or
+	// any that the kernel has for root. "bbr" keeps its rate on lines that lose packets.
+	// It is about what the device sends; the relay has a key of its own. Default: the
+	// system's.
+	TCPCongestion string `yaml:"tcp_congestion"`
 
 	// Proxy is an HTTP proxy for the TCP transport, "http://host:port"; it is asked
 	// to CONNECT (RFC 9110 §9.3.6). Default: none.
@@ -99,7 +107,8 @@ type Timing struct {
 	WelcomeTimeout time.Duration `yaml:"welcome_timeout"`
 
 	// ReprobeMin and ReprobeMax bound the time between two tries of QUIC while a
-	// slot runs over TCP; it doubles, with 20 % jitter. Default 10 min and 60 min.
+	// slot runs over TCP; it doubles, with 20 % jitter, also where QUIC connects and
+	// falls silent again. Default 10 min and 60 min.
 	ReprobeMin time.Duration `yaml:"reprobe_min"`
 	ReprobeMax time.Duration `yaml:"reprobe_max"`
 

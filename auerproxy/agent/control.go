@@ -30,6 +30,7 @@ type pulse struct {
 	mu   sync.Mutex // guards what follows
 	seq  uint64
 	sent time.Time
+	back bool // the last one was answered
 }
 
 func newPulse(w *tunnel.Welcome) *pulse {
@@ -37,7 +38,7 @@ func newPulse(w *tunnel.Welcome) *pulse {
 	if every > 0 {
 		every = min(max(every, minHeartbeat), maxHeartbeat)
 	}
-	return &pulse{every: every}
+	return &pulse{every: every, back: true}
 }
 
 // patience is how long nothing may come back: two heartbeats went unanswered,
@@ -61,12 +62,20 @@ func (l *link) beat() {
 		t.Reset(jitter(p.every, heartbeatJitter))
 		now := time.Now()
 		p.mu.Lock()
-		p.seq, p.sent = p.seq+1, now
+		answered := p.back
+		p.seq, p.sent, p.back = p.seq+1, now, false
 		seq := p.seq
 		p.mu.Unlock()
+		if !answered {
+			select {
+			case l.doubt <- struct{}{}:
+			default: // the slot has not looked at the one before yet
+			}
+		}
 		err := l.control.Send(&tunnel.Frame{Frame: &tunnelpb.Control_Heartbeat{Heartbeat: &tunnelpb.Heartbeat{
 			Seq: seq, SentUnixNs: now.UnixNano(),
 			RttUs:   uint32(min(time.Duration(l.rtt.Load()).Microseconds(), 1<<32-1)), //nolint:gosec // bounded in the same line
+			Path:    tunnel.PathOf(l.session),
 			Padding: heartbeatPadding,
 		}}})
 		if err != nil {
@@ -96,6 +105,27 @@ func (l *link) listen() {
 	}
 }
 
+// measure looks at the path, of which the relay has told its side.
+func (l *link) measure(down tunnel.Path) {
+	m, ok := l.session.(tunnel.Measurer)
+	if !ok {
+		return
+	}
+	up, ok := m.Path()
+	if !ok {
+		return
+	}
+	v := view{up: up, down: down}
+	l.mu.Lock()
+	l.seen = &v
+	l.mu.Unlock()
+	select {
+	case <-l.views: // the slot has not looked at the one before
+	default:
+	}
+	l.views <- v // listen alone sends
+}
+
 // lost ends the session after an error of its control stream.
 func (l *link) lost(err error) {
 	code := tunnel.CodeProtocol
@@ -112,8 +142,10 @@ func (l *link) onFrame(f *tunnel.Frame) error {
 		p.mu.Lock()
 		if f.HeartbeatAck.GetSeq() == p.seq && p.seq > 0 {
 			l.rtt.Store(int64(max(time.Since(p.sent), 1)))
+			p.back = true
 		}
 		p.mu.Unlock()
+		l.measure(tunnel.PathFrom(f.HeartbeatAck.GetPath()))
 	case *tunnelpb.Control_GoAway:
 		select {
 		case l.goaway <- f.GoAway:

@@ -38,6 +38,7 @@ func (a *Agent) tcpDialer() tunnel.Dialer {
 	d := &muxtun.Dialer{Config: muxtun.Config{
 		TLS:                a.clientTLS(tunnel.TCP),
 		MaxIncomingStreams: a.cfg.Limits.Streams + spareStreams,
+		Congestion:         a.cfg.TCPCongestion,
 		Logger:             a.log,
 	}}
 	if a.cfg.Proxy != "" {

@@ -19,8 +19,13 @@
 // is replaced after a back-off with full jitter, which starts anew only after a
 // session that was stable for a while. A relay that drains (GOAWAY) is left
 // before its session ends: the new session is made first, and running calls end
-// in the old one. After a fallback to TCP the slot tries QUIC again, at growing
-// intervals.
+// in the old one.
+//
+// QUIC is preferred, and TCP used where it serves better: where QUIC does not connect,
+// where a heartbeat has no answer, or where it loses one packet in a hundred and TCP,
+// when tried, carries a third more. QUIC is tried again at growing intervals. Every
+// change makes the new session first, and lets calls finish in the old one.
+// [SlotStatus] says what was chosen, why, and by which figures.
 //
 // # Calls
 //

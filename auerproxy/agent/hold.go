@@ -2,10 +2,12 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunnelpb"
 )
 
 // renewalSpread is the longest wait before a session moves to a new certificate.
@@ -42,25 +44,54 @@ func (p *plan) stop() {
 // that were replaced end by themselves.
 func (s *slot) hold(ctx context.Context, l *link) error {
 	a := s.agent
-	var next plan
+	var next, turn plan // turn is that of the other transport
 	defer next.stop()
-	probe := newReprobe(a.cfg, l)
-	defer func() { probe.stop() }()
+	defer turn.stop()
+	s.begin(l, &turn)
 	stable := time.NewTimer(a.cfg.Timing.Stable)
 	defer stable.Stop()
 	renewed := a.cfg.Credentials.Changed()
 
 	// adopt takes the successor and lets the old session's calls end.
-	adopt := func(n *link) {
+	adopt := func(n *link, until time.Time) {
 		old := l
 		l = n
 		s.use(l)
-		old.retire(a.retireBy(next.until))
+		old.retire(until)
 		next.stop()
-		probe.stop()
-		probe = newReprobe(a.cfg, l)
+		s.begin(l, &turn)
 		stable.Reset(a.cfg.Timing.Stable)
 		s.set(StateOnline, nil)
+	}
+	// move makes a successor at the same relay over another transport.
+	move := func(way leg, why tunnelpb.Choice, until time.Time) error {
+		if next.timer != nil {
+			return errLeaving
+		}
+		n, err := s.connect(ctx, l.addr, []leg{way}, func(tunnel.Transport) tunnelpb.Choice { return why })
+		if err != nil {
+			a.log.Debug("other transport not reached", "slot", s.index, "relay", l.addr, "transport", way.transport, "error", err)
+			return err
+		}
+		a.log.Info("transport changes", "slot", s.index, "from", l.session.Transport(), "to", way.transport, "why", tunnel.ChoiceName(why))
+		adopt(n, until)
+		return nil
+	}
+	toQUIC := func(why tunnelpb.Choice) error {
+		return move(leg{tunnel.QUIC, a.quicDialer(), 0}, why, time.Now().Add(moveTime))
+	}
+	toTCP := func(why tunnelpb.Choice, until time.Time) error {
+		return move(leg{tunnel.TCP, a.tcpDialer(), 0}, why, until)
+	}
+
+	// endTrial goes back to QUIC.
+	endTrial := func(why tunnelpb.Choice) {
+		err := toQUIC(why)
+		wait := s.chooser.judged(time.Now())
+		if err != nil {
+			s.chooser.trial = false
+			turn.at(jitter(wait, reprobeJitter))
+		}
 	}
 
 	s.use(l)
@@ -76,7 +107,8 @@ func (s *slot) hold(ctx context.Context, l *link) error {
 			s.use(nil)
 			err := l.err()
 			if tunnel.CodeOf(err) == tunnel.CodeHeartbeatLost && l.session.Transport() == tunnel.QUIC {
-				s.hurry, s.udpDoubt = s.failures == 0, true
+				s.hurry = s.failures == 0
+				s.fellSilent(l)
 			}
 			return err
 
@@ -120,14 +152,47 @@ func (s *slot) hold(ctx context.Context, l *link) error {
 				})
 				continue
 			}
-			adopt(n)
+			adopt(n, a.retireBy(next.until))
 
-		case <-probe.due():
-			if n, err := s.connect(ctx, l.addr, []leg{{tunnel.QUIC, a.quicDialer(), 0}}); err != nil {
-				probe.failed()
-			} else {
-				s.udpDoubt = false
-				adopt(n)
+		case <-l.doubt:
+			// Calls that come now shall not wait until the session is given up. If it
+			// comes back, what runs in it goes on.
+			if s.auto() && l.session.Transport() == tunnel.QUIC {
+				old := l
+				if toTCP(tunnelpb.Choice_CHOICE_SILENT, a.retireBy(time.Time{})) == nil {
+					s.fellSilent(old)
+					s.begin(l, &turn)
+				}
+			}
+
+		case v := <-l.views:
+			// Behind a proxy TCP would measure the way to the proxy.
+			if !s.auto() || a.cfg.Proxy != "" {
+				continue
+			}
+			switch s.chooser.see(time.Now(), l.session.Transport(), v) {
+			case stay:
+			case tryTCP:
+				a.log.Info("QUIC loses packets: TCP is tried", "slot", s.index, "loss", s.chooser.quic.loss, "bytes_per_second", s.chooser.quic.rate)
+				if toTCP(tunnelpb.Choice_CHOICE_TRIAL, time.Now().Add(moveTime)) != nil {
+					s.chooser.judged(time.Now())
+				}
+			case keepTCP:
+				l.choice = tunnelpb.Choice_CHOICE_MEASURED
+				turn.at(jitter(s.chooser.judged(time.Now()), reprobeJitter))
+				s.compared(l)
+			case backToQUIC:
+				s.compared(l)
+				endTrial(tunnelpb.Choice_CHOICE_MEASURED)
+			}
+
+		case <-turn.due():
+			switch {
+			case s.chooser.trial: // too little to compare
+				endTrial(tunnelpb.Choice_CHOICE_PREFERRED)
+			case toQUIC(tunnelpb.Choice_CHOICE_PREFERRED) != nil:
+				s.quicWait = min(2*s.quicWait, a.cfg.Timing.ReprobeMax)
+				turn.at(jitter(s.quicWait, reprobeJitter))
 			}
 		}
 	}
@@ -147,38 +212,45 @@ func (a *Agent) retireBy(until time.Time) time.Time {
 	return until
 }
 
-// reprobe times the tries of QUIC while a session runs over TCP.
-type reprobe struct {
-	timer    *time.Timer // nil: nothing to try
-	interval time.Duration
-	most     time.Duration
-}
-
 const reprobeJitter = 0.2
 
-func newReprobe(cfg Config, l *link) *reprobe {
-	r := &reprobe{interval: cfg.Timing.ReprobeMin, most: cfg.Timing.ReprobeMax}
-	if cfg.Transport == TransportAuto && l.session.Transport() == tunnel.TCP {
-		r.timer = time.NewTimer(jitter(r.interval, reprobeJitter))
+// errLeaving: the relay wants to be left, which goes before the transport.
+var errLeaving = errors.New("the session is about to move to another relay")
+
+// auto reports whether the slot may choose its transport.
+func (s *slot) auto() bool { return s.agent.cfg.Transport == TransportAuto }
+
+// begin starts to judge a session, and sets the turn of QUIC while another one runs.
+func (s *slot) begin(l *link, turn *plan) {
+	trial := l.choice == tunnelpb.Choice_CHOICE_TRIAL
+	s.chooser.begin(trial)
+	turn.stop()
+	switch {
+	case !s.auto() || l.session.Transport() == tunnel.QUIC:
+	case trial:
+		turn.at(trialTime)
+	default:
+		s.quicWait = max(s.quicWait, s.agent.cfg.Timing.ReprobeMin)
+		turn.at(jitter(s.quicWait, reprobeJitter))
 	}
-	return r
 }
 
-func (r *reprobe) due() <-chan time.Time {
-	if r.timer == nil {
-		return nil
+// fellSilent notes that a session over QUIC got no answer any more. One that did not
+// live as long as QUIC was waited for doubles that wait.
+func (s *slot) fellSilent(l *link) {
+	s.udpDoubt, s.silent = true, true
+	t := s.agent.cfg.Timing
+	if s.quicWait > 0 && time.Since(l.since) < s.quicWait {
+		s.quicWait = min(2*s.quicWait, t.ReprobeMax)
+	} else {
+		s.quicWait = t.ReprobeMin
 	}
-	return r.timer.C
 }
 
-// failed sets the next try, twice as far away.
-func (r *reprobe) failed() {
-	r.interval = min(2*r.interval, r.most)
-	r.timer.Reset(jitter(r.interval, reprobeJitter))
-}
-
-func (r *reprobe) stop() {
-	if r.timer != nil {
-		r.timer.Stop()
-	}
+// compared shows the figures of a comparison.
+func (s *slot) compared(l *link) {
+	list := []Compared{s.chooser.quic.of(tunnel.QUIC), s.chooser.tcp.of(tunnel.TCP)}
+	s.agent.log.Info("transports compared", "slot", s.index, "loss_quic", list[0].Loss, "loss_tcp", list[1].Loss,
+		"bytes_per_second_quic", list[0].Rate, "bytes_per_second_tcp", list[1].Rate)
+	s.set(s.state(), func(st *SlotStatus) { st.Compared, st.Choice = list, tunnel.ChoiceName(l.choice) })
 }

@@ -21,7 +21,11 @@ type link struct {
 	welcome *tunnel.Welcome
 	since   time.Time
 
+	choice tunnelpb.Choice // why it runs over its transport
+
 	goaway chan *tunnelpb.GoAway // holds the first one
+	views  chan view             // holds the newest one that the slot has not seen
+	doubt  chan struct{}         // holds an element when a heartbeat has no answer
 	pulse  *pulse
 	data   *bulk.Dialer  // nil where there is no TCP to the relay
 	rtt    atomic.Int64  // ns; 0 before the first heartbeat
@@ -29,18 +33,20 @@ type link struct {
 	done   chan struct{} // closed when everything about the session has ended
 
 	mu    sync.Mutex                // guards what follows
+	seen  *view                     // the newest; nil before the first
 	inner map[*e2e.Session]struct{} // end-to-end sessions inside, of both directions
 	leave bool                      // retire was called
 }
 
 // serve starts to serve a session.
-func (a *Agent) serve(ctx context.Context, s *slot, addr string, session tunnel.Session, control *tunnel.Control, welcome *tunnel.Welcome) *link {
+func (a *Agent) serve(ctx context.Context, s *slot, addr string, session tunnel.Session, control *tunnel.Control, welcome *tunnel.Welcome, choice tunnelpb.Choice) *link {
 	l := &link{
-		agent: a, addr: addr, session: session, control: control, welcome: welcome, since: time.Now(),
+		agent: a, addr: addr, session: session, control: control, welcome: welcome, since: time.Now(), choice: choice,
+		views: make(chan view, 1), doubt: make(chan struct{}, 1),
 		goaway: make(chan *tunnelpb.GoAway, 1), drain: make(chan struct{}), done: make(chan struct{}),
 		pulse: newPulse(welcome), data: a.dataDialer(addr), inner: make(map[*e2e.Session]struct{}),
 	}
-	a.log.Info("tunnel up", "slot", s.index, "relay", welcome.GetRelay(), "address", addr, "transport", session.Transport(), "epoch", welcome.GetEpoch())
+	a.log.Info("tunnel up", "slot", s.index, "relay", welcome.GetRelay(), "address", addr, "transport", session.Transport(), "choice", tunnel.ChoiceName(choice), "epoch", welcome.GetEpoch())
 	a.wg.Go(func() {
 		defer close(l.done)
 		var wg sync.WaitGroup

@@ -24,6 +24,16 @@ type memSession struct {
 
 	shared *memShared
 	err    error // guarded by shared.mu
+
+	path func() (tunnel.Path, bool) // nil: nothing is measured
+}
+
+// Path implements tunnel.Measurer.
+func (m *memSession) Path() (tunnel.Path, bool) {
+	if m.path == nil {
+		return tunnel.Path{}, false
+	}
+	return m.path()
 }
 
 // memShared is what the two ends of a session share.

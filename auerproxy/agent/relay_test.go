@@ -39,6 +39,9 @@ type fakeNet struct {
 	dropCode  tunnel.Code
 	awayAfter time.Duration // GOAWAY so long after the welcome; 0: never
 	deaf      bool          // heartbeats get no answer
+	deafQUIC  bool          // those over QUIC get none
+	// What the sessions measure; the device, and the relay.
+	lines, downLines map[tunnel.Transport]line
 	// what happened
 	dials    []event
 	hellos   []event
@@ -100,6 +103,29 @@ type dialer struct {
 	transport tunnel.Transport
 }
 
+// line is what the sessions of a transport measure.
+type line struct {
+	packets float64 // per second
+	loss    float64
+	rate    uint64
+}
+
+// meter measures a session that starts now.
+func (n *fakeNet) meter(t tunnel.Transport, lines func() map[tunnel.Transport]line) func() (tunnel.Path, bool) {
+	last := time.Now()
+	var sent, lost float64 // guarded by n.mu
+	return func() (tunnel.Path, bool) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		l, ok := lines()[t]
+		more := l.packets * time.Since(last).Seconds()
+		last = time.Now()
+		sent += more
+		lost += l.loss * more
+		return tunnel.Path{RTT: time.Millisecond, MinRTT: time.Millisecond, Sent: uint64(sent), Lost: uint64(lost), Rate: l.rate}, ok
+	}
+}
+
 const handshakeTime = 10 * time.Millisecond
 
 func (d dialer) Dial(ctx context.Context, addr string) (tunnel.Session, error) {
@@ -126,6 +152,8 @@ func (d dialer) Dial(ctx context.Context, addr string) (tunnel.Session, error) {
 		return nil, ctx.Err()
 	}
 	c, s := memPair(self, identity.Relay(td, "r"), d.transport)
+	c.path = n.meter(d.transport, func() map[tunnel.Transport]line { return n.lines })
+	s.path = n.meter(d.transport, func() map[tunnel.Transport]line { return n.downLines })
 	if p == pathOpen {
 		go n.serve(s, addr)
 	} else {
@@ -182,9 +210,9 @@ func (n *fakeNet) serve(s *memSession, addr string) {
 		}
 		n.mu.Lock()
 		n.beats = append(n.beats, hb)
-		deaf := n.deaf
+		deaf := n.deaf || n.deafQUIC && s.transport == tunnel.QUIC
 		n.mu.Unlock()
-		if !deaf && control.Send(&tunnel.Frame{Frame: &tunnelpb.Control_HeartbeatAck{HeartbeatAck: &tunnelpb.HeartbeatAck{Seq: hb.GetSeq()}}}) != nil {
+		if !deaf && control.Send(&tunnel.Frame{Frame: &tunnelpb.Control_HeartbeatAck{HeartbeatAck: &tunnelpb.HeartbeatAck{Seq: hb.GetSeq(), Path: tunnel.PathOf(s)}}}) != nil {
 			return
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunnelpb"
 )
 
 // slot holds one tunnel: one session to a relay at a time, and its successor.
@@ -25,6 +26,12 @@ type slot struct {
 	// udpDoubt: the last race was won by TCP, or a QUIC session fell silent. TCP
 	// then starts together with QUIC.
 	udpDoubt bool
+	// silent: the last session over QUIC fell silent.
+	silent bool
+	// quicWait is the time until QUIC is tried again. It doubles with every failure,
+	// that of a session too, until QUIC has held out for as long.
+	quicWait time.Duration
+	chooser  chooser
 	// hurry: the session fell silent under QUIC, so the next attempt does not wait.
 	hurry bool
 
@@ -160,7 +167,7 @@ func (s *slot) round(ctx context.Context, avoid string) (*link, error) {
 		if time.Now().Before(s.notBefore[addr]) {
 			continue
 		}
-		l, err := s.connect(ctx, addr, s.legs())
+		l, err := s.connect(ctx, addr, s.legs(), s.choice)
 		if err == nil {
 			return l, nil
 		}
@@ -198,8 +205,23 @@ func (s *slot) legs() []leg {
 	}
 }
 
-// connect makes one session with addr, welcomed and being served.
-func (s *slot) connect(ctx context.Context, addr string, legs []leg) (*link, error) {
+// choice says why a session of a race runs over t.
+func (s *slot) choice(t tunnel.Transport) tunnelpb.Choice {
+	switch {
+	case s.agent.cfg.Transport != TransportAuto:
+		return tunnelpb.Choice_CHOICE_CONFIGURED
+	case t == tunnel.QUIC:
+		return tunnelpb.Choice_CHOICE_PREFERRED
+	case s.silent:
+		return tunnelpb.Choice_CHOICE_SILENT
+	default:
+		return tunnelpb.Choice_CHOICE_UNREACHABLE
+	}
+}
+
+// connect makes one session with addr, welcomed and being served. why tells the
+// relay why it runs over the transport that it does.
+func (s *slot) connect(ctx context.Context, addr string, legs []leg, why func(tunnel.Transport) tunnelpb.Choice) (*link, error) {
 	t := s.agent.cfg.Timing
 	s.mu.Lock()
 	s.status.Attempts++
@@ -209,7 +231,9 @@ func (s *slot) connect(ctx context.Context, addr string, legs []leg) (*link, err
 	session, err := race(ctx, addr, t.ConnectTimeout, legs, func(ctx context.Context, ts tunnel.Session) (err error) {
 		ctx, cancel := context.WithTimeout(ctx, t.WelcomeTimeout)
 		defer cancel()
-		control, welcome, err = tunnel.Connect(ctx, ts, s.agent.helloFor(s.index))
+		hello := s.agent.helloFor(s.index)
+		hello.Choice = why(ts.Transport())
+		control, welcome, err = tunnel.Connect(ctx, ts, hello)
 		return err
 	})
 	if err != nil {
@@ -218,5 +242,9 @@ func (s *slot) connect(ctx context.Context, addr string, legs []leg) (*link, err
 	if len(legs) > 1 {
 		s.udpDoubt = session.Transport() == tunnel.TCP
 	}
-	return s.agent.serve(ctx, s, addr, session, control, welcome), nil
+	choice := why(session.Transport())
+	if session.Transport() == tunnel.QUIC {
+		s.silent = false
+	}
+	return s.agent.serve(ctx, s, addr, session, control, welcome, choice), nil
 }

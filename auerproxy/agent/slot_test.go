@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunnelpb"
 )
 
 // bubble runs a test with a clock of its own. It fails if a goroutine is left.
@@ -344,25 +345,45 @@ func TestHeartbeatLost(t *testing.T) {
 		after(5 * time.Minute)
 		n.change(func() { n.deaf, n.quic = true, pathBlocked })
 		went := time.Since(n.start)
-		after(29 * time.Second)
-		if st := d.slotStatus(); !st.State.Online() {
-			t.Fatalf("one missing answer ended the session: %+v", st)
+		after(17 * time.Second)
+		if st := d.slotStatus(); st.State != StateOnline || st.Transport != tunnel.QUIC || len(n.dialled(tunnel.TCP)) != 0 {
+			t.Fatalf("before an answer is missing: %+v", st)
 		}
-		after(22 * time.Second)
-		// The wait is over: two heartbeats of 20 s and a half. TCP came at once.
+		after(29 * time.Second)
+		// The next heartbeat was due. TCP came before the session was given up.
 		s := n.welcomed()
-		if len(s) != 2 || s[1].transport != tunnel.TCP || !s[0].ended() {
+		if len(s) != 2 || s[1].transport != tunnel.TCP {
 			t.Fatalf("%d sessions: %+v", len(s), d.slotStatus())
 		}
-		if e := s[0].Err(); tunnel.CodeOf(e) != tunnel.CodeHeartbeatLost {
-			t.Errorf("the relay was told %v", e)
+		if st := d.slotStatus(); st.State != StateOnline || st.Transport != tunnel.TCP || st.Choice != "silent" {
+			t.Errorf("status %+v", st)
 		}
-		if took := s[1].at - went; took > 51*time.Second {
+		if got := s[1].hello.GetChoice(); got != tunnelpb.Choice_CHOICE_SILENT {
+			t.Errorf("the relay was told %s", got)
+		}
+		if took := s[1].at - went; took > 45*time.Second {
 			t.Errorf("back after %s", took)
 		}
-		tcp := n.dialled(tunnel.TCP)
-		if lost := s[1].at - tcp[0].at; lost > 2*handshakeTime {
-			t.Errorf("TCP took %s", lost)
+	})
+}
+
+// A device that must not choose gives a silent session up, and has no other way.
+func TestHeartbeatLostWithoutChoice(t *testing.T) {
+	bubble(t, func(t *testing.T, n *fakeNet) {
+		d := n.run(func(c *Config) { c.Transport = TransportQUIC })
+		after(5 * time.Minute)
+		n.change(func() { n.deaf = true })
+		after(29 * time.Second)
+		if st := d.slotStatus(); !st.State.Online() || st.Choice != "configured" {
+			t.Fatalf("one missing answer ended the session: %+v", st)
+		}
+		after(42 * time.Second)
+		s := n.welcomed()
+		if !s[0].ended() || tunnel.CodeOf(s[0].Err()) != tunnel.CodeHeartbeatLost {
+			t.Errorf("the relay was told %v", s[0].Err())
+		}
+		if len(s) != 2 || len(n.dialled(tunnel.TCP)) != 0 {
+			t.Errorf("%d sessions, TCP dials %v", len(s), n.dialled(tunnel.TCP))
 		}
 	})
 }

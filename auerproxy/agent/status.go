@@ -52,11 +52,20 @@ type SlotStatus struct {
 	Relay     string           `json:"relay,omitempty"`    // address that was dialled
 	RelayID   string           `json:"relay_id,omitempty"` // path of its identity
 	Transport tunnel.Transport `json:"transport,omitempty"`
-	Session   string           `json:"session,omitempty"` // id in hex
-	Epoch     uint64           `json:"epoch,omitempty"`
-	Connected time.Time        `json:"connected,omitzero"`
+	// Choice is why it runs over that transport: "configured", "preferred" (QUIC),
+	// "unreachable" (QUIC was), "silent" (QUIC fell), "trial" (QUIC loses packets, and
+	// TCP is tried) or "measured" (both were compared). Empty: no session.
+	Choice string `json:"choice,omitempty"`
+	// Path is what is measured of the way to the relay; nil before the first heartbeat.
+	Path      *PathStatus `json:"path,omitempty"`
+	Session   string      `json:"session,omitempty"` // id in hex
+	Epoch     uint64      `json:"epoch,omitempty"`
+	Connected time.Time   `json:"connected,omitzero"`
 	// RTT is the last round trip of a heartbeat; 0 before the first.
 	RTT time.Duration `json:"rtt_ns,omitempty"`
+
+	// Compared are the figures of the last comparison of transports, QUIC first.
+	Compared []Compared `json:"compared,omitempty"`
 
 	// Attempts counts the sessions that were tried, Failures those since the last
 	// stable session.
@@ -115,6 +124,11 @@ func (s *slot) snapshot() SlotStatus {
 	st := s.status
 	if s.current != nil {
 		st.RTT = time.Duration(s.current.rtt.Load())
+		s.current.mu.Lock()
+		if v := s.current.seen; v != nil {
+			st.Path = v.status()
+		}
+		s.current.mu.Unlock()
 	}
 	return st
 }
@@ -145,9 +159,9 @@ func (s *slot) use(l *link) {
 	s.current = l
 	st := &s.status
 	if l == nil {
-		st.Relay, st.RelayID, st.Transport, st.Session, st.Epoch, st.Connected = "", "", "", "", 0, time.Time{}
+		st.Relay, st.RelayID, st.Transport, st.Choice, st.Session, st.Epoch, st.Connected = "", "", "", "", "", 0, time.Time{}
 		return
 	}
-	st.Relay, st.RelayID, st.Transport = l.addr, l.welcome.GetRelay(), l.session.Transport()
+	st.Relay, st.RelayID, st.Transport, st.Choice = l.addr, l.welcome.GetRelay(), l.session.Transport(), tunnel.ChoiceName(l.choice)
 	st.Session, st.Epoch, st.Connected = hex.EncodeToString(l.welcome.GetSession()), l.welcome.GetEpoch(), l.since
 }

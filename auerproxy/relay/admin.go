@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunnelpb"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
@@ -19,10 +20,16 @@ type SessionInfo struct {
 	// Slot tells the parallel tunnels of a device, or the instances of a service, apart.
 	Slot      string           `json:"slot"`
 	Transport tunnel.Transport `json:"transport"`
-	Since     time.Time        `json:"since"`
-	Epoch     uint64           `json:"epoch"`
+	// Choice is why the peer uses it, e.g. "preferred"; empty where it does not say.
+	Choice string    `json:"choice,omitempty"`
+	Since  time.Time `json:"since"`
+	Epoch  uint64    `json:"epoch"`
 	// RTT is the round trip that the peer measured last, 0 before the first.
 	RTT time.Duration `json:"rtt_ns"`
+	// Up is what the peer sends, as it last told, Down what the relay sends; nil where
+	// nobody measures.
+	Up   *PathInfo `json:"up,omitempty"`
+	Down *PathInfo `json:"down,omitempty"`
 	// Address is where the peer's packets come from now. It is shown, never kept.
 	Address  string   `json:"address"`
 	Services []string `json:"services"`
@@ -33,6 +40,27 @@ type SessionInfo struct {
 	Sent        int64 `json:"sent"`
 	Received    int64 `json:"received"`
 	Leaving     bool  `json:"leaving"`
+}
+
+// PathInfo is one direction of the way between a session's ends.
+type PathInfo struct {
+	RTT time.Duration `json:"rtt_ns"`
+	// Packets since the session began, and the share of them that was lost.
+	Packets uint64  `json:"packets"`
+	Loss    float64 `json:"loss"`
+	// Rate is how many bytes per second the congestion control lets pass.
+	Rate uint64 `json:"bytes_per_second"`
+}
+
+func pathInfo(p *tunnelpb.Path) *PathInfo {
+	if p == nil {
+		return nil
+	}
+	i := &PathInfo{RTT: time.Duration(p.GetRttUs()) * time.Microsecond, Packets: p.GetSent(), Rate: p.GetRate()}
+	if i.Packets > 0 {
+		i.Loss = min(float64(p.GetLost())/float64(i.Packets), 1)
+	}
+	return i
 }
 
 // Status is the relay in a few numbers.
@@ -64,8 +92,8 @@ func (r *Relay) Sessions(peer string) []SessionInfo {
 			continue
 		}
 		list = append(list, SessionInfo{
-			Peer: s.peer.Path(), Slot: s.key.Slot, Transport: s.ts.Transport(), Since: s.since, Epoch: s.epoch,
-			RTT: time.Duration(s.rtt.Load()), Address: s.ts.RemoteAddr().String(),
+			Peer: s.peer.Path(), Slot: s.key.Slot, Transport: s.ts.Transport(), Choice: tunnel.ChoiceName(s.hello.GetChoice()), Since: s.since, Epoch: s.epoch,
+			RTT: time.Duration(s.rtt.Load()), Up: pathInfo(s.path.Load()), Down: pathInfo(tunnel.PathOf(s.ts)), Address: s.ts.RemoteAddr().String(),
 			Services: s.hello.GetServices(), Agent: s.hello.GetAgent(),
 			StreamsTo: s.toPeer.Load(), StreamsFrom: s.fromPeer.Load(),
 			Sent: s.sent.Load(), Received: s.received.Load(), Leaving: s.leaving.Load(),

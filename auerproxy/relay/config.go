@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/registry"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/muxtun"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -33,6 +34,12 @@ type Config struct {
 	// the same secret; checks and blocks hold for them as for all. Who has the secret
 	// can pass for any device, so guard it as a private key. Empty: no tickets.
 	TicketSecretFile configs.SecretFile `yaml:"ticket_secret_file"`
+
+	// TCPCongestion is the congestion control of TCP connections, on Linux: one of
+	// net.ipv4.tcp_allowed_congestion_control. "bbr" keeps its rate on lines that lose
+	// packets. It is about what the relay sends; agents have a key of their own.
+	// Default: the system's.
+	TCPCongestion string `yaml:"tcp_congestion"`
 
 	// Heartbeat is how often a device sends a heartbeat. A session that is silent
 	// for two and a quarter of these is dead. Default 20 s, 1 s to 5 min.
@@ -113,7 +120,8 @@ type Limits struct {
 	// SessionMemory is how many bytes the peer of one QUIC session can make the
 	// relay keep for readers that do not read. Below the sum of what the streams
 	// may hold, such readers, until slow_reader ends them, can stop the session's
-	// other streams. At least 16 MiB. Default 1 GiB.
+	// other streams. Over TCP it bounds the windows of a device's streams on far
+	// lines instead, each of which keeps 1 MiB. At least 16 MiB. Default 1 GiB.
 	SessionMemory configs.Bytes `yaml:"session_memory"`
 	// OpensPerSecond and OpenBurst pace the streams that a device opens; a
 	// service may open a hundred times as many. Default 20 and 40.
@@ -166,6 +174,13 @@ type Drain struct {
 
 // minSessionMemory leaves one stream its largest window.
 const minSessionMemory = 16 << 20
+
+// streamWindow is what a stream over TCP may hold, so that all that a device has
+// open hold no more than SessionMemory.
+func (l Limits) streamWindow() uint32 {
+	streams := int64(max(l.StreamsPerDevice+l.StreamsFromDevice, 1))
+	return uint32(min(int64(l.SessionMemory)/streams, muxtun.DefaultMaxStreamWindow)) //nolint:gosec // bounded in the same line
+}
 
 // DefaultConfig is what an empty file means.
 func DefaultConfig() Config {

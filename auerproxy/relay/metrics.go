@@ -10,6 +10,7 @@ import (
 type metrics struct {
 	sessions    *prometheus.GaugeVec   // kind, transport
 	accepted    *prometheus.CounterVec // kind, transport
+	choices     *prometheus.CounterVec // transport, choice
 	refused     *prometheus.CounterVec // code
 	ended       *prometheus.CounterVec // code
 	opens       *prometheus.CounterVec // code
@@ -36,6 +37,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Namespace: "auerproxy", Name: "sessions", Help: "Sessions held now.",
 		}, []string{"kind", "transport"}),
 		accepted: counter("sessions_accepted_total", "Sessions that got a welcome.", "kind", "transport"),
+		choices:  counter("transport_choices_total", "Sessions by transport, and why the endpoint uses it, where it says so.", "transport", "choice"),
 		refused:  counter("sessions_refused_total", "Sessions refused before a welcome, by error number.", "code"),
 		ended:    counter("sessions_ended_total", "Sessions that ended after a welcome, by error number.", "code"),
 		opens:    counter("opens_total", "Streams that callers asked for, by error number (0 is opened).", "code"),
@@ -69,7 +71,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.sessions, m.accepted, m.refused, m.ended, m.opens, m.openSeconds, m.streams, m.streamEnds,
+		m.sessions, m.accepted, m.choices, m.refused, m.ended, m.opens, m.openSeconds, m.streams, m.streamEnds,
 		m.bytes, m.connects, m.entries, m.bulk, m.clones, m.drops, m.heartbeat, m.draining, m.udpBuffer,
 	} {
 		if err := reg.Register(c); err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/muxtun"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/quictun"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunnelpb"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/blocks"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -304,6 +306,74 @@ func TestDeviceNeverReachesADevice(t *testing.T) {
 		})
 		if tunnel.CodeOf(err) != tunnel.CodePolicyDenied {
 			t.Errorf("as %q: %v, want %s", claimed, err, tunnel.CodePolicyDenied)
+		}
+	}
+}
+
+// A device that moves keeps what runs in its old session, but not one session after
+// the other.
+func TestPredecessors(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *relay.Config) {
+		c.Drain.Deadline = 10 * time.Millisecond
+		c.Limits.PreambleTimeout = 500 * time.Millisecond
+	})
+	cfg := w.clientTLS(w.ca.Issue(identity.Device(td, serial), pkitest.Options{}))
+	hello := newHello()
+	hello.Choice = tunnelpb.Choice_CHOICE_TRIAL
+	var sessions []tunnel.Session
+	var streams []tunnel.Stream
+	for range 2 {
+		s, _, err := w.join(tunnel.TCP, cfg, hello)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A stream that the relay ends itself, after fifty deadlines of a drain.
+		st, err := s.Open(timeout(t, 10*time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := st.Write([]byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 10*time.Second, "the relay has the stream", func() bool {
+			return slices.ContainsFunc(w.relay.Sessions(""), func(i relay.SessionInfo) bool { return !i.Leaving && i.StreamsFrom == 1 && i.Choice == "trial" })
+		})
+		sessions, streams = append(sessions, s), append(streams, st)
+	}
+	var end [1]byte
+	_, err := streams[0].Read(end[:])
+	if tunnel.CodeOf(err) == tunnel.CodeSessionLost {
+		t.Errorf("the stream of the old session ended with %v", err)
+	}
+	<-sessions[0].Done()
+	if got := tunnel.CodeOf(sessions[0].Err()); got != tunnel.CodeReplaced {
+		t.Errorf("the old session ended with %v, want %s", sessions[0].Err(), tunnel.CodeReplaced)
+	}
+	if n := counter(t, w, "auerproxy_transport_choices_total"); n != 2 {
+		t.Errorf("%v choices were counted", n)
+	}
+}
+
+func TestFewPredecessors(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil) // none ends because a deadline passes
+	cfg := w.clientTLS(w.ca.Issue(identity.Device(td, serial), pkitest.Options{}))
+	hello := newHello()
+	var sessions []tunnel.Session
+	for range 5 {
+		s, _, err := w.join(tunnel.TCP, cfg, hello)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sessions = append(sessions, s)
+	}
+	w.online(identity.Device(td, serial), 3)
+	for i, s := range sessions {
+		if i < 2 {
+			<-s.Done()
+		} else if s.Err() != nil {
+			t.Errorf("session %d ended: %v", i, s.Err())
 		}
 	}
 }

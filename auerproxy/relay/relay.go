@@ -262,6 +262,8 @@ func (r *Relay) serveTCP(ctx context.Context, g *errgroup.Group, tcp net.Listene
 	ln, err := muxtun.Listen(tcp, muxtun.Config{
 		TLS:              r.serverTLS(tunnel.ALPN, "h2", "http/1.1"),
 		MaxIncoming:      r.streamsFrom,
+		MaxStreamWindow:  r.cfg.Limits.streamWindow(),
+		Congestion:       r.cfg.TCPCongestion,
 		HandshakeTimeout: r.cfg.Limits.HandshakeTimeout,
 		MaxHandshakes:    r.cfg.Limits.Handshakes,
 		Admit:            func(net.Addr) bool { return r.admitNow() },

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -35,12 +36,13 @@ type session struct {
 	since   time.Time
 	opens   *rate.Limiter // paces the streams that the peer opens
 
-	toPeer   atomic.Int64 // streams open to the peer
-	fromPeer atomic.Int64 // streams that the peer has open
-	sent     atomic.Int64 // bytes to the peer
-	received atomic.Int64 // bytes from the peer
-	rtt      atomic.Int64 // last round trip that the peer reported, ns
-	leaving  atomic.Bool  // a GOAWAY was sent
+	toPeer   atomic.Int64                  // streams open to the peer
+	fromPeer atomic.Int64                  // streams that the peer has open
+	sent     atomic.Int64                  // bytes to the peer
+	received atomic.Int64                  // bytes from the peer
+	rtt      atomic.Int64                  // last round trip that the peer reported, ns
+	path     atomic.Pointer[tunnelpb.Path] // what the peer measures; nil before it tells
+	leaving  atomic.Bool                   // a GOAWAY was sent
 
 	limit streamLimit // bytes per second, for devices
 
@@ -70,6 +72,9 @@ func (r *Relay) serveSession(ctx context.Context, ts tunnel.Session) {
 	}
 	r.metrics.accepted.WithLabelValues(s.peer.Kind.String(), string(ts.Transport())).Inc()
 	r.metrics.sessions.WithLabelValues(s.peer.Kind.String(), string(ts.Transport())).Inc()
+	if c := tunnel.ChoiceName(s.hello.GetChoice()); c != "" {
+		r.metrics.choices.WithLabelValues(string(ts.Transport()), c).Inc()
+	}
 	r.log.Debug("session up", "peer", s.peer.Path(), "transport", ts.Transport(), "epoch", s.epoch)
 	if r.blocked(s.peer) {
 		// Blocked between the handshake and the registration.
@@ -236,6 +241,14 @@ func (r *Relay) register(ctx context.Context, s *session) *tunnel.Error {
 	return nil
 }
 
+// Bounds of the sessions that the program that made their successor may keep.
+const (
+	// replacedTime is how long one with streams goes on. Programs close theirs before.
+	replacedTime = 25 * time.Hour
+	// maxReplaced is how many there are in a slot; of more the oldest end.
+	maxReplaced = 2
+)
+
 // replaced ends a session that has a successor. Where the same program made both
 // it moves by itself, e.g. from TCP to QUIC: it may finish its calls on the old
 // session and then closes it.
@@ -246,15 +259,36 @@ func (s *session) replaced(by *session) {
 		go s.end(err)
 		return
 	}
+	for i, old := range s.relay.predecessors(by) {
+		if i >= maxReplaced {
+			go old.end(err)
+		}
+	}
 	s.relay.work.Go(func() {
-		t := time.NewTimer(s.relay.cfg.Drain.Deadline)
+		t := time.NewTicker(s.relay.cfg.Drain.Deadline)
 		defer t.Stop()
-		select {
-		case <-t.C:
-			s.end(err)
-		case <-s.ts.Done():
+		for begin := time.Now(); ; {
+			select {
+			case <-t.C:
+				if s.toPeer.Load()+s.fromPeer.Load() == 0 || time.Since(begin) > replacedTime {
+					s.end(err)
+					return
+				}
+			case <-s.ts.Done():
+				return
+			}
 		}
 	})
+}
+
+// predecessors lists the other sessions of s' slot, newest first.
+func (r *Relay) predecessors(s *session) []*session {
+	r.mu.RLock()
+	list := slices.Clone(r.byPeer[s.peer])
+	r.mu.RUnlock()
+	list = slices.DeleteFunc(list, func(o *session) bool { return o == s || o.key != s.key })
+	slices.SortFunc(list, func(a, b *session) int { return cmp.Compare(b.epoch, a.epoch) })
+	return list
 }
 
 // unregister removes s and only s: where a newer session has taken the slot,
@@ -330,9 +364,12 @@ func (s *session) handle(f *tunnel.Frame) error {
 			s.rtt.Store(int64(rtt))
 			s.relay.metrics.heartbeat.Observe(rtt.Seconds())
 		}
-		return s.control.Send(&tunnel.Frame{Frame: &tunnelpb.Control_HeartbeatAck{HeartbeatAck: &tunnelpb.HeartbeatAck{
-			Seq: f.Heartbeat.GetSeq(), SentUnixNs: f.Heartbeat.GetSentUnixNs(),
-		}}})
+		ack := &tunnelpb.HeartbeatAck{Seq: f.Heartbeat.GetSeq(), SentUnixNs: f.Heartbeat.GetSentUnixNs()}
+		if p := f.Heartbeat.GetPath(); p != nil {
+			s.path.Store(p)
+			ack.Path = tunnel.PathOf(s.ts)
+		}
+		return s.control.Send(&tunnel.Frame{Frame: &tunnelpb.Control_HeartbeatAck{HeartbeatAck: ack}})
 	case *tunnelpb.Control_ProbeAck:
 		s.probeMu.Lock()
 		if ch := s.probes[f.ProbeAck.GetNonce()]; ch != nil {

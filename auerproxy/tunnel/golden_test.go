@@ -25,6 +25,9 @@ var golden = map[string]proto.Message{
 		Version: 1, MinVersion: 1, InstanceId: id(0xa1), BootId: id(0xb2), Attempt: 3, Slot: 1,
 		Services: []string{"web", "ssh"}, Agent: "auer-agent/1.2.3",
 	}}},
+	"hello_choice": &tunnel.Frame{Frame: &tunnelpb.Control_Hello{Hello: &tunnel.Hello{
+		Version: 1, MinVersion: 1, InstanceId: id(0xa1), BootId: id(0xb2), Choice: tunnelpb.Choice_CHOICE_SILENT,
+	}}},
 	"welcome": &tunnel.Frame{Frame: &tunnelpb.Control_Welcome{Welcome: &tunnel.Welcome{
 		Version: 1, Session: id(0xc3), Epoch: 1764000000000, Relay: "relay/fra-1", HeartbeatMs: 20000, MaxStreams: 64,
 	}}},
@@ -36,6 +39,13 @@ var golden = map[string]proto.Message{
 	}}},
 	"heartbeat_ack": &tunnel.Frame{Frame: &tunnelpb.Control_HeartbeatAck{HeartbeatAck: &tunnelpb.HeartbeatAck{
 		Seq: 7, SentUnixNs: 1764000000123456789,
+	}}},
+	"heartbeat_path": &tunnel.Frame{Frame: &tunnelpb.Control_Heartbeat{Heartbeat: &tunnelpb.Heartbeat{
+		Seq: 7, SentUnixNs: 1764000000123456789, RttUs: 15000, Padding: make([]byte, 24),
+		Path: &tunnelpb.Path{RttUs: 16000, MinRttUs: 14000, Sent: 100000, Lost: 1000, Rate: 400000},
+	}}},
+	"heartbeat_ack_path": &tunnel.Frame{Frame: &tunnelpb.Control_HeartbeatAck{HeartbeatAck: &tunnelpb.HeartbeatAck{
+		Seq: 7, SentUnixNs: 1764000000123456789, Path: &tunnelpb.Path{RttUs: 15000, MinRttUs: 14000, Sent: 5000},
 	}}},
 	"go_away": &tunnel.Frame{Frame: &tunnelpb.Control_GoAway{GoAway: &tunnelpb.GoAway{
 		Code: uint32(tunnel.CodeDraining), Reason: "update", DeadlineMs: 60000, SpreadMs: 10000,

@@ -8,7 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,13 +19,13 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
-// What the benchmark does.
+// What is measured.
 const (
 	benchRate = 200e6 // bit/s, each way
-	// warmUp lets the congestion control find the rate.
-	warmUp = 3 * time.Second
-	chunk  = 64 << 10
-	// requestConns send requestsEach requests of requestSize each, one by one.
+	chunk     = 64 << 10
+	// loadedConns send requests while the download runs, requestConns after it,
+	// requestsEach of requestSize each, one by one.
+	loadedConns  = 4
 	requestConns = 32
 	requestsEach = 12
 	requestSize  = 64
@@ -54,106 +54,150 @@ func target(c net.Conn) {
 	}
 }
 
-// contestant is one way to a target in namespace B. start gives how to connect to it.
+type connectFunc = func(context.Context) (net.Conn, error)
+
+// way is a contestant that runs.
+type way struct {
+	link *link.Link
+	// requests and download connect from namespace A to the target in B.
+	requests, download connectFunc
+}
+
+// contestant is one way to a target in namespace B, started on a line.
 type contestant struct {
-	name  string
-	start func(b *testing.B, cfg link.Config) (*link.Link, func(context.Context) (net.Conn, error))
+	name, about string
+	start       func(t testing.TB, line link.Config) way
+	program     string // variable that names the peer's program
 }
 
 // ours is our tunnel over one transport. inner is what runs in the relay's stream:
-// dial.Mux is the default and end-to-end encrypted, dial.Raw what peers do.
-func ours(transport string, inner dial.Inner) func(*testing.B, link.Config) (*link.Link, func(context.Context) (net.Conn, error)) {
-	return func(b *testing.B, cfg link.Config) (*link.Link, func(context.Context) (net.Conn, error)) {
-		b.Helper()
-		s := NewSite(b, SiteConfig{
-			Transport: transport, Heartbeat: 5 * time.Second, Congestion: congestion(),
+// dial.Mux is the default and end-to-end encrypted, dial.Bulk too, on TCP connections
+// of its own, and dial.Raw is what peers do.
+func ours(transport string, inner dial.Inner, tcpCongestion string) func(testing.TB, link.Config) way {
+	return func(t testing.TB, line link.Config) way {
+		t.Helper()
+		s := NewSite(t, SiteConfig{
+			Link: line, Transport: transport, Heartbeat: 5 * time.Second, Congestion: congestion(), TunnelCongestion: tcpCongestion,
 			Services: map[string]func(net.Conn){"target": target},
 		})
-		shape(b, s.Link, cfg)
-		call := dial.Call{Target: identity.Device(s.CA.TrustDomain, Serial), Service: "target", Inner: inner}
-		return s.Link, func(ctx context.Context) (net.Conn, error) { return s.Dialer.Open(ctx, call) }
-	}
-}
-
-// shape sets what a contestant that has started on a perfect line measures on.
-func shape(b *testing.B, l *link.Link, cfg link.Config) {
-	b.Helper()
-	if err := l.Set(link.Both, cfg); err != nil {
-		b.Fatal(err)
+		call := dial.Call{Target: identity.Device(s.CA.TrustDomain, Serial), Service: "target"}
+		open := func(inner dial.Inner) connectFunc {
+			call := call
+			call.Inner = inner
+			return func(ctx context.Context) (net.Conn, error) {
+				c, err := s.Dialer.Open(ctx, call)
+				if err != nil {
+					return nil, err
+				}
+				if inner == dial.Bulk && !c.OnData() {
+					return nil, errors.Join(errors.New("no data connection"), c.Close())
+				}
+				return c, nil
+			}
+		}
+		w := way{link: s.Link, requests: open(inner), download: open(inner)}
+		if inner == dial.Bulk { // for requests nobody takes it
+			w.requests = open(dial.Mux)
+		}
+		return w
 	}
 }
 
 // congestion is the congestion control of TCP for all contestants.
 func congestion() string { return cmp.Or(os.Getenv("CONGESTION"), "cubic") }
 
-func BenchmarkLink(b *testing.B) {
-	contestants := []contestant{
-		{"quic", ours(agent.TransportQUIC, dial.Mux)},
-		{"tcp", ours(agent.TransportTCP, dial.Mux)},
-		{"quic-raw", ours(agent.TransportQUIC, dial.Raw)},
-		{"tcp-raw", ours(agent.TransportTCP, dial.Raw)},
-		{"direct", direct},
-		{"frp-mux", frp("tcp", true)},
-		{"frp-nomux", frp("tcp", false)},
-		{"frp-quic", frp("quic", true)},
-		{"chisel", chisel},
+func contestants() []contestant {
+	return []contestant{
+		{"quic", "ours, QUIC, end-to-end encrypted", ours(agent.TransportQUIC, dial.Mux, ""), ""},
+		{"tcp", "ours, TLS over TCP, end-to-end encrypted", ours(agent.TransportTCP, dial.Mux, ""), ""},
+		{"bulk", "ours, bulk path beside QUIC, end-to-end encrypted", ours(agent.TransportAuto, dial.Bulk, ""), ""},
+		{"quic-raw", "ours, QUIC, decrypted at the relay as by peers", ours(agent.TransportQUIC, dial.Raw, ""), ""},
+		{"tcp-raw", "ours, TLS over TCP, decrypted at the relay", ours(agent.TransportTCP, dial.Raw, ""), ""},
+		{"tcp-bbr", "as tcp, with tcp_congestion: bbr on relay and agent", ours(agent.TransportTCP, dial.Mux, "bbr"), ""},
+		{"bulk-bbr", "as bulk, with the same", ours(agent.TransportAuto, dial.Bulk, "bbr"), ""},
+		{"direct", "TCP connections, no tunnel, no encryption", direct, ""},
+		{"frp-mux", "frp, TLS over TCP, tcpMux", frp("tcp", true), "FRPS"},
+		{"frp-nomux", "frp, TLS over TCP, a pool of connections", frp("tcp", false), "FRPS"},
+		{"frp-quic", "frp, QUIC", frp("quic", true), "FRPS"},
+		{"chisel", "chisel, SSH over a websocket", chisel, "CHISEL"},
 	}
-	for _, rtt := range []time.Duration{20 * time.Millisecond, 50 * time.Millisecond, 200 * time.Millisecond} {
-		for _, percent := range []float64{0, 1, 5} {
-			cfg := link.Config{Delay: rtt / 2, Loss: percent / 100, Rate: benchRate, Seed: 1}
-			for _, c := range contestants {
-				b.Run(fmt.Sprintf("rtt=%s/loss=%g/%s", rtt, percent, c.name), func(b *testing.B) {
-					l, connect := c.start(b, cfg)
-					measure(b, l, connect)
-				})
+}
+
+// figures are what one contestant reached on one line.
+type figures struct {
+	bits          float64 // per second, of one download
+	loaded, alone load.Latency
+}
+
+// measure downloads, after a while in which the congestion control finds the rate,
+// with requests beside it, and then measures requests alone.
+func measure(w way, warm, during time.Duration) (f figures, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), warm+during+3*time.Minute)
+	defer cancel()
+	c, err := open(ctx, w.download, forDownload)
+	if err != nil {
+		return f, fmt.Errorf("download: %w", err)
+	}
+	var got atomic.Int64
+	ended := make(chan struct{})
+	var readErr error // set before ended is closed
+	go func() {
+		for buf := make([]byte, chunk); ; {
+			n, err := c.Read(buf)
+			got.Add(int64(n))
+			if err != nil {
+				readErr = err
+				close(ended)
+				return
 			}
 		}
-	}
-}
-
-// measure downloads for the time of the benchmark, and sends requests afterwards.
-func measure(b *testing.B, l *link.Link, connect func(context.Context) (net.Conn, error)) {
-	b.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	defer cancel()
-	c, err := open(ctx, connect, forDownload)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
-	if err := c.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
-		b.Fatal(err)
-	}
-	buf := make([]byte, chunk)
-	for begin := time.Now(); time.Since(begin) < warmUp; {
-		if _, err := c.Read(buf); err != nil {
-			b.Fatal(err)
+	}()
+	pause := func(d time.Duration) error {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-ended:
+			return fmt.Errorf("download: %w", readErr)
+		case <-t.C:
+			return nil
 		}
 	}
-	b.SetBytes(chunk)
-	b.ResetTimer()
-	for b.Loop() {
-		if _, err := io.ReadFull(c, buf); err != nil {
-			b.Fatal(err)
-		}
+	stop := make(chan struct{})
+	loaded := make(chan error, 1)
+	go func() {
+		var err error
+		f.loaded, err = requests(ctx, w.requests, loadedConns, warm, func(int) bool {
+			select {
+			case <-stop:
+				return false
+			default:
+				return true
+			}
+		})
+		loaded <- err
+	}()
+	err = pause(warm)
+	before, began := got.Load(), time.Now()
+	if err == nil {
+		err = pause(during)
 	}
-	b.StopTimer()
-	b.ReportMetric(float64(b.N)*chunk*8/1e6/b.Elapsed().Seconds(), "Mbit/s")
-	if err := c.Close(); err != nil {
-		b.Error(err)
+	f.bits = float64(got.Load()-before) * 8 / time.Since(began).Seconds()
+	close(stop)
+	if err == nil {
+		err = c.Close()
+		<-ended
 	}
-	latency, err := requests(ctx, connect)
-	if err != nil {
-		b.Error(err)
+	if err = errors.Join(err, <-loaded); err != nil {
+		return f, err
 	}
-	b.ReportMetric(float64(latency.P50.Microseconds())/1000, "p50-ms")
-	b.ReportMetric(float64(latency.P99.Microseconds())/1000, "p99-ms")
-	if n := l.Counters(link.Both).Overrun; n > 0 {
-		b.Errorf("the link was too slow for %d packets: the figures say nothing", n)
+	f.alone, err = requests(ctx, w.requests, requestConns, 0, func(i int) bool { return i < requestsEach })
+	if n := w.link.Counters(link.Both).Overrun; n > 0 {
+		err = errors.Join(err, fmt.Errorf("the link was too slow for %d packets: the figures say nothing", n))
 	}
+	return f, err
 }
 
-func open(ctx context.Context, connect func(context.Context) (net.Conn, error), kind byte) (net.Conn, error) {
+func open(ctx context.Context, connect connectFunc, kind byte) (net.Conn, error) {
 	c, err := connect(ctx)
 	if err != nil {
 		return nil, err
@@ -164,42 +208,41 @@ func open(ctx context.Context, connect func(context.Context) (net.Conn, error), 
 	return c, nil
 }
 
-// requests measures requests on connections that are open.
-func requests(ctx context.Context, connect func(context.Context) (net.Conn, error)) (load.Latency, error) {
+// requests measures requests on a number of connections that are open, after warm,
+// each connection as long as more says.
+func requests(ctx context.Context, connect connectFunc, conns int, warm time.Duration, more func(i int) bool) (load.Latency, error) {
 	h := load.NewHistogram()
-	errs := make(chan error, requestConns)
-	var wg sync.WaitGroup
-	for range requestConns {
-		wg.Go(func() { errs <- requestLoop(ctx, connect, h) })
+	errs := make(chan error, conns)
+	for range conns {
+		go func() { errs <- requestLoop(ctx, connect, h, time.Now().Add(warm), more) }()
 	}
-	wg.Wait()
-	close(errs)
 	var all []error
-	for err := range errs {
-		all = append(all, err)
+	for range conns {
+		all = append(all, <-errs)
 	}
 	return h.Summary(), errors.Join(all...)
 }
 
-func requestLoop(ctx context.Context, connect func(context.Context) (net.Conn, error), h *load.Histogram) error {
+func requestLoop(ctx context.Context, connect connectFunc, h *load.Histogram, from time.Time, more func(i int) bool) error {
 	c, err := open(ctx, connect, forRequests)
 	if err != nil {
-		return err
+		return fmt.Errorf("requests: %w", err)
 	}
 	defer func() { _ = c.Close() }()
-	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+	deadline, _ := ctx.Deadline()
+	if err := c.SetDeadline(deadline); err != nil {
 		return err
 	}
 	b := make([]byte, requestSize)
-	for i := range requestsEach + 1 {
+	for i := -1; more(i); i++ { // the first one waits for the connection
 		begin := time.Now()
 		if _, err := c.Write(b); err != nil {
-			return err
+			return fmt.Errorf("request: %w", err)
 		}
 		if _, err := io.ReadFull(c, b); err != nil {
-			return err
+			return fmt.Errorf("answer: %w", err)
 		}
-		if i > 0 { // the first one waits for the connection
+		if i >= 0 && begin.After(from) {
 			h.Add(time.Since(begin))
 		}
 	}

@@ -11,12 +11,14 @@
 //
 // # The benchmark
 //
-//	go test -run '^$' -bench Link ./integration/chaos
+//	FRPS=… FRPC=… CHISEL=… make bench-link
 //
-// measures a download on one connection (Mbit/s) and requests of 64 bytes on 32
-// connections at once (p50-ms, p99-ms), over links of 20, 50 and 200 ms round trip
-// and 0, 1 and 5 % loss each way, at 200 Mbit/s with a queue of 100 ms. The names of
-// peers' programs come from FRPS, FRPC and CHISEL; a peer whose variable is not set
-// is skipped. CONGESTION is the congestion control of TCP in the kernel (default
-// cubic, which is Linux's own default); QUIC's is that of quic-go.
+// measures a download on one connection (Mbit/s), with requests of 64 bytes on four
+// others beside it (loaded-p50-ms, loaded-p99-ms), and then such requests on 32
+// connections at once (p50-ms, p99-ms), over links of 20, 50 and 200 ms round trip and
+// 0, 1 and 5 % loss each way, at 200 Mbit/s with a queue of 100 ms. See TestLink. The
+// line has its delay and its rate before anybody connects, since congestion control
+// remembers the shortest round trip, and its loss after that. A peer whose variable
+// is not set is skipped. CONGESTION is the congestion control of TCP in the kernel
+// (default cubic, which is Linux's own default); QUIC's is that of quic-go, NewReno.
 package chaos

@@ -24,15 +24,15 @@ const (
 )
 
 // newPeerLink makes a link with the target in B.
-func newPeerLink(b *testing.B, targetAddr string) *link.Link {
-	b.Helper()
-	l := link.Pair(b, link.Config{})
+func newPeerLink(t testing.TB, line link.Config, targetAddr string) *link.Link {
+	t.Helper()
+	l := link.Pair(t, line)
 	if err := l.SetCongestion(congestion()); err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	ln, err := l.B.Listen(b.Context(), "tcp", targetAddr)
+	ln, err := l.B.Listen(t.Context(), "tcp", targetAddr)
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
 	var conns sync.WaitGroup
 	conns.Go(func() {
@@ -42,14 +42,14 @@ func newPeerLink(b *testing.B, targetAddr string) *link.Link {
 				return
 			}
 			conns.Go(func() {
-				stop := context.AfterFunc(b.Context(), func() { _ = c.Close() })
+				stop := context.AfterFunc(t.Context(), func() { _ = c.Close() })
 				defer stop()
 				defer func() { _ = c.Close() }()
 				target(c)
 			})
 		}
 	})
-	b.Cleanup(func() {
+	t.Cleanup(func() {
 		_ = ln.Close()
 		conns.Wait()
 	})
@@ -57,20 +57,20 @@ func newPeerLink(b *testing.B, targetAddr string) *link.Link {
 }
 
 // direct is plain TCP over the link.
-func direct(b *testing.B, cfg link.Config) (*link.Link, func(context.Context) (net.Conn, error)) {
-	b.Helper()
-	l := newPeerLink(b, fmt.Sprintf("0.0.0.0:%d", targetPort))
-	shape(b, l, cfg)
+func direct(t testing.TB, line link.Config) way {
+	t.Helper()
+	l := newPeerLink(t, line, fmt.Sprintf("0.0.0.0:%d", targetPort))
 	addr := fmt.Sprintf("%s:%d", l.B.Addr(), targetPort)
-	return l, func(ctx context.Context) (net.Conn, error) { return l.A.DialContext(ctx, "tcp", addr) }
+	connect := func(ctx context.Context) (net.Conn, error) { return l.A.DialContext(ctx, "tcp", addr) }
+	return way{l, connect, connect}
 }
 
 // entry waits until a peer's server takes connections that reach the target.
-func entry(b *testing.B, l *link.Link, cfg link.Config) (*link.Link, func(context.Context) (net.Conn, error)) {
-	b.Helper()
+func entry(t testing.TB, l *link.Link) way {
+	t.Helper()
 	addr := fmt.Sprintf("127.0.0.1:%d", entryPort)
 	connect := func(ctx context.Context) (net.Conn, error) { return l.A.DialContext(ctx, "tcp", addr) }
-	ctx, cancel := context.WithTimeout(b.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -82,16 +82,15 @@ func entry(b *testing.B, l *link.Link, cfg link.Config) (*link.Link, func(contex
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			b.Fatalf("the peer does not get ready: %v", err)
+			t.Fatalf("the peer does not get ready: %v", err)
 		}
 	}
-	shape(b, l, cfg)
-	return l, connect
+	return way{l, connect, connect}
 }
 
 // probe makes one request. A peer may take a connection before it has anywhere to
 // pass it on to.
-func probe(ctx context.Context, connect func(context.Context) (net.Conn, error)) error {
+func probe(ctx context.Context, connect connectFunc) error {
 	c, err := open(ctx, connect, forRequests)
 	if err != nil {
 		return err
@@ -100,47 +99,47 @@ func probe(ctx context.Context, connect func(context.Context) (net.Conn, error))
 }
 
 // program is that of a variable; the benchmark is skipped without.
-func program(b *testing.B, variable string) string {
-	b.Helper()
+func program(t testing.TB, variable string) string {
+	t.Helper()
 	path := os.Getenv(variable)
 	if path == "" {
-		b.Skipf("%s names no program", variable)
+		t.Skipf("%s names no program", variable)
 	}
 	return path
 }
 
 // start starts a peer's program in a namespace until the benchmark ends.
-func start(b *testing.B, n *link.Namespace, path string, args ...string) {
-	b.Helper()
+func start(t testing.TB, n *link.Namespace, path string, args ...string) {
+	t.Helper()
 	cmd := exec.Command(path, args...) //nolint:gosec // it is killed by Cleanup, after its peers
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := n.Start(cmd); err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	b.Cleanup(func() {
+	t.Cleanup(func() {
 		if err := cmd.Process.Kill(); err != nil {
-			b.Errorf("%s has ended by itself: %v", path, err)
+			t.Errorf("%s has ended by itself: %v", path, err)
 		}
 		_ = cmd.Wait() // killed
-		if b.Failed() {
-			b.Logf("%s says\n%s", path, out.String())
+		if t.Failed() {
+			t.Logf("%s says\n%s", path, out.String())
 		}
 	})
 }
 
 // frp is github.com/fatedier/frp with TLS, with its multiplexer (yamux) or a pool of
 // plain connections, or over QUIC.
-func frp(protocol string, mux bool) func(*testing.B, link.Config) (*link.Link, func(context.Context) (net.Conn, error)) {
-	return func(b *testing.B, cfg link.Config) (*link.Link, func(context.Context) (net.Conn, error)) {
-		b.Helper()
-		server, client := program(b, "FRPS"), program(b, "FRPC")
-		l := newPeerLink(b, fmt.Sprintf("127.0.0.1:%d", targetPort))
+func frp(protocol string, mux bool) func(testing.TB, link.Config) way {
+	return func(t testing.TB, line link.Config) way {
+		t.Helper()
+		server, client := program(t, "FRPS"), program(t, "FRPC")
+		l := newPeerLink(t, line, fmt.Sprintf("127.0.0.1:%d", targetPort))
 		pool := 0
 		if !mux {
 			pool = requestConns
 		}
-		start(b, l.A, server, "-c", file(b, "frps.toml", fmt.Sprintf(`bindAddr = %q
+		start(t, l.A, server, "-c", file(t, "frps.toml", fmt.Sprintf(`bindAddr = %q
 bindPort = %d
 quicBindPort = %d
 proxyBindAddr = "127.0.0.1"
@@ -148,7 +147,7 @@ transport.tcpMux = %t
 transport.maxPoolCount = 64
 log.level = "warn"
 `, l.A.Addr(), serverPort, serverPort, mux)))
-		start(b, l.B, client, "-c", file(b, "frpc.toml", fmt.Sprintf(`serverAddr = %q
+		start(t, l.B, client, "-c", file(t, "frpc.toml", fmt.Sprintf(`serverAddr = %q
 serverPort = %d
 loginFailExit = false
 transport.protocol = %q
@@ -163,26 +162,26 @@ localIP = "127.0.0.1"
 localPort = %d
 remotePort = %d
 `, l.A.Addr(), serverPort, protocol, mux, pool, targetPort, entryPort)))
-		return entry(b, l, cfg)
+		return entry(t, l)
 	}
 }
 
 // chisel is github.com/jpillora/chisel with a reverse tunnel.
-func chisel(b *testing.B, cfg link.Config) (*link.Link, func(context.Context) (net.Conn, error)) {
-	b.Helper()
-	path := program(b, "CHISEL")
-	l := newPeerLink(b, fmt.Sprintf("127.0.0.1:%d", targetPort))
-	start(b, l.A, path, "server", "--host", l.A.Addr().String(), "--port", fmt.Sprint(serverPort), "--reverse")
-	start(b, l.B, path, "client", "--max-retry-interval", "200ms", fmt.Sprintf("http://%s:%d", l.A.Addr(), serverPort),
+func chisel(t testing.TB, line link.Config) way {
+	t.Helper()
+	path := program(t, "CHISEL")
+	l := newPeerLink(t, line, fmt.Sprintf("127.0.0.1:%d", targetPort))
+	start(t, l.A, path, "server", "--host", l.A.Addr().String(), "--port", fmt.Sprint(serverPort), "--reverse")
+	start(t, l.B, path, "client", "--max-retry-interval", "200ms", fmt.Sprintf("http://%s:%d", l.A.Addr(), serverPort),
 		fmt.Sprintf("R:127.0.0.1:%d:127.0.0.1:%d", entryPort, targetPort))
-	return entry(b, l, cfg)
+	return entry(t, l)
 }
 
-func file(b *testing.B, name, text string) string {
-	b.Helper()
-	path := filepath.Join(b.TempDir(), name)
+func file(t testing.TB, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
 	return path
 }

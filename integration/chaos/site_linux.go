@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -46,8 +47,10 @@ type SiteConfig struct {
 	// Congestion is the congestion control of TCP in both namespaces, e.g. "cubic".
 	// Default: the machine's.
 	Congestion string
+	// TunnelCongestion is that of the tunnel's connections alone, on both sides.
+	TunnelCongestion string
 	// Services of the device, each called with a connection that it need not close.
-	// They may be called raw too. Default: "echo".
+	// They may be called raw and in bulk too. Default: "echo".
 	Services map[string]func(net.Conn)
 }
 
@@ -85,7 +88,7 @@ func NewSite(t testing.TB, cfg SiteConfig) *Site {
 	s.startRelay(cfg, log)
 	s.startDevice(cfg, log)
 	creds := s.CA.Credentials(identity.Service(s.CA.TrustDomain, CallerName))
-	tcp, quic := s.dialers(s.Link.A, creds)
+	tcp, quic := s.dialers(s.Link.A, creds, "")
 	var err error
 	s.Dialer, err = dial.New(dial.Config{
 		Relays: []string{s.Relay.Addr()}, Credentials: creds, TCP: tcp, QUIC: quic, Logger: log.Named("dial"),
@@ -108,7 +111,8 @@ func (s *Site) startRelay(cfg SiteConfig, log hclog.Logger) {
 		cfg.Heartbeat = time.Second
 	}
 	r, err := relay.New(relay.Config{
-		Listen: s.Link.A.Addr().String() + ":0", Heartbeat: cfg.Heartbeat, Logger: log.Named("relay"),
+		TCPCongestion: cfg.TunnelCongestion,
+		Listen:        s.Link.A.Addr().String() + ":0", Heartbeat: cfg.Heartbeat, Logger: log.Named("relay"),
 		Credentials: s.CA.Credentials(identity.Relay(s.CA.TrustDomain, "r1")),
 		Drain:       relay.Drain{Deadline: time.Second},
 		Policy:      []relay.Rule{{Caller: "service/*", Target: "device", Services: []string{"*"}, Raw: true}},
@@ -137,13 +141,13 @@ func (s *Site) startDevice(cfg SiteConfig, log hclog.Logger) {
 		cfg.Services = map[string]func(net.Conn){"echo": Echo}
 	}
 	creds := s.CA.Credentials(identity.Device(s.CA.TrustDomain, Serial))
-	tcp, quic := s.dialers(s.Link.B, creds)
+	tcp, quic := s.dialers(s.Link.B, creds, cfg.TunnelCongestion)
 	ac := agent.Config{
 		Relays: []string{s.Relay.Addr()}, Credentials: creds, Transport: cfg.Transport, Timing: cfg.Timing,
 		TCP: tcp, QUIC: quic, Logger: log.Named("agent"), OnStatus: func(agent.SlotStatus) { s.changed() },
 	}
 	for name := range cfg.Services {
-		ac.Services = append(ac.Services, agent.Service{Name: name, Raw: true})
+		ac.Services = append(ac.Services, agent.Service{Name: name, Raw: true, Bulk: true})
 	}
 	var err error
 	if s.Agent, err = agent.New(ac); err != nil {
@@ -173,10 +177,10 @@ func (s *Site) startDevice(cfg SiteConfig, log hclog.Logger) {
 }
 
 // dialers are what agent and dialer would make themselves, in a namespace.
-func (s *Site) dialers(n *link.Namespace, creds *enrol.Credentials) (tcp, quic tunnel.Dialer) {
+func (s *Site) dialers(n *link.Namespace, creds *enrol.Credentials, congestion string) (tcp, quic tunnel.Dialer) {
 	td := s.CA.TrustDomain
 	tls := creds.ClientConfig(identity.RelayDNSName(td), identity.OfKind(td, identity.KindRelay), tunnel.ALPN)
-	return Inside{n, &muxtun.Dialer{Config: muxtun.Config{TLS: tls}}}, Inside{n, &quictun.Dialer{Config: quictun.Config{TLS: tls}}}
+	return Inside{n, &muxtun.Dialer{Config: muxtun.Config{TLS: tls, Congestion: congestion}}}, Inside{n, &quictun.Dialer{Config: quictun.Config{TLS: tls}}}
 }
 
 // Inside dials in a namespace. The dialer must open its socket in Dial, as those of
@@ -193,6 +197,19 @@ func (i Inside) Dial(ctx context.Context, addr string) (s tunnel.Session, err er
 		return err
 	})
 	return s, err
+}
+
+// Connect makes the TCP connection of a data connection, see package bulk.
+func (i Inside) Connect(ctx context.Context, addr string) (c net.Conn, err error) {
+	d, ok := i.Dialer.(*muxtun.Dialer)
+	if !ok {
+		return nil, fmt.Errorf("%T makes no connections", i.Dialer)
+	}
+	err = i.Namespace.Do(func() error {
+		c, err = d.Connect(ctx, addr)
+		return err
+	})
+	return c, err
 }
 
 func (s *Site) changed() {

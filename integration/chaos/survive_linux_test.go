@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -148,6 +149,110 @@ func TestOneWayCut(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A firewall begins to block UDP, and lets it through again: the device moves to TCP
+// while QUIC is silent, and back to QUIC, without an end of the call that runs.
+func TestUDPBlockedForAWhile(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes several heartbeats")
+	}
+	s := NewSite(t, SiteConfig{Link: link.Config{Delay: 5 * time.Millisecond}, Timing: agent.Timing{
+		BackoffBase: 50 * time.Millisecond, BackoffCap: 200 * time.Millisecond, ConnectTimeout: 2 * time.Second,
+		ReprobeMin: 3 * time.Second,
+	}})
+	if d := s.Agent.Status().Slots[0]; d.Transport != tunnel.QUIC || d.Choice != "preferred" {
+		t.Fatalf("at first: %+v", d)
+	}
+	block := func(on bool) {
+		if err := s.Link.Change(link.Both, func(c *link.Config) { c.BlockUDP = on }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	block(true)
+	d := s.Await("the device is connected by TCP", func(d agent.SlotStatus) bool { return d.State.Online() && d.Transport == tunnel.TCP })
+	if d.Choice != "silent" {
+		t.Errorf("status %+v", d)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	// The caller's connection to the relay is in its own namespace, so only that of
+	// the device is blocked.
+	c, err := s.Dialer.DialContext(ctx, Serial, "echo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if err := exchange(c, 1000); err != nil {
+		t.Fatalf("a call over TCP: %v", err)
+	}
+	if n := s.Link.Counters(link.BToA).Cut; n == 0 {
+		t.Error("nothing was blocked")
+	}
+	block(false)
+	d = s.Await("the device is back at QUIC", func(d agent.SlotStatus) bool { return d.State.Online() && d.Transport == tunnel.QUIC })
+	if d.Choice != "preferred" {
+		t.Errorf("status %+v", d)
+	}
+	if err := exchange(c, 1<<20); err != nil {
+		t.Errorf("the call that runs: %v", err)
+	}
+	if err := s.call(1000); err != nil {
+		t.Errorf("a new call: %v", err)
+	}
+	var told []string
+	for _, i := range s.Relay.Sessions("device/" + string(Serial)) {
+		told = append(told, string(i.Transport)+" "+i.Choice)
+	}
+	slices.Sort(told)
+	if want := []string{"quic preferred", "tcp silent"}; !slices.Equal(told, want) {
+		t.Errorf("the relay has %v, want %v", told, want)
+	}
+}
+
+// Over a line that loses packets TCP with BBR carries many times what QUIC does, whose
+// congestion control takes each loss for a full line: the device measures both, and
+// stays with TCP.
+func TestLossyQUICIsLeftForBBR(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes several heartbeats")
+	}
+	s := NewSite(t, SiteConfig{
+		Link:      link.Config{Delay: 10 * time.Millisecond, Loss: 0.03, Rate: 100e6, Seed: 1},
+		Heartbeat: 2 * time.Second, TunnelCongestion: "bbr",
+	})
+	if err := s.Link.SetCongestion("bbr"); err != nil {
+		t.Skipf("this kernel has no bbr: %v", err)
+	}
+	if d := s.Agent.Status().Slots[0]; d.Transport != tunnel.QUIC || d.Choice != "preferred" {
+		t.Fatalf("at first: %+v", d)
+	}
+	stop, calls := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				calls <- nil
+				return
+			default:
+			}
+			if err := s.call(1 << 20); err != nil {
+				calls <- err
+				return
+			}
+		}
+	}()
+	d := s.Await("both transports are compared", func(d agent.SlotStatus) bool { return d.Choice == "measured" })
+	close(stop)
+	if err := <-calls; err != nil {
+		t.Errorf("a call: %v", err)
+	}
+	t.Logf("compared: %+v", d.Compared)
+	if d.Transport != tunnel.TCP || len(d.Compared) != 2 || d.Compared[0].Loss < 0.01 {
+		t.Errorf("status %+v", d)
 	}
 }
 

@@ -136,13 +136,17 @@ func printStatus(cmd *cobra.Command, app *cli.App, r *report) error {
 	head.Add("device", r.Device)
 	head.Add("certificate until", r.Expires.Local().Format(time.DateTime))
 	head.Add("agent", fmt.Sprintf("%s, up %s", r.Version, round(time.Since(r.Started))))
-	tunnels := &cli.Table{Header: []string{"\nTUNNEL", "STATE", "FOR", "RELAY", "TRANSPORT", "RTT", "TRIES", "LAST ERROR"}}
+	tunnels := &cli.Table{Header: []string{"\nTUNNEL", "STATE", "FOR", "RELAY", "TRANSPORT", "WHY", "RTT", "LOSS UP", "DOWN", "TRIES", "LAST ERROR"}}
 	for _, s := range r.Slots {
 		relay := "-"
 		if s.Relay != "" {
 			relay = s.Relay + " (" + s.RelayID + ")"
 		}
-		tunnels.Add(s.Slot, s.State, round(time.Since(s.Since)), relay, dash(string(s.Transport)), rtt(s.RTT), s.Attempts, dash(s.LastError))
+		up, down := "-", "-"
+		if s.Path != nil {
+			up, down = loss(s.Path.Up), loss(s.Path.Down)
+		}
+		tunnels.Add(s.Slot, s.State, round(time.Since(s.Since)), relay, dash(string(s.Transport)), dash(s.Choice), rtt(s.RTT), up, down, s.Attempts, dash(s.LastError))
 	}
 	services := &cli.Table{Header: []string{"\nSERVICE", "TARGET", "ACTIVE", "CALLS", "REFUSED"}}
 	for _, s := range r.Services {
@@ -159,6 +163,14 @@ func rtt(d time.Duration) string {
 		return "-"
 	}
 	return d.Round(10 * time.Microsecond).String()
+}
+
+// loss is the share of packets that a direction lost; nothing where nobody counts them.
+func loss(d agent.PathDirection) string {
+	if d.Packets == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f %%", 100*d.Loss)
 }
 
 func dash(s string) string {

@@ -29,10 +29,17 @@ type Config struct {
 	// MaxIncoming, where set, gives the limit for one peer, in place of
 	// MaxIncomingStreams.
 	MaxIncoming func(peer identity.ID) int
-	// StreamWindow is how many unread bytes a stream holds. It bounds the
-	// throughput of a stream to one window per round trip. Default 1 MiB, at least
-	// 256 KiB.
-	StreamWindow uint32
+	// StreamWindow and MaxStreamWindow bound how many unread bytes a stream holds,
+	// which bounds its throughput to one window per round trip. A session takes what
+	// fills a line of 800 Mbit/s over the round trip at its start: that is the
+	// least up to 10 ms, and the most from 60 ms on. It is a promise to the peer, and
+	// memory only where readers are slow. Default 1 MiB, at least 256 KiB, and 6 MiB;
+	// StreamWindow alone stands for both.
+	StreamWindow, MaxStreamWindow uint32
+	// Congestion is the congestion control of TCP connections, e.g. "bbr", one of those
+	// that the kernel offers to this user (net.ipv4.tcp_allowed_congestion_control; root
+	// may use all). Where it is refused the logger is told. Default: the system's.
+	Congestion string
 	// WriteTimeout ends the session when the connection does not take one write of
 	// up to 64 KiB for so long, at least three quarters of it. Until then Read and
 	// Write of its streams may outlive their deadlines. Default 30 s.
@@ -75,6 +82,7 @@ type Config struct {
 const (
 	DefaultMaxIncomingStreams = 1024
 	DefaultStreamWindow       = 1 << 20
+	DefaultMaxStreamWindow    = 6 << 20
 	DefaultWriteTimeout       = 30 * time.Second
 	DefaultHandshakeTimeout   = 10 * time.Second
 	DefaultMaxHandshakes      = 256
@@ -86,7 +94,8 @@ const minStreamWindow = 256 << 10
 func (c Config) withDefaults() Config {
 	c.Transport = cmp.Or(c.Transport, tunnel.TCP)
 	c.MaxIncomingStreams = cmp.Or(c.MaxIncomingStreams, DefaultMaxIncomingStreams)
-	c.StreamWindow = cmp.Or(c.StreamWindow, DefaultStreamWindow)
+	c.MaxStreamWindow = cmp.Or(c.MaxStreamWindow, c.StreamWindow, DefaultMaxStreamWindow)
+	c.StreamWindow = max(cmp.Or(c.StreamWindow, DefaultStreamWindow), minStreamWindow)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, DefaultWriteTimeout)
 	c.HandshakeTimeout = cmp.Or(c.HandshakeTimeout, DefaultHandshakeTimeout)
 	c.MaxHandshakes = cmp.Or(c.MaxHandshakes, DefaultMaxHandshakes)
@@ -98,6 +107,22 @@ func (c Config) withDefaults() Config {
 		c.Logger = hclog.NewNullLogger()
 	}
 	return c
+}
+
+// fastLine is the rate, in bytes per second, that one stream should reach.
+const fastLine = 100 << 20
+
+// window is what a stream may hold where a round trip takes so long.
+func (c Config) window(roundTrip time.Duration) uint32 {
+	full := min(roundTrip.Seconds()*fastLine, float64(c.MaxStreamWindow))
+	return max(uint32(full), c.StreamWindow)
+}
+
+// tune sets the options of a TCP connection.
+func (c Config) tune(conn net.Conn) {
+	if err := tuneTCP(conn, c.Congestion); err != nil && c.Logger != nil {
+		c.Logger.Warn("the connection keeps the system's congestion control", "error", err)
+	}
 }
 
 func (c Config) maxIncoming(peer identity.ID) int {

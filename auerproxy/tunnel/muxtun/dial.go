@@ -32,16 +32,22 @@ func (d *Dialer) Dial(ctx context.Context, addr string) (tunnel.Session, error) 
 	if err != nil {
 		return nil, &tunnel.Error{Code: tunnel.CodeUnreachable, Message: err.Error(), Cause: err}
 	}
-	tuneTCP(conn)
 	return Client(ctx, conn, d.Config)
 }
 
 // Connect makes the connection that Dial makes a session of, through the proxy
 // where there is one.
 func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
-	dial := d.DialContext
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
+	dial := func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
+		if d.DialContext != nil {
+			conn, err = d.DialContext(ctx, network, addr)
+		} else {
+			conn, err = new(net.Dialer).DialContext(ctx, network, addr)
+		}
+		if err == nil {
+			d.Config.tune(conn)
+		}
+		return conn, err
 	}
 	if d.Proxy == nil {
 		return dial(ctx, "tcp", addr)

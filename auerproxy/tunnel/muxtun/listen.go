@@ -110,17 +110,19 @@ func (l *Listener) fail(err error) {
 func (l *Listener) serve(raw net.Conn, pl *place) {
 	ctx, cancel := context.WithTimeout(l.ctx, l.cfg.HandshakeTimeout)
 	defer cancel()
-	tuneTCP(raw)
+	l.cfg.tune(raw)
 	w := &wire.Conn{Conn: raw}
 	if l.cfg.Other != nil && l.other(ctx, w, pl) {
 		return
 	}
 	conn := tls.Server(w, l.cfg.TLS)
 	turn := pl.run(ctx)
+	began := time.Now()
 	var err error
 	if turn {
 		err = conn.HandshakeContext(ctx)
 	}
+	took := time.Since(began)
 	pl.leave()
 	if !turn {
 		l.cfg.Refused("busy")
@@ -142,7 +144,7 @@ func (l *Listener) serve(raw net.Conn, pl *place) {
 		l.cfg.Handoff(conn)
 		return
 	}
-	s, err := afterTLS(ctx, conn, false, l.cfg)
+	s, err := afterTLS(ctx, conn, took, false, l.cfg)
 	if err != nil {
 		l.cfg.Logger.Debug("peer refused", "error", err)
 		l.cfg.Refused("handshake")

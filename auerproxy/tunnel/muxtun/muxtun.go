@@ -46,15 +46,18 @@ func Server(ctx context.Context, conn net.Conn, cfg Config) (tunnel.Session, err
 }
 
 func handshake(ctx context.Context, conn *tls.Conn, client bool, cfg Config) (tunnel.Session, error) {
+	began := time.Now()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		refuse(conn.NetConn())
 		return nil, handshakeError(ctx, client, cfg, err)
 	}
-	return afterTLS(ctx, conn, client, cfg)
+	return afterTLS(ctx, conn, time.Since(began), client, cfg)
 }
 
-// afterTLS makes a session of a connection whose TLS handshake is done.
-func afterTLS(ctx context.Context, conn *tls.Conn, client bool, cfg Config) (tunnel.Session, error) {
+// afterTLS makes a session of a connection whose TLS handshake is done, and took so
+// long: a round trip and some computing, on either side. Where the kernel knows the
+// round trip alone, that counts.
+func afterTLS(ctx context.Context, conn *tls.Conn, took time.Duration, client bool, cfg Config) (tunnel.Session, error) {
 	state := conn.ConnectionState()
 	if len(cfg.TLS.NextProtos) > 0 && state.NegotiatedProtocol != cfg.TLS.NextProtos[0] {
 		_ = conn.NetConn().Close()
@@ -65,7 +68,12 @@ func afterTLS(ctx context.Context, conn *tls.Conn, client bool, cfg Config) (tun
 		_ = conn.NetConn().Close()
 		return nil, handshakeError(ctx, client, cfg, err)
 	}
-	s, err := newSession(ctx, conn, peer, client, cfg)
+	if w, ok := conn.NetConn().(*wire.Conn); ok {
+		if p, ok := pathOf(w.Conn); ok {
+			took = min(took, p.RTT)
+		}
+	}
+	s, err := newSession(ctx, conn, peer, client, cfg.window(took), cfg)
 	if err != nil {
 		return nil, handshakeError(ctx, client, cfg, err)
 	}

@@ -82,14 +82,14 @@ const (
 )
 
 // newSession starts a session on a connection after its TLS handshake. client says
-// which side this is. The accepting side waits, until ctx ends, for the signalling
-// stream.
-func newSession(ctx context.Context, conn *tls.Conn, peer identity.ID, client bool, cfg Config) (*session, error) {
+// which side this is, window what a stream may hold. The accepting side waits, until
+// ctx ends, for the signalling stream.
+func newSession(ctx context.Context, conn *tls.Conn, peer identity.ID, client bool, window uint32, cfg Config) (*session, error) {
 	yc := &yamux.Config{
 		AcceptBacklog:          acceptBacklog,
 		KeepAliveInterval:      time.Minute, // must be set; keep-alive is off
 		ConnectionWriteTimeout: yamuxTimeout,
-		MaxStreamWindowSize:    max(cfg.StreamWindow, minStreamWindow),
+		MaxStreamWindowSize:    window,
 		// yamux would apply it to a mere CloseWrite.
 		StreamCloseTimeout: 0,
 		Logger:             cfg.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Trace}),
@@ -101,6 +101,7 @@ func newSession(ctx context.Context, conn *tls.Conn, peer identity.ID, client bo
 		streams: make(map[uint32]*stream), done: make(chan struct{}), ended: make(chan struct{}),
 	}
 	s.conn = newJoinConn(conn, cfg.WriteTimeout, s)
+	shortQueue(s.conn.wire.Conn)
 	start := yamux.Server
 	if client {
 		start = yamux.Client

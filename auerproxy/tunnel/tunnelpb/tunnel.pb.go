@@ -28,6 +28,75 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Choice is why an endpoint has chosen a transport.
+type Choice int32
+
+const (
+	// Not said.
+	Choice_CHOICE_UNSPECIFIED Choice = 0
+	// It is configured to use this one only.
+	Choice_CHOICE_CONFIGURED Choice = 1
+	// QUIC, which is preferred where nothing speaks against it.
+	Choice_CHOICE_PREFERRED Choice = 2
+	// TCP, as QUIC did not connect, or later.
+	Choice_CHOICE_UNREACHABLE Choice = 3
+	// TCP, as a session over QUIC got no answer any more.
+	Choice_CHOICE_SILENT Choice = 4
+	// TCP, to be compared with a session over QUIC that loses packets.
+	Choice_CHOICE_TRIAL Choice = 5
+	// QUIC, as TCP was compared and is no better.
+	Choice_CHOICE_MEASURED Choice = 6
+)
+
+// Enum value maps for Choice.
+var (
+	Choice_name = map[int32]string{
+		0: "CHOICE_UNSPECIFIED",
+		1: "CHOICE_CONFIGURED",
+		2: "CHOICE_PREFERRED",
+		3: "CHOICE_UNREACHABLE",
+		4: "CHOICE_SILENT",
+		5: "CHOICE_TRIAL",
+		6: "CHOICE_MEASURED",
+	}
+	Choice_value = map[string]int32{
+		"CHOICE_UNSPECIFIED": 0,
+		"CHOICE_CONFIGURED":  1,
+		"CHOICE_PREFERRED":   2,
+		"CHOICE_UNREACHABLE": 3,
+		"CHOICE_SILENT":      4,
+		"CHOICE_TRIAL":       5,
+		"CHOICE_MEASURED":    6,
+	}
+)
+
+func (x Choice) Enum() *Choice {
+	p := new(Choice)
+	*p = x
+	return p
+}
+
+func (x Choice) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Choice) Descriptor() protoreflect.EnumDescriptor {
+	return file_tunnel_proto_enumTypes[0].Descriptor()
+}
+
+func (Choice) Type() protoreflect.EnumType {
+	return &file_tunnel_proto_enumTypes[0]
+}
+
+func (x Choice) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Choice.Descriptor instead.
+func (Choice) EnumDescriptor() ([]byte, []int) {
+	return file_tunnel_proto_rawDescGZIP(), []int{0}
+}
+
 // Inner says what runs inside a stream once it is open.
 type Inner int32
 
@@ -69,11 +138,11 @@ func (x Inner) String() string {
 }
 
 func (Inner) Descriptor() protoreflect.EnumDescriptor {
-	return file_tunnel_proto_enumTypes[0].Descriptor()
+	return file_tunnel_proto_enumTypes[1].Descriptor()
 }
 
 func (Inner) Type() protoreflect.EnumType {
-	return &file_tunnel_proto_enumTypes[0]
+	return &file_tunnel_proto_enumTypes[1]
 }
 
 func (x Inner) Number() protoreflect.EnumNumber {
@@ -82,7 +151,7 @@ func (x Inner) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Inner.Descriptor instead.
 func (Inner) EnumDescriptor() ([]byte, []int) {
-	return file_tunnel_proto_rawDescGZIP(), []int{0}
+	return file_tunnel_proto_rawDescGZIP(), []int{1}
 }
 
 // Control is one frame on the control stream. A receiver ignores a frame whose
@@ -283,7 +352,9 @@ type Hello struct {
 	// Names of the services that the endpoint offers.
 	Services []string `protobuf:"bytes,7,rep,name=services,proto3" json:"services,omitempty"`
 	// Program and version, for people.
-	Agent         string `protobuf:"bytes,8,opt,name=agent,proto3" json:"agent,omitempty"`
+	Agent string `protobuf:"bytes,8,opt,name=agent,proto3" json:"agent,omitempty"`
+	// Why the session runs over the transport that it runs over.
+	Choice        Choice `protobuf:"varint,9,opt,name=choice,proto3,enum=auerproxy.tunnel.v1.Choice" json:"choice,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -374,6 +445,94 @@ func (x *Hello) GetAgent() string {
 	return ""
 }
 
+func (x *Hello) GetChoice() Choice {
+	if x != nil {
+		return x.Choice
+	}
+	return Choice_CHOICE_UNSPECIFIED
+}
+
+// Path is what one side of a session measures of the way to the other.
+type Path struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Round trip, smoothed, and the shortest one.
+	RttUs    uint32 `protobuf:"varint,1,opt,name=rtt_us,json=rttUs,proto3" json:"rtt_us,omitempty"`
+	MinRttUs uint32 `protobuf:"varint,2,opt,name=min_rtt_us,json=minRttUs,proto3" json:"min_rtt_us,omitempty"`
+	// Packets sent since the start of the session, and those of them that were
+	// lost or sent again.
+	Sent uint64 `protobuf:"varint,3,opt,name=sent,proto3" json:"sent,omitempty"`
+	Lost uint64 `protobuf:"varint,4,opt,name=lost,proto3" json:"lost,omitempty"`
+	// Bytes per second that the congestion control lets pass.
+	Rate          uint64 `protobuf:"varint,5,opt,name=rate,proto3" json:"rate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Path) Reset() {
+	*x = Path{}
+	mi := &file_tunnel_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Path) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Path) ProtoMessage() {}
+
+func (x *Path) ProtoReflect() protoreflect.Message {
+	mi := &file_tunnel_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Path.ProtoReflect.Descriptor instead.
+func (*Path) Descriptor() ([]byte, []int) {
+	return file_tunnel_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Path) GetRttUs() uint32 {
+	if x != nil {
+		return x.RttUs
+	}
+	return 0
+}
+
+func (x *Path) GetMinRttUs() uint32 {
+	if x != nil {
+		return x.MinRttUs
+	}
+	return 0
+}
+
+func (x *Path) GetSent() uint64 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
+func (x *Path) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+func (x *Path) GetRate() uint64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
 // Welcome ends the handshake: from here on the session carries streams.
 type Welcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -396,7 +555,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_tunnel_proto_msgTypes[2]
+	mi := &file_tunnel_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -408,7 +567,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnel_proto_msgTypes[2]
+	mi := &file_tunnel_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -421,7 +580,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_tunnel_proto_rawDescGZIP(), []int{2}
+	return file_tunnel_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Welcome) GetVersion() uint32 {
@@ -481,7 +640,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_tunnel_proto_msgTypes[3]
+	mi := &file_tunnel_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -493,7 +652,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnel_proto_msgTypes[3]
+	mi := &file_tunnel_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -506,7 +665,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_tunnel_proto_rawDescGZIP(), []int{3}
+	return file_tunnel_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Refused) GetCode() uint32 {
@@ -545,6 +704,8 @@ type Heartbeat struct {
 	SentUnixNs int64 `protobuf:"varint,2,opt,name=sent_unix_ns,json=sentUnixNs,proto3" json:"sent_unix_ns,omitempty"`
 	// Last round trip that the sender measured, 0 if none.
 	RttUs uint32 `protobuf:"varint,3,opt,name=rtt_us,json=rttUs,proto3" json:"rtt_us,omitempty"`
+	// The way to the receiver as the sender measures it, if it does.
+	Path *Path `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
 	// Makes the frame at least 40 bytes, so that a restarted relay answers it
 	// with a stateless reset.
 	Padding       []byte `protobuf:"bytes,15,opt,name=padding,proto3" json:"padding,omitempty"`
@@ -554,7 +715,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_tunnel_proto_msgTypes[4]
+	mi := &file_tunnel_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +727,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnel_proto_msgTypes[4]
+	mi := &file_tunnel_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +740,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_tunnel_proto_rawDescGZIP(), []int{4}
+	return file_tunnel_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Heartbeat) GetSeq() uint64 {
@@ -603,6 +764,13 @@ func (x *Heartbeat) GetRttUs() uint32 {
 	return 0
 }
 
+func (x *Heartbeat) GetPath() *Path {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
 func (x *Heartbeat) GetPadding() []byte {
 	if x != nil {
 		return x.Padding
@@ -612,16 +780,18 @@ func (x *Heartbeat) GetPadding() []byte {
 
 // HeartbeatAck echoes a Heartbeat.
 type HeartbeatAck struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
-	SentUnixNs    int64                  `protobuf:"varint,2,opt,name=sent_unix_ns,json=sentUnixNs,proto3" json:"sent_unix_ns,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Seq        uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	SentUnixNs int64                  `protobuf:"varint,2,opt,name=sent_unix_ns,json=sentUnixNs,proto3" json:"sent_unix_ns,omitempty"`
+	// The way back, where the Heartbeat has a path and the sender measures one.
+	Path          *Path `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HeartbeatAck) Reset() {
 	*x = HeartbeatAck{}
-	mi := &file_tunnel_proto_msgTypes[5]
+	mi := &file_tunnel_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -633,7 +803,7 @@ func (x *HeartbeatAck) String() string {
 func (*HeartbeatAck) ProtoMessage() {}
 
 func (x *HeartbeatAck) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnel_proto_msgTypes[5]
+	mi := &file_tunnel_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -646,7 +816,7 @@ func (x *HeartbeatAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatAck.ProtoReflect.Descriptor instead.
 func (*HeartbeatAck) Descriptor() ([]byte, []int) {
-	return file_tunnel_proto_rawDescGZIP(), []int{5}
+	return file_tunnel_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *HeartbeatAck) GetSeq() uint64 {
@@ -661,6 +831,13 @@ func (x *HeartbeatAck) GetSentUnixNs() int64 {
 		return x.SentUnixNs
 	}
 	return 0
+}
+
+func (x *HeartbeatAck) GetPath() *Path {
+	if x != nil {
+		return x.Path
+	}
+	return nil
 }
 
 // GoAway asks the receiver to open its streams elsewhere. Streams that run may
@@ -679,7 +856,7 @@ type GoAway struct {
 
 func (x *GoAway) Reset() {
 	*x = GoAway{}
-	mi := &file_tunnel_proto_msgTypes[6]
+	mi := &file_tunnel_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -691,7 +868,7 @@ func (x *GoAway) String() string {
 func (*GoAway) ProtoMessage() {}
 
 func (x *GoAway) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnel_proto_msgTypes[6]
+	mi := &file_tunnel_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -704,7 +881,7 @@ func (x *GoAway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GoAway.ProtoReflect.Descriptor instead.
 func (*GoAway) Descriptor() ([]byte, []int) {
-	return file_tunnel_proto_rawDescGZIP(), []int{6}
+	return file_tunnel_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GoAway) GetCode() uint32 {
@@ -745,7 +922,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_tunnel_proto_msgTypes[7]
+	mi := &file_tunnel_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -757,7 +934,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnel_proto_msgTypes[7]
+	mi := &file_tunnel_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -770,7 +947,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_tunnel_proto_rawDescGZIP(), []int{7}
+	return file_tunnel_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Probe) GetNonce() uint64 {
@@ -790,7 +967,7 @@ type ProbeAck struct {
 
 func (x *ProbeAck) Reset() {
 	*x = ProbeAck{}
-	mi := &file_tunnel_proto_msgTypes[8]
+	mi := &file_tunnel_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -802,7 +979,7 @@ func (x *ProbeAck) String() string {
 func (*ProbeAck) ProtoMessage() {}
 
 func (x *ProbeAck) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnel_proto_msgTypes[8]
+	mi := &file_tunnel_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -815,7 +992,7 @@ func (x *ProbeAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeAck.ProtoReflect.Descriptor instead.
 func (*ProbeAck) Descriptor() ([]byte, []int) {
-	return file_tunnel_proto_rawDescGZIP(), []int{8}
+	return file_tunnel_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ProbeAck) GetNonce() uint64 {
@@ -858,7 +1035,7 @@ type Preamble struct {
 
 func (x *Preamble) Reset() {
 	*x = Preamble{}
-	mi := &file_tunnel_proto_msgTypes[9]
+	mi := &file_tunnel_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -870,7 +1047,7 @@ func (x *Preamble) String() string {
 func (*Preamble) ProtoMessage() {}
 
 func (x *Preamble) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnel_proto_msgTypes[9]
+	mi := &file_tunnel_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -883,7 +1060,7 @@ func (x *Preamble) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Preamble.ProtoReflect.Descriptor instead.
 func (*Preamble) Descriptor() ([]byte, []int) {
-	return file_tunnel_proto_rawDescGZIP(), []int{9}
+	return file_tunnel_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Preamble) GetTarget() string {
@@ -983,7 +1160,7 @@ type OpenAck struct {
 
 func (x *OpenAck) Reset() {
 	*x = OpenAck{}
-	mi := &file_tunnel_proto_msgTypes[10]
+	mi := &file_tunnel_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +1172,7 @@ func (x *OpenAck) String() string {
 func (*OpenAck) ProtoMessage() {}
 
 func (x *OpenAck) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnel_proto_msgTypes[10]
+	mi := &file_tunnel_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +1185,7 @@ func (x *OpenAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenAck.ProtoReflect.Descriptor instead.
 func (*OpenAck) Descriptor() ([]byte, []int) {
-	return file_tunnel_proto_rawDescGZIP(), []int{10}
+	return file_tunnel_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *OpenAck) GetCode() uint32 {
@@ -1072,7 +1249,7 @@ type Hop struct {
 
 func (x *Hop) Reset() {
 	*x = Hop{}
-	mi := &file_tunnel_proto_msgTypes[11]
+	mi := &file_tunnel_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1261,7 @@ func (x *Hop) String() string {
 func (*Hop) ProtoMessage() {}
 
 func (x *Hop) ProtoReflect() protoreflect.Message {
-	mi := &file_tunnel_proto_msgTypes[11]
+	mi := &file_tunnel_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1274,7 @@ func (x *Hop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hop.ProtoReflect.Descriptor instead.
 func (*Hop) Descriptor() ([]byte, []int) {
-	return file_tunnel_proto_rawDescGZIP(), []int{11}
+	return file_tunnel_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Hop) GetAt() string {
@@ -1128,7 +1305,7 @@ const file_tunnel_proto_rawDesc = "" +
 	"\ago_away\x18\x06 \x01(\v2\x1b.auerproxy.tunnel.v1.GoAwayH\x00R\x06goAway\x122\n" +
 	"\x05probe\x18\a \x01(\v2\x1a.auerproxy.tunnel.v1.ProbeH\x00R\x05probe\x12<\n" +
 	"\tprobe_ack\x18\b \x01(\v2\x1d.auerproxy.tunnel.v1.ProbeAckH\x00R\bprobeAckB\a\n" +
-	"\x05frame\"\xdc\x01\n" +
+	"\x05frame\"\x91\x02\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1f\n" +
 	"\vmin_version\x18\x02 \x01(\rR\n" +
@@ -1139,7 +1316,15 @@ const file_tunnel_proto_rawDesc = "" +
 	"\aattempt\x18\x05 \x01(\x04R\aattempt\x12\x12\n" +
 	"\x04slot\x18\x06 \x01(\rR\x04slot\x12\x1a\n" +
 	"\bservices\x18\a \x03(\tR\bservices\x12\x14\n" +
-	"\x05agent\x18\b \x01(\tR\x05agent\"\xad\x01\n" +
+	"\x05agent\x18\b \x01(\tR\x05agent\x123\n" +
+	"\x06choice\x18\t \x01(\x0e2\x1b.auerproxy.tunnel.v1.ChoiceR\x06choice\"w\n" +
+	"\x04Path\x12\x15\n" +
+	"\x06rtt_us\x18\x01 \x01(\rR\x05rttUs\x12\x1c\n" +
+	"\n" +
+	"min_rtt_us\x18\x02 \x01(\rR\bminRttUs\x12\x12\n" +
+	"\x04sent\x18\x03 \x01(\x04R\x04sent\x12\x12\n" +
+	"\x04lost\x18\x04 \x01(\x04R\x04lost\x12\x12\n" +
+	"\x04rate\x18\x05 \x01(\x04R\x04rate\"\xad\x01\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\asession\x18\x02 \x01(\fR\asession\x12\x14\n" +
@@ -1152,17 +1337,19 @@ const file_tunnel_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12+\n" +
 	"\x12retry_after_min_ms\x18\x03 \x01(\rR\x0fretryAfterMinMs\x12+\n" +
-	"\x12retry_after_max_ms\x18\x04 \x01(\rR\x0fretryAfterMaxMs\"p\n" +
+	"\x12retry_after_max_ms\x18\x04 \x01(\rR\x0fretryAfterMaxMs\"\x9f\x01\n" +
 	"\tHeartbeat\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12 \n" +
 	"\fsent_unix_ns\x18\x02 \x01(\x03R\n" +
 	"sentUnixNs\x12\x15\n" +
-	"\x06rtt_us\x18\x03 \x01(\rR\x05rttUs\x12\x18\n" +
-	"\apadding\x18\x0f \x01(\fR\apadding\"B\n" +
+	"\x06rtt_us\x18\x03 \x01(\rR\x05rttUs\x12-\n" +
+	"\x04path\x18\x04 \x01(\v2\x19.auerproxy.tunnel.v1.PathR\x04path\x12\x18\n" +
+	"\apadding\x18\x0f \x01(\fR\apadding\"q\n" +
 	"\fHeartbeatAck\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12 \n" +
 	"\fsent_unix_ns\x18\x02 \x01(\x03R\n" +
-	"sentUnixNs\"r\n" +
+	"sentUnixNs\x12-\n" +
+	"\x04path\x18\x03 \x01(\v2\x19.auerproxy.tunnel.v1.PathR\x04path\"r\n" +
 	"\x06GoAway\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1f\n" +
@@ -1200,7 +1387,15 @@ const file_tunnel_proto_rawDesc = "" +
 	"dataTicket\".\n" +
 	"\x03Hop\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\tR\x02at\x12\x17\n" +
-	"\atook_us\x18\x02 \x01(\rR\x06tookUs*E\n" +
+	"\atook_us\x18\x02 \x01(\rR\x06tookUs*\x9f\x01\n" +
+	"\x06Choice\x12\x16\n" +
+	"\x12CHOICE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11CHOICE_CONFIGURED\x10\x01\x12\x14\n" +
+	"\x10CHOICE_PREFERRED\x10\x02\x12\x16\n" +
+	"\x12CHOICE_UNREACHABLE\x10\x03\x12\x11\n" +
+	"\rCHOICE_SILENT\x10\x04\x12\x10\n" +
+	"\fCHOICE_TRIAL\x10\x05\x12\x13\n" +
+	"\x0fCHOICE_MEASURED\x10\x06*E\n" +
 	"\x05Inner\x12\x0f\n" +
 	"\vINNER_PLAIN\x10\x00\x12\r\n" +
 	"\tINNER_MUX\x10\x01\x12\r\n" +
@@ -1219,39 +1414,44 @@ func file_tunnel_proto_rawDescGZIP() []byte {
 	return file_tunnel_proto_rawDescData
 }
 
-var file_tunnel_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_tunnel_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_tunnel_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_tunnel_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_tunnel_proto_goTypes = []any{
-	(Inner)(0),           // 0: auerproxy.tunnel.v1.Inner
-	(*Control)(nil),      // 1: auerproxy.tunnel.v1.Control
-	(*Hello)(nil),        // 2: auerproxy.tunnel.v1.Hello
-	(*Welcome)(nil),      // 3: auerproxy.tunnel.v1.Welcome
-	(*Refused)(nil),      // 4: auerproxy.tunnel.v1.Refused
-	(*Heartbeat)(nil),    // 5: auerproxy.tunnel.v1.Heartbeat
-	(*HeartbeatAck)(nil), // 6: auerproxy.tunnel.v1.HeartbeatAck
-	(*GoAway)(nil),       // 7: auerproxy.tunnel.v1.GoAway
-	(*Probe)(nil),        // 8: auerproxy.tunnel.v1.Probe
-	(*ProbeAck)(nil),     // 9: auerproxy.tunnel.v1.ProbeAck
-	(*Preamble)(nil),     // 10: auerproxy.tunnel.v1.Preamble
-	(*OpenAck)(nil),      // 11: auerproxy.tunnel.v1.OpenAck
-	(*Hop)(nil),          // 12: auerproxy.tunnel.v1.Hop
+	(Choice)(0),          // 0: auerproxy.tunnel.v1.Choice
+	(Inner)(0),           // 1: auerproxy.tunnel.v1.Inner
+	(*Control)(nil),      // 2: auerproxy.tunnel.v1.Control
+	(*Hello)(nil),        // 3: auerproxy.tunnel.v1.Hello
+	(*Path)(nil),         // 4: auerproxy.tunnel.v1.Path
+	(*Welcome)(nil),      // 5: auerproxy.tunnel.v1.Welcome
+	(*Refused)(nil),      // 6: auerproxy.tunnel.v1.Refused
+	(*Heartbeat)(nil),    // 7: auerproxy.tunnel.v1.Heartbeat
+	(*HeartbeatAck)(nil), // 8: auerproxy.tunnel.v1.HeartbeatAck
+	(*GoAway)(nil),       // 9: auerproxy.tunnel.v1.GoAway
+	(*Probe)(nil),        // 10: auerproxy.tunnel.v1.Probe
+	(*ProbeAck)(nil),     // 11: auerproxy.tunnel.v1.ProbeAck
+	(*Preamble)(nil),     // 12: auerproxy.tunnel.v1.Preamble
+	(*OpenAck)(nil),      // 13: auerproxy.tunnel.v1.OpenAck
+	(*Hop)(nil),          // 14: auerproxy.tunnel.v1.Hop
 }
 var file_tunnel_proto_depIdxs = []int32{
-	2,  // 0: auerproxy.tunnel.v1.Control.hello:type_name -> auerproxy.tunnel.v1.Hello
-	3,  // 1: auerproxy.tunnel.v1.Control.welcome:type_name -> auerproxy.tunnel.v1.Welcome
-	4,  // 2: auerproxy.tunnel.v1.Control.refused:type_name -> auerproxy.tunnel.v1.Refused
-	5,  // 3: auerproxy.tunnel.v1.Control.heartbeat:type_name -> auerproxy.tunnel.v1.Heartbeat
-	6,  // 4: auerproxy.tunnel.v1.Control.heartbeat_ack:type_name -> auerproxy.tunnel.v1.HeartbeatAck
-	7,  // 5: auerproxy.tunnel.v1.Control.go_away:type_name -> auerproxy.tunnel.v1.GoAway
-	8,  // 6: auerproxy.tunnel.v1.Control.probe:type_name -> auerproxy.tunnel.v1.Probe
-	9,  // 7: auerproxy.tunnel.v1.Control.probe_ack:type_name -> auerproxy.tunnel.v1.ProbeAck
-	0,  // 8: auerproxy.tunnel.v1.Preamble.inner:type_name -> auerproxy.tunnel.v1.Inner
-	12, // 9: auerproxy.tunnel.v1.OpenAck.hops:type_name -> auerproxy.tunnel.v1.Hop
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	3,  // 0: auerproxy.tunnel.v1.Control.hello:type_name -> auerproxy.tunnel.v1.Hello
+	5,  // 1: auerproxy.tunnel.v1.Control.welcome:type_name -> auerproxy.tunnel.v1.Welcome
+	6,  // 2: auerproxy.tunnel.v1.Control.refused:type_name -> auerproxy.tunnel.v1.Refused
+	7,  // 3: auerproxy.tunnel.v1.Control.heartbeat:type_name -> auerproxy.tunnel.v1.Heartbeat
+	8,  // 4: auerproxy.tunnel.v1.Control.heartbeat_ack:type_name -> auerproxy.tunnel.v1.HeartbeatAck
+	9,  // 5: auerproxy.tunnel.v1.Control.go_away:type_name -> auerproxy.tunnel.v1.GoAway
+	10, // 6: auerproxy.tunnel.v1.Control.probe:type_name -> auerproxy.tunnel.v1.Probe
+	11, // 7: auerproxy.tunnel.v1.Control.probe_ack:type_name -> auerproxy.tunnel.v1.ProbeAck
+	0,  // 8: auerproxy.tunnel.v1.Hello.choice:type_name -> auerproxy.tunnel.v1.Choice
+	4,  // 9: auerproxy.tunnel.v1.Heartbeat.path:type_name -> auerproxy.tunnel.v1.Path
+	4,  // 10: auerproxy.tunnel.v1.HeartbeatAck.path:type_name -> auerproxy.tunnel.v1.Path
+	1,  // 11: auerproxy.tunnel.v1.Preamble.inner:type_name -> auerproxy.tunnel.v1.Inner
+	14, // 12: auerproxy.tunnel.v1.OpenAck.hops:type_name -> auerproxy.tunnel.v1.Hop
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_tunnel_proto_init() }
@@ -1274,8 +1474,8 @@ func file_tunnel_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tunnel_proto_rawDesc), len(file_tunnel_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   12,
+			NumEnums:      2,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

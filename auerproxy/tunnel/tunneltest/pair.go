@@ -25,7 +25,9 @@ type Options struct {
 	// Client and Server are the identities of the two ends. Default: the device
 	// [Serial] and the relay "r1".
 	Client, Server identity.ID
-	// QUIC and Mux configure both ends; the TLS field is filled in.
+	// QUIC and Mux configure both ends; the TLS field is filled in. The default of
+	// Mux.StreamWindow stands for both bounds here: a busy machine has slow handshakes,
+	// and shall not have larger windows.
 	QUIC quictun.Config
 	Mux  muxtun.Config
 	// Via, where set, gets the listener's address and gives the one to dial, that
@@ -55,6 +57,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Via == nil {
 		o.Via = func(addr string) string { return addr }
+	}
+	if o.Mux.StreamWindow == 0 && o.Mux.MaxStreamWindow == 0 {
+		o.Mux.StreamWindow = muxtun.DefaultStreamWindow
 	}
 	return o
 }

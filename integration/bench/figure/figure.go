@@ -45,18 +45,23 @@ func figures() []struct {
 // WriteAll writes the figures that the report has data for to a directory.
 func WriteAll(dir string, r *score.Report) error {
 	for _, f := range figures() {
-		p, groups, err := bars(r, f.metric, f.title)
-		if err != nil {
-			return fmt.Errorf("figure %s: %w", f.file, err)
-		}
-		if groups == 0 {
-			continue
-		}
-		if err := save(filepath.Join(dir, f.file+".svg"), p, groups); err != nil {
+		if err := Write(filepath.Join(dir, f.file+".svg"), r, f.metric, f.title); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Write writes the figure of one metric, if the report has data for it.
+func Write(path string, r *score.Report, m score.Metric, title string) error {
+	p, groups, err := bars(r, m, title)
+	if err != nil {
+		return fmt.Errorf("figure %s: %w", path, err)
+	}
+	if groups == 0 {
+		return nil
+	}
+	return save(path, p, groups)
 }
 
 const (

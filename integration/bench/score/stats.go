@@ -48,6 +48,14 @@ const (
 	CPUOp    Metric = "relay-cpu-us/op"
 	IdleConn Metric = "relay-KiB/conn"
 
+	// On lines with delay and loss, see integration/chaos: a download, and requests
+	// beside it and alone.
+	Mbits     Metric = "Mbit/s"
+	P50Loaded Metric = "loaded-p50-ms"
+	P99Loaded Metric = "loaded-p99-ms"
+	P50Alone  Metric = "p50-ms"
+	P99Alone  Metric = "p99-ms"
+
 	// Accepts are handshakes per second of a core's time, Connects those that the
 	// whole machine made, with the fleet's side of them.
 	Accepts      Metric = "accepts/s/core"

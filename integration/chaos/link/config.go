@@ -33,6 +33,8 @@ type Config struct {
 	MTU int `yaml:"mtu"`
 	// BlackHole keeps the ICMP messages back: packets that are too big vanish.
 	BlackHole bool `yaml:"black_hole"`
+	// BlockUDP loses what is UDP, as many a firewall does.
+	BlockUDP bool `yaml:"block_udp"`
 	// Cut loses everything, what is under way included.
 	Cut bool `yaml:"cut"`
 
@@ -102,8 +104,8 @@ const (
 type Counters struct {
 	// Passed are the packets that arrived, Bytes their bytes with IP header.
 	Passed, Bytes uint64
-	// The packets that were not, by reason: Config.Loss, a cut, the MTU, and a
-	// full queue.
+	// The packets that were not, by reason: Config.Loss, a cut or BlockUDP, the MTU,
+	// and a full queue.
 	Lost, Cut, TooBig, QueueFull uint64
 	// Reordered are those of Passed that were held back to be overtaken.
 	Reordered uint64

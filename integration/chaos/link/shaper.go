@@ -15,6 +15,12 @@ type packet struct {
 	buf  [deviceMTU + 36]byte // 36: no allocation class is smaller
 }
 
+// udp reads the protocol of an IPv4 packet (RFC 791 §3.1).
+func (p *packet) udp() bool {
+	const protocolAt, protocolUDP = 9, 17
+	return p.n > protocolAt && p.buf[protocolAt] == protocolUDP
+}
+
 func (p *packet) data() []byte { return p.buf[:p.n] }
 
 // fate says what the shaper did with a packet.
@@ -64,7 +70,7 @@ func (s *shaper) add(now time.Time, p *packet) fate {
 	// others or on changes of the configuration.
 	loss, jitter, reorder := s.rng.Float64(), s.rng.Float64(), s.rng.Float64()
 	switch {
-	case s.cfg.Cut:
+	case s.cfg.Cut, s.cfg.BlockUDP && p.udp():
 		s.count.Cut++
 		return dropped
 	case p.n > s.cfg.MTU:

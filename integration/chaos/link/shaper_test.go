@@ -151,6 +151,21 @@ func TestReorder(t *testing.T) {
 	}
 }
 
+func TestBlockUDP(t *testing.T) {
+	t.Parallel()
+	s := newShaper(Config{BlockUDP: true}, 1)
+	for protocol, want := range map[byte]fate{1: underWay, 6: underWay, 17: dropped} {
+		p := sized(100)
+		p.buf[9] = protocol
+		if got := s.add(start, p); got != want {
+			t.Errorf("protocol %d: fate %d, want %d", protocol, got, want)
+		}
+	}
+	if s.count.Cut != 1 {
+		t.Errorf("counters %+v", s.count)
+	}
+}
+
 func TestMTUAndCut(t *testing.T) {
 	t.Parallel()
 	s := newShaper(Config{MTU: 1280, Delay: time.Second}, 1)
