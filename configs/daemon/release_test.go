@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"runtime"
+	"runtime/debug"
 	"testing"
 	"time"
 )
@@ -34,6 +35,7 @@ var garbage []byte
 
 // Not parallel: it is about the garbage of the whole process.
 func TestReleaser(t *testing.T) { //nolint:paralleltest // see above
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no other collection than the test's
 	r := newReleaser(0)
 	runtime.GC()
 	r.due(time.Now())
