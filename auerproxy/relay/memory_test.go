@@ -119,7 +119,7 @@ func TestIdleConnectionMemory(t *testing.T) { //nolint:paralleltest // as above
 		goroutines int // that each connection keeps
 	}{
 		{agent.TransportTCP, 6_300, 0},
-		{agent.TransportQUIC, 14_500, 1},
+		{agent.TransportQUIC, 19_000, 1},
 	} {
 		t.Run(tt.transport, func(t *testing.T) { //nolint:paralleltest // as above
 			conns, held := idleConnections(t, tt.transport, tt.goroutines, 0)

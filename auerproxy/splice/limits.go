@@ -57,11 +57,11 @@ func (j *join) nextLocked() time.Duration {
 		next = left
 	}
 	if j.parks() {
-		if left := max(j.moved(), j.awake) + j.linger - now; left > 0 {
-			next = min(next, left)
-		} else {
-			next = min(next, j.linger)
+		left := j.moved() + parkAfter - now
+		if left <= 0 { // it has been asked to, or could not
+			left = parkAfter
 		}
+		next = min(next, left)
 	}
 	if j.write == never || j.rests() {
 		return next

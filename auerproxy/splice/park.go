@@ -17,12 +17,9 @@ import (
 //	   ▲                                 │             │
 //	   └──── there is something to read ─┴─────────────┘
 //
-// Parking and waking cost some microseconds. A connection that is used every now and
-// then does not pay them each time: it lingers longer each time that it is woken soon.
-const (
-	minLinger = 5 * time.Millisecond
-	maxLinger = time.Second
-)
+// Parking and waking cost some microseconds, which no request in a row of requests
+// should pay: hence the while.
+const parkAfter = time.Second
 
 // errPark is the end of a copy that is to park.
 var errPark = errors.New("parks")
@@ -86,37 +83,17 @@ func (f *flow) park() bool {
 // resume goes on in another goroutine.
 func (f *flow) resume() {
 	f.phase.Store(reading)
-	f.join.woken()
+	f.join.arm() // a parked splice does without most checks
 	f.run()
-}
-
-// woken arms the checks that a parked splice does without.
-func (j *join) woken() {
-	j.mu.Lock()
-	j.awake = time.Since(j.start)
-	switch {
-	case j.parked == 0: // the other direction was woken before
-	case j.awake-j.parked < maxLinger:
-		j.linger = min(2*j.linger, maxLinger)
-	default:
-		j.linger = minLinger
-	}
-	j.parked = 0
-	j.mu.Unlock()
-	j.arm()
 }
 
 // quiet asks the directions that wait to park, if nothing has moved for a while.
 func (j *join) quiet(now time.Duration) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if now-max(j.moved(), j.awake) < j.linger {
-		j.linger = min(2*j.linger, maxLinger)
+	if now-j.moved() < parkAfter {
 		return
 	}
 	for _, f := range []*flow{&j.ab, &j.ba} {
 		if f.await != nil && f.phase.Load() == reading && f.asked.CompareAndSwap(false, true) {
-			j.parked = now
 			_ = f.src.SetReadDeadline(past) // fails on a connection that is closed, which its reader sees
 		}
 	}

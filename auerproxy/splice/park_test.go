@@ -25,7 +25,6 @@ type awaiter struct {
 	late     bool          // guarded by mu; the read deadline is in the past
 	deadline chan struct{} // guarded by mu; closed when it passes
 	call     func()        // guarded by mu; what waits
-	awaits   int           // guarded by mu; how often something waited
 }
 
 func newAwaiter() (a *awaiter, far *stream) {
@@ -70,7 +69,6 @@ func (a *awaiter) Await(f func()) bool {
 		return false
 	}
 	a.call = f
-	a.awaits++
 	return true
 }
 
@@ -97,8 +95,8 @@ func (a *awaiter) parked() bool {
 	return a.call != nil
 }
 
-// TestParks: a direction that waits parks after a while, wakes for a byte and for the
-// end, and waits longer each time that it is woken soon.
+// TestParks: a direction that waits parks after a while, and wakes for a byte and for
+// the end.
 func TestParks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -106,30 +104,26 @@ func TestParks(t *testing.T) {
 		b, bn := pair()
 		done := make(chan splice.Result, 1)
 		splice.Start(a, bn, splice.Options{}, func(r splice.Result) { done <- r })
-		parks := func(after time.Duration) {
+		parks := func() {
 			t.Helper()
-			time.Sleep(after - time.Millisecond)
+			time.Sleep(999 * time.Millisecond)
 			synctest.Wait()
 			if a.parked() {
-				t.Fatalf("parks before %v", after)
+				t.Error("parks too early")
 			}
-			time.Sleep(3 * time.Millisecond)
+			time.Sleep(2 * time.Millisecond)
 			synctest.Wait()
 			if !a.parked() {
-				t.Fatalf("does not park after %v", after)
+				t.Error("does not park")
 			}
 		}
-		parks(5 * time.Millisecond)
-		time.Sleep(time.Minute)
-		a.say('x')
-		read(t, b, "x")
-		parks(5 * time.Millisecond)
-		a.say('y')
-		read(t, b, "y")
-		parks(10 * time.Millisecond)
-		a.say('z')
-		read(t, b, "z")
-		parks(20 * time.Millisecond)
+		parks()
+		for _, s := range []string{"x", "y", "z"} {
+			time.Sleep(time.Minute)
+			a.say(s[0])
+			read(t, b, s)
+			parks()
+		}
 		a.say()
 		if _, err := b.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("the end arrives as %v", err)
@@ -214,7 +208,7 @@ func TestSocketsPark(t *testing.T) {
 		t.Helper()
 		a, b, res := startSockets(t, o)
 		n := int64(0)
-		for pause := time.Duration(0); pause < 20*time.Millisecond; pause += 500 * time.Microsecond {
+		for pause := 990 * time.Millisecond; pause < 1010*time.Millisecond; pause += 2 * time.Millisecond {
 			_ = b.SetReadDeadline(time.Now().Add(pause)) // a pause that ends by itself
 			_, _ = b.Read(make([]byte, 1))
 			_ = b.SetReadDeadline(time.Time{})
@@ -241,19 +235,23 @@ func TestParkedSocketsEnd(t *testing.T) {
 	onSockets(t, func(t *testing.T, o splice.Options) {
 		t.Helper()
 		const splices = 32
+		var all sync.WaitGroup
 		for i := range splices {
 			a, b, res := startSockets(t, o)
-			_ = b.SetReadDeadline(time.Now().Add(time.Duration(i) * 500 * time.Microsecond)) // parked or about to
-			_, _ = b.Read(make([]byte, 1))
-			_ = b.SetReadDeadline(time.Time{})
-			_ = a.SetLinger(0)
-			_ = a.Close()
-			if _, err := b.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
-				t.Errorf("the break arrives as %v", err)
-			}
-			if r := <-res; r.Reason != tunnel.CodeReset {
-				t.Errorf("%+v", r)
-			}
+			all.Go(func() {
+				_ = b.SetReadDeadline(time.Now().Add(990*time.Millisecond + time.Duration(i)*time.Millisecond)) // parked or about to
+				_, _ = b.Read(make([]byte, 1))
+				_ = b.SetReadDeadline(time.Time{})
+				_ = a.SetLinger(0)
+				_ = a.Close()
+				if _, err := b.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
+					t.Errorf("the break arrives as %v", err)
+				}
+				if r := <-res; r.Reason != tunnel.CodeReset {
+					t.Errorf("%+v", r)
+				}
+			})
 		}
+		all.Wait()
 	})
 }

@@ -123,7 +123,6 @@ func newJoin(a, b Conn, o Options) *join {
 		start:  start,
 		ctx:    ctx,
 		cancel: cancel,
-		linger: minLinger,
 		poller: o.Poller,
 	}
 	j.ab.join, j.ba.join = j, j
@@ -169,12 +168,9 @@ type join struct {
 	left                    atomic.Int32    // directions that have not ended
 	poller                  *Poller
 
-	mu     sync.Mutex    // guards what follows
-	timer  *time.Timer   // next check of the limits; nil without one
-	linger time.Duration // how long a direction waits before it parks
-	parked time.Duration // when one did, since start; 0 after a wake
-	awake  time.Duration // when one was woken, since start
-	over   bool          // failed or finished: no check and no failure any more
+	mu     sync.Mutex  // guards what follows
+	timer  *time.Timer // next check of the limits; nil without one
+	over   bool        // failed or finished: no check and no failure any more
 	reason tunnel.Code
 	err    error
 }

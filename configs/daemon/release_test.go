@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"runtime"
+	"runtime/debug"
 	"testing"
 	"time"
 )
@@ -10,21 +11,20 @@ func TestWorthCollecting(t *testing.T) {
 	t.Parallel()
 	const mib = 1 << 20
 	for _, tt := range []struct {
-		name                         string
-		live, objects, recent, floor uint64
-		want                         bool
+		name                      string
+		live, gain, recent, floor uint64
+		want                      bool
 	}{
-		{"nothing", 64 * mib, 64 * mib, 0, 0, false},
-		{"less than was in use", 64 * mib, 60 * mib, 0, 0, false},
-		{"a burst that has ended", 64 * mib, 128 * mib, 0, 0, true},
-		{"a burst that goes on", 64 * mib, 128 * mib, mib, 0, false},
-		{"a trickle", 64 * mib, 128 * mib, mib / 2, 0, true},
-		{"too small a part", 64 * mib, 71 * mib, 0, 0, false},
-		{"the floor is not in use", 64 * mib, 71 * mib, 0, 32 * mib, true},
-		{"too little", mib / 2, mib, 0, 0, false},
-		{"too little, all of it the floor", 32 * mib, 32*mib + mib/2, 0, 64 * mib, false},
+		{"nothing", 64 * mib, 0, 0, 0, false},
+		{"a burst that has ended", 64 * mib, 64 * mib, 0, 0, true},
+		{"a burst that goes on", 64 * mib, 64 * mib, mib, 0, false},
+		{"a trickle", 64 * mib, 64 * mib, mib / 2, 0, true},
+		{"too small a part", 64 * mib, 7 * mib, 0, 0, false},
+		{"the floor is not in use", 64 * mib, 7 * mib, 0, 32 * mib, true},
+		{"too little", mib / 2, mib / 2, 0, 0, false},
+		{"too little beside the floor", 32 * mib, mib / 2, 0, 64 * mib, false},
 	} {
-		if got := worth(tt.live, tt.objects, tt.recent, tt.floor); got != tt.want {
+		if got := worth(tt.live, tt.gain, tt.recent, tt.floor); got != tt.want {
 			t.Errorf("%s: %t", tt.name, got)
 		}
 	}
@@ -35,6 +35,7 @@ var garbage []byte
 
 // Not parallel: it is about the garbage of the whole process.
 func TestReleaser(t *testing.T) { //nolint:paralleltest // see above
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // no other collection than the test's
 	r := newReleaser(0)
 	runtime.GC()
 	r.due(time.Now())
