@@ -118,7 +118,7 @@ func TestIdleConnectionMemory(t *testing.T) { //nolint:paralleltest // as above
 		budget     int // a fifth more than the most of six runs
 		goroutines int // that each connection keeps
 	}{
-		{agent.TransportTCP, 6_300, 0},
+		{agent.TransportTCP, 8_000, 0},
 		{agent.TransportQUIC, 19_000, 1},
 	} {
 		t.Run(tt.transport, func(t *testing.T) { //nolint:paralleltest // as above

@@ -19,7 +19,7 @@ import (
 //
 // Parking and waking cost some microseconds, which no request in a row of requests
 // should pay: hence the while.
-const parkAfter = time.Second
+const parkAfter = 300 * time.Millisecond
 
 // errPark is the end of a copy that is to park.
 var errPark = errors.New("parks")

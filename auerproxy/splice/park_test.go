@@ -106,7 +106,7 @@ func TestParks(t *testing.T) {
 		splice.Start(a, bn, splice.Options{}, func(r splice.Result) { done <- r })
 		parks := func() {
 			t.Helper()
-			time.Sleep(999 * time.Millisecond)
+			time.Sleep(299 * time.Millisecond)
 			synctest.Wait()
 			if a.parked() {
 				t.Error("parks too early")
@@ -208,7 +208,7 @@ func TestSocketsPark(t *testing.T) {
 		t.Helper()
 		a, b, res := startSockets(t, o)
 		n := int64(0)
-		for pause := 990 * time.Millisecond; pause < 1010*time.Millisecond; pause += 2 * time.Millisecond {
+		for pause := 290 * time.Millisecond; pause < 310*time.Millisecond; pause += 2 * time.Millisecond {
 			_ = b.SetReadDeadline(time.Now().Add(pause)) // a pause that ends by itself
 			_, _ = b.Read(make([]byte, 1))
 			_ = b.SetReadDeadline(time.Time{})
@@ -239,7 +239,7 @@ func TestParkedSocketsEnd(t *testing.T) {
 		for i := range splices {
 			a, b, res := startSockets(t, o)
 			all.Go(func() {
-				_ = b.SetReadDeadline(time.Now().Add(990*time.Millisecond + time.Duration(i)*time.Millisecond)) // parked or about to
+				_ = b.SetReadDeadline(time.Now().Add(290*time.Millisecond + time.Duration(i)*time.Millisecond)) // parked or about to
 				_, _ = b.Read(make([]byte, 1))
 				_ = b.SetReadDeadline(time.Time{})
 				_ = a.SetLinger(0)

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Poller waits for many sockets in one goroutine (epoll(7)). A socket alone takes a
-// goroutine of 2.5 KiB.
+// Poller waits for many sockets in one goroutine (epoll(7)). Without it each takes one of
+// 2.5 KiB.
 type Poller struct {
 	file *os.File
 	raw  syscall.RawConn
