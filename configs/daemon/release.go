@@ -23,7 +23,7 @@ type releaser struct {
 }
 
 const (
-	releaseTick = 100 * time.Millisecond
+	releaseTick = time.Second
 	quietFor    = 10 * time.Second
 	costShare   = 100
 

@@ -17,8 +17,8 @@ func TestWorthCollecting(t *testing.T) {
 	}{
 		{"nothing", 64 * mib, 0, 0, 0, false},
 		{"a burst that has ended", 64 * mib, 64 * mib, 0, 0, true},
-		{"a burst that goes on", 64 * mib, 64 * mib, mib, 0, false},
-		{"a trickle", 64 * mib, 64 * mib, mib / 2, 0, true},
+		{"a burst that goes on", 64 * mib, 64 * mib, 8 * mib, 0, false},
+		{"a trickle", 64 * mib, 64 * mib, 4 * mib, 0, true},
 		{"too small a part", 64 * mib, 7 * mib, 0, 0, false},
 		{"the floor is not in use", 64 * mib, 7 * mib, 0, 32 * mib, true},
 		{"too little", mib / 2, mib / 2, 0, 0, false},
