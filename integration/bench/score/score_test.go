@@ -111,7 +111,7 @@ func TestGate(t *testing.T) {
 	t.Parallel()
 	quiet := Quiet{Spin: 100 * time.Millisecond, Ping: 20_000, Others: 0.02, Waiting: 0.001}
 	busy, slow, far, awake := quiet, quiet, quiet, quiet
-	busy.Others, slow.Spin, far.Ping, awake.Waiting = 0.3, 150*time.Millisecond, 5_000, 0.02
+	busy.Others, slow.Spin, far.Ping, awake.Waiting = 0.3, 150*time.Millisecond, 5_000, 0.03
 	slow.When = "round 3"
 	for name, tt := range map[string]struct {
 		rounds []Quiet

@@ -189,7 +189,7 @@ func elsewhere() []Target {
 	}
 	return []Target{
 		line("p99 of other tunnels in a storm, times as long", 2, 2, true, "by sim run --attack all"),
-		line("QUIC goodput to frp mux, loss 1 %, 50 ms", 1.2, 2, false, "by BenchmarkLink of integration/chaos"),
+		line("QUIC goodput to frp mux, loss 1 %, 50 ms", 1.2, 2, false, "by make bench-link"),
 	}
 }
 
