@@ -13,9 +13,12 @@ func TestConformance(t *testing.T) {
 			if tr == tunnel.InnerMux && testing.Short() {
 				t.Skip("the same code on another connection; it takes long")
 			}
-			tunneltest.Run(t, func(t *testing.T) (client, server tunnel.Session, stop func()) {
+			pair := func(t *testing.T) (client, server tunnel.Session, stop func()) {
+				t.Helper()
 				return tunneltest.NewPair(t, tunneltest.Options{Transport: tr})
-			})
+			}
+			tunneltest.Run(t, pair)
+			tunneltest.RunAwait(t, pair)
 		})
 	}
 }

@@ -10,6 +10,17 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 )
 
+// RunAwait checks that the streams of an implementation keep the contract of
+// [tunnel.Awaiter].
+func RunAwait(t *testing.T, mk MakePair) {
+	t.Run("Await", func(t *testing.T) {
+		eachWay(t, mk, func(t *testing.T, pair pairFunc) {
+			t.Helper()
+			runAll(t, pair, []streamTest{{"Calls", testAwait}, {"EachByte", testAwaitEach}})
+		})
+	})
+}
+
 // awaiting has a stream call when there is something to read, and gives the channel
 // that is then closed. It tries until the stream can tell.
 func awaiting(t *testing.T, st tunnel.Awaiter) <-chan struct{} {
@@ -52,7 +63,7 @@ func testAwait(t *testing.T, from, to tunnel.Session) {
 		a, b := Streams(t, from, to)
 		here, ok := b.(tunnel.Awaiter)
 		if !ok {
-			t.Skip("its streams cannot tell")
+			t.Fatal("its streams cannot tell")
 		}
 		called := awaiting(t, here)
 		select {
@@ -86,7 +97,7 @@ func testAwaitEach(t *testing.T, from, to tunnel.Session) {
 		a, b := Streams(t, from, to)
 		here, ok := b.(tunnel.Awaiter)
 		if !ok {
-			t.Skip("its streams cannot tell")
+			t.Fatal("its streams cannot tell")
 		}
 		echoed := make(chan struct{})
 		var echo func()

@@ -23,15 +23,40 @@ type MakePair func(t *testing.T) (client, server tunnel.Session, stop func())
 // Run checks that an implementation keeps the contract of tunnel.Session and
 // tunnel.Stream. The calling test must not be parallel, since goroutines are
 // counted.
+//
+// RunAwait has what else a [tunnel.Awaiter] promises.
 func Run(t *testing.T, mk MakePair) {
 	t.Run("LeavesNothing", func(t *testing.T) { testLeavesNothing(t, mk) })
+	eachWay(t, mk, func(t *testing.T, pair pairFunc) {
+		t.Helper()
+		runAll(t, pair, suite)
+		t.Run("Conn", func(t *testing.T) {
+			t.Parallel()
+			from, to := pair(t)
+			nettest.TestConn(t, func() (net.Conn, net.Conn, func(), error) {
+				a, b := Streams(t, from, to)
+				return a, b, func() {
+					_ = a.Close()
+					_ = b.Close()
+				}, nil
+			})
+		})
+	})
+}
+
+// pairFunc gives the side that opens streams and the side that accepts them.
+type pairFunc func(t *testing.T) (from, to tunnel.Session)
+
+// eachWay has the client open the streams in f, and then the server.
+func eachWay(t *testing.T, mk MakePair, f func(t *testing.T, pair pairFunc)) {
+	t.Helper()
 	for _, dir := range []struct {
 		name string
 		swap bool
 	}{{"ClientOpens", false}, {"ServerOpens", true}} {
 		t.Run(dir.name, func(t *testing.T) {
 			t.Parallel()
-			pair := func(t *testing.T) (from, to tunnel.Session) {
+			f(t, func(t *testing.T) (from, to tunnel.Session) {
 				t.Helper()
 				client, server, stop := mk(t)
 				t.Cleanup(stop)
@@ -39,35 +64,30 @@ func Run(t *testing.T, mk MakePair) {
 					return server, client
 				}
 				return client, server
-			}
-			for _, test := range suite {
-				t.Run(test.name, func(t *testing.T) {
-					t.Parallel()
-					from, to := pair(t)
-					test.run(t, from, to)
-				})
-			}
-			t.Run("Conn", func(t *testing.T) {
-				t.Parallel()
-				from, to := pair(t)
-				nettest.TestConn(t, func() (net.Conn, net.Conn, func(), error) {
-					a, b := Streams(t, from, to)
-					return a, b, func() {
-						_ = a.Close()
-						_ = b.Close()
-					}, nil
-				})
 			})
 		})
 	}
 }
 
-// suite holds the tests; each gets its own sessions, and opens streams in one
+// streamTest is a test that gets its own sessions, and opens streams in one
 // direction.
-var suite = []struct {
+type streamTest struct {
 	name string
 	run  func(t *testing.T, from, to tunnel.Session)
-}{
+}
+
+func runAll(t *testing.T, pair pairFunc, tests []streamTest) {
+	t.Helper()
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			from, to := pair(t)
+			test.run(t, from, to)
+		})
+	}
+}
+
+var suite = []streamTest{
 	{"HalfClose", testHalfClose},
 	{"CloseDelivers", testCloseDelivers},
 	{"CloseStopsThePeer", testCloseStopsThePeer},
@@ -81,8 +101,6 @@ var suite = []struct {
 	{"FullDuplex", testFullDuplex},
 	{"SlowReaders", testSlowReaders},
 	{"DeadStreams", testDeadStreams},
-	{"Await", testAwait},
-	{"AwaitEach", testAwaitEach},
 	{"ManyStreams", testManyStreams},
 	{"Order", testOrder},
 	{"Churn", testChurn},
