@@ -67,7 +67,7 @@ type way struct {
 type contestant struct {
 	name, about string
 	start       func(t testing.TB, line link.Config) way
-	program     string // variable that names the peer's program
+	programs    []string // variables that name the peer's programs
 }
 
 // ours is our tunnel over one transport. inner is what runs in the relay's stream:
@@ -108,18 +108,18 @@ func congestion() string { return cmp.Or(os.Getenv("CONGESTION"), "cubic") }
 
 func contestants() []contestant {
 	return []contestant{
-		{"quic", "ours, QUIC, end-to-end encrypted", ours(agent.TransportQUIC, dial.Mux, ""), ""},
-		{"tcp", "ours, TLS over TCP, end-to-end encrypted", ours(agent.TransportTCP, dial.Mux, ""), ""},
-		{"bulk", "ours, bulk path beside QUIC, end-to-end encrypted", ours(agent.TransportAuto, dial.Bulk, ""), ""},
-		{"quic-raw", "ours, QUIC, decrypted at the relay as by peers", ours(agent.TransportQUIC, dial.Raw, ""), ""},
-		{"tcp-raw", "ours, TLS over TCP, decrypted at the relay", ours(agent.TransportTCP, dial.Raw, ""), ""},
-		{"tcp-bbr", "as tcp, with tcp_congestion: bbr on relay and agent", ours(agent.TransportTCP, dial.Mux, "bbr"), ""},
-		{"bulk-bbr", "as bulk, with the same", ours(agent.TransportAuto, dial.Bulk, "bbr"), ""},
-		{"direct", "TCP connections, no tunnel, no encryption", direct, ""},
-		{"frp-mux", "frp, TLS over TCP, tcpMux", frp("tcp", true), "FRPS"},
-		{"frp-nomux", "frp, TLS over TCP, a pool of connections", frp("tcp", false), "FRPS"},
-		{"frp-quic", "frp, QUIC", frp("quic", true), "FRPS"},
-		{"chisel", "chisel, SSH over a websocket", chisel, "CHISEL"},
+		{"quic", "ours, QUIC, end-to-end encrypted", ours(agent.TransportQUIC, dial.Mux, ""), nil},
+		{"tcp", "ours, TLS over TCP, end-to-end encrypted", ours(agent.TransportTCP, dial.Mux, ""), nil},
+		{"bulk", "ours, bulk path beside QUIC, end-to-end encrypted", ours(agent.TransportAuto, dial.Bulk, ""), nil},
+		{"quic-raw", "ours, QUIC, decrypted at the relay as by peers", ours(agent.TransportQUIC, dial.Raw, ""), nil},
+		{"tcp-raw", "ours, TLS over TCP, decrypted at the relay", ours(agent.TransportTCP, dial.Raw, ""), nil},
+		{"tcp-bbr", "as tcp, with tcp_congestion: bbr on relay and agent", ours(agent.TransportTCP, dial.Mux, "bbr"), nil},
+		{"bulk-bbr", "as bulk, with the same", ours(agent.TransportAuto, dial.Bulk, "bbr"), nil},
+		{"direct", "TCP connections, no tunnel, no encryption", direct, nil},
+		{"frp-mux", "frp, TLS over TCP, tcpMux", frp("tcp", true), []string{"FRPS", "FRPC"}},
+		{"frp-nomux", "frp, TLS over TCP, a pool of connections", frp("tcp", false), []string{"FRPS", "FRPC"}},
+		{"frp-quic", "frp, QUIC", frp("quic", true), []string{"FRPS", "FRPC"}},
+		{"chisel", "chisel, SSH over a websocket", chisel, []string{"CHISEL"}},
 	}
 }
 

@@ -19,6 +19,6 @@
 // 0, 1 and 5 % loss each way, at 200 Mbit/s with a queue of 100 ms. See TestLink. The
 // line has its delay and its rate before anybody connects, since congestion control
 // remembers the shortest round trip, and its loss after that. A peer whose variable
-// is not set is skipped. CONGESTION is the congestion control of TCP in the kernel
+// is not set is a row "not installed". CONGESTION is the congestion control of TCP in the kernel
 // (default cubic, which is Linux's own default); QUIC's is that of quic-go, NewReno.
 package chaos

@@ -98,14 +98,14 @@ func probe(ctx context.Context, connect connectFunc) error {
 	return errors.Join(exchange(c, requestSize), c.Close())
 }
 
-// program is that of a variable; the benchmark is skipped without.
-func program(t testing.TB, variable string) string {
-	t.Helper()
-	path := os.Getenv(variable)
-	if path == "" {
-		t.Skipf("%s names no program", variable)
+// missing says why the contestant cannot run here; empty if it can.
+func (c contestant) missing() string {
+	for _, variable := range c.programs {
+		if os.Getenv(variable) == "" {
+			return "not installed: " + variable + " names no program"
+		}
 	}
-	return path
+	return ""
 }
 
 // start starts a peer's program in a namespace until the benchmark ends.
@@ -133,7 +133,7 @@ func start(t testing.TB, n *link.Namespace, path string, args ...string) {
 func frp(protocol string, mux bool) func(testing.TB, link.Config) way {
 	return func(t testing.TB, line link.Config) way {
 		t.Helper()
-		server, client := program(t, "FRPS"), program(t, "FRPC")
+		server, client := os.Getenv("FRPS"), os.Getenv("FRPC")
 		l := newPeerLink(t, line, fmt.Sprintf("127.0.0.1:%d", targetPort))
 		pool := 0
 		if !mux {
@@ -169,7 +169,7 @@ remotePort = %d
 // chisel is github.com/jpillora/chisel with a reverse tunnel.
 func chisel(t testing.TB, line link.Config) way {
 	t.Helper()
-	path := program(t, "CHISEL")
+	path := os.Getenv("CHISEL")
 	l := newPeerLink(t, line, fmt.Sprintf("127.0.0.1:%d", targetPort))
 	start(t, l.A, path, "server", "--host", l.A.Addr().String(), "--port", fmt.Sprint(serverPort), "--reverse")
 	start(t, l.B, path, "client", "--max-retry-interval", "200ms", fmt.Sprintf("http://%s:%d", l.A.Addr(), serverPort),
