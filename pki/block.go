@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
-	"github.com/comtrexx-cloud/comtrexx/pki/authority"
+	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 )
 
 // blockCommand is revoke and unblock.
@@ -93,7 +93,7 @@ func (p *program) journalCommand() *cobra.Command {
 				return err
 			}
 			if verify {
-				v, err := admin.VerifyJournal(cmd.Context())
+				v, err := admin.VerifyAudit(cmd.Context())
 				if err != nil {
 					return &cli.Hint{Err: err, Hint: "compare with a backup of pki.db"}
 				}
@@ -102,8 +102,8 @@ func (p *program) journalCommand() *cobra.Command {
 				return p.Print(cmd, v, t)
 			}
 			t := &cli.Table{Header: []string{"SEQ", "TIME", "EVENT", "IDENTITY", "GENERATION", "BY", "REASON"}}
-			list := []authority.Entry{}
-			for e, err := range admin.Journal(cmd.Context(), after) {
+			list := []audit.Entry{}
+			for e, err := range admin.Audit(cmd.Context(), after) {
 				if err != nil {
 					return explain(err, c)
 				}

@@ -12,6 +12,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/server"
+	"github.com/comtrexx-cloud/comtrexx/pki/store"
 )
 
 // config is the program's file; configs/pki.yaml shows it with comments.
@@ -90,7 +91,7 @@ func explain(err error, c config) error {
 		{server.ErrNotServed, fmt.Sprintf("run \"pki serve\" with the state directory %s, as the same user", c.Authority.StateDir)},
 		{authority.ErrNotInitialised, fmt.Sprintf("make one with: pki init --state %s", c.Authority.StateDir)},
 		{authority.ErrInitialised, "keys are never replaced; move the directory away to start anew"},
-		{authority.ErrInUse, "is \"pki serve\" running already?"},
+		{store.ErrInUse, "is \"pki serve\" running already?"},
 		{configs.ErrExposed, "chmod 0600 the file"},
 		{enrol.ErrBlocked, "\"pki blocks\" tells why, \"pki unblock\" ends it"},
 		{enrol.ErrForbidden, "names must be below the trust domain or authority.extra_dns as it was at \"pki init\""},

@@ -1,18 +1,19 @@
 package authority
 
 import (
-	"bytes"
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"time"
 
-	"go.etcd.io/bbolt"
-
+	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/blocks"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/store"
 )
 
 // Authority issues and blocks. Make it with [New] and end it with
@@ -22,7 +23,7 @@ type Authority struct {
 	cfg     Config
 	roots   []*x509.Certificate
 	signers map[identity.Kind]*signer
-	db      *bbolt.DB
+	db      store.DB
 	feed    *blocks.Publisher
 
 	blockMu sync.Mutex // serialises changes of the block list; taken before the store
@@ -49,10 +50,10 @@ func New(cfg Config) (*Authority, error) {
 				"kind", i.kind, "expires", i.cert.NotAfter)
 		}
 	}
-	if a.db, err = openStore(cfg.file(storeFile)); err != nil {
+	if a.db, err = store.OpenBolt(cfg.file(storeFile)); err != nil {
 		return nil, err
 	}
-	list, err := loadBlocks(a.db)
+	list, err := loadBlocks(context.Background(), a.db)
 	if err != nil {
 		return nil, errors.Join(err, a.db.Close())
 	}
@@ -86,7 +87,7 @@ func (a *Authority) ours(id identity.ID) error {
 
 // Certificates lists what was issued for the identity, oldest first; for the zero
 // ID it lists everything. Certificates that expired long ago are gone.
-func (a *Authority) Certificates(id identity.ID) (out []Certificate, err error) {
+func (a *Authority) Certificates(ctx context.Context, id identity.ID) (out []Certificate, err error) {
 	path := ""
 	if !id.IsZero() {
 		if err := a.ours(id); err != nil {
@@ -95,51 +96,45 @@ func (a *Authority) Certificates(id identity.ID) (out []Certificate, err error) 
 		path = id.Path()
 	}
 	now := time.Now()
-	err = a.db.View(func(tx *bbolt.Tx) error {
-		var all []Certificate
-		if err := eachCertificate(tx, path, func(c Certificate) { all = append(all, c) }); err != nil {
-			return err
-		}
-		for _, c := range all {
+	err = a.db.View(ctx, func(tx store.Tx) error {
+		out = nil
+		return eachCertificate(tx, path, func(c Certificate) error {
 			state, err := stateOf(tx, c, now)
-			if err != nil {
-				return err
-			}
 			c.State, c.DER = state, nil
 			out = append(out, c)
-		}
-		return nil
+			return err
+		})
 	})
 	return out, err
 }
 
 // eachCertificate calls f for every certificate of the identity path, oldest
 // first; for the empty path, for every one.
-func eachCertificate(tx *bbolt.Tx, path string, f func(Certificate)) error {
+func eachCertificate(tx store.Tx, path string, f func(Certificate) error) error {
 	var prefix []byte
 	if path != "" {
 		prefix = within(path)
 	}
-	certs, cursor := tx.Bucket(bucketCerts), tx.Bucket(bucketIndex).Cursor()
-	for k, serial := cursor.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, serial = cursor.Next() {
-		c, ok, err := get[Certificate](certs, serial)
-		if err != nil {
-			return err
+	return tx.Scan(bucketIndex, prefix, nil, func(_, serial []byte) (bool, error) {
+		c, ok, err := get[Certificate](tx, bucketCerts, serial)
+		if err == nil && ok {
+			err = f(c)
 		}
-		if ok {
-			f(c)
-		}
-	}
-	return nil
+		return true, err
+	})
 }
 
-func stateOf(tx *bbolt.Tx, c Certificate, now time.Time) (string, error) {
-	l, _, err := get[lineage](tx.Bucket(bucketLineages), lineageKey(c.Identity, c.Lineage))
+func stateOf(tx store.Tx, c Certificate, now time.Time) (string, error) {
+	l, _, err := get[lineage](tx, bucketLineages, lineageKey(c.Identity, c.Lineage))
+	if err != nil {
+		return "", err
+	}
+	block, err := tx.Get(bucketBlocks, []byte(c.Identity))
 	if err != nil {
 		return "", err
 	}
 	switch {
-	case tx.Bucket(bucketBlocks).Get([]byte(c.Identity)) != nil:
+	case block != nil:
 		return StateBlocked, nil
 	case now.After(c.NotAfter):
 		return StateExpired, nil
@@ -159,4 +154,14 @@ func (a *Authority) Expiry() map[identity.Kind]time.Time {
 		out[kind] = s.cert.NotAfter
 	}
 	return out
+}
+
+// Audit gives the entries of the audit log after a sequence number, oldest first.
+func (a *Authority) Audit(ctx context.Context, after uint64) iter.Seq2[audit.Entry, error] {
+	return audit.Entries(ctx, a.db, after)
+}
+
+// VerifyAudit checks the audit log; see [audit.Verify].
+func (a *Authority) VerifyAudit(ctx context.Context) (entries uint64, head string, err error) {
+	return audit.Verify(ctx, a.db)
 }

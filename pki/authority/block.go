@@ -6,11 +6,11 @@ import (
 	"strconv"
 	"time"
 
-	"go.etcd.io/bbolt"
-
+	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/blocks"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/store"
 )
 
 // Block is one blocked identity.
@@ -25,27 +25,27 @@ type Block struct {
 // Block ends all certificates of the identity, present and future: relays and
 // services hear of it within milliseconds, and nothing is issued or renewed for
 // it. It gives the block list's epoch. Blocking twice changes nothing.
-func (a *Authority) Block(_ context.Context, id identity.ID, reason, actor string) (epoch uint64, err error) {
+func (a *Authority) Block(ctx context.Context, id identity.ID, reason, actor string) (epoch uint64, err error) {
 	if err := a.ours(id); err != nil {
 		return 0, err
 	}
 	if id == a.serviceID() {
 		return 0, fmt.Errorf("%w: the PKI cannot block itself", enrol.ErrForbidden)
 	}
-	return a.changeBlocks(id, true, reason, actor)
+	return a.changeBlocks(ctx, id, true, reason, actor)
 }
 
 // Unblock ends a block. Certificates that have not expired work again. It gives
 // the block list's epoch. Unblocking what is not blocked changes nothing.
-func (a *Authority) Unblock(_ context.Context, id identity.ID, reason, actor string) (epoch uint64, err error) {
+func (a *Authority) Unblock(ctx context.Context, id identity.ID, reason, actor string) (epoch uint64, err error) {
 	if err := a.ours(id); err != nil {
 		return 0, err
 	}
-	return a.changeBlocks(id, false, reason, actor)
+	return a.changeBlocks(ctx, id, false, reason, actor)
 }
 
 // changeBlocks stores the change, then publishes it.
-func (a *Authority) changeBlocks(id identity.ID, block bool, reason, actor string) (uint64, error) {
+func (a *Authority) changeBlocks(ctx context.Context, id identity.ID, block bool, reason, actor string) (uint64, error) {
 	a.blockMu.Lock() // so that changes are published in the order of their epochs
 	defer a.blockMu.Unlock()
 	list := a.feed.List()
@@ -57,22 +57,22 @@ func (a *Authority) changeBlocks(id identity.ID, block bool, reason, actor strin
 	// epoch that was given out since.
 	epoch := max(list.Epoch()+1, uint64(max(0, now.UnixMilli())))
 	path := id.Path()
-	err := a.db.Update(func(tx *bbolt.Tx) error {
-		if err := tx.Bucket(bucketMeta).Put(keyEpoch, strconv.AppendUint(nil, epoch, 10)); err != nil {
+	err := a.db.Update(ctx, func(tx store.Tx) error {
+		if err := tx.Put(bucketMeta, keyEpoch, strconv.AppendUint(nil, epoch, 10)); err != nil {
 			return err
 		}
-		event := EventUnblock
+		event := audit.EventUnblock
 		var err error
 		if block {
-			event = EventBlock
-			err = put(tx.Bucket(bucketBlocks), []byte(path), Block{Identity: path, Reason: reason, Actor: actor, Time: now, Epoch: epoch})
+			event = audit.EventBlock
+			err = put(tx, bucketBlocks, []byte(path), Block{Identity: path, Reason: reason, Actor: actor, Time: now, Epoch: epoch})
 		} else {
-			err = tx.Bucket(bucketBlocks).Delete([]byte(path))
+			err = tx.Delete(bucketBlocks, []byte(path))
 		}
 		if err != nil {
 			return err
 		}
-		return journal(tx, Entry{Event: event, Actor: actor, Identity: path, Reason: reason, Epoch: epoch})
+		return audit.Append(tx, audit.Entry{Event: event, Actor: actor, Identity: path, Reason: reason, Epoch: epoch})
 	})
 	if err != nil {
 		return 0, err
@@ -85,13 +85,13 @@ func (a *Authority) changeBlocks(id identity.ID, block bool, reason, actor strin
 }
 
 // Blocks lists what is blocked, with reasons, by identity.
-func (a *Authority) Blocks() (out []Block, err error) {
-	err = a.db.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketBlocks)
-		return b.ForEach(func(k, _ []byte) error {
-			v, _, err := get[Block](b, k)
-			out = append(out, v)
-			return err
+func (a *Authority) Blocks(ctx context.Context) (out []Block, err error) {
+	err = a.db.View(ctx, func(tx store.Tx) error {
+		out = nil
+		return tx.Scan(bucketBlocks, nil, nil, func(_, v []byte) (bool, error) {
+			b, err := parse[Block](v)
+			out = append(out, b)
+			return true, err
 		})
 	})
 	return out, err
@@ -101,18 +101,22 @@ func (a *Authority) Blocks() (out []Block, err error) {
 func (a *Authority) Feed() *blocks.Publisher { return a.feed }
 
 // loadBlocks reads the list at the start.
-func loadBlocks(db *bbolt.DB) (list blocks.List, err error) {
-	err = db.View(func(tx *bbolt.Tx) error {
+func loadBlocks(ctx context.Context, db store.DB) (list blocks.List, err error) {
+	err = db.View(ctx, func(tx store.Tx) error {
 		var epoch uint64
-		if text := tx.Bucket(bucketMeta).Get(keyEpoch); text != nil {
+		text, err := tx.Get(bucketMeta, keyEpoch)
+		if err != nil {
+			return err
+		}
+		if text != nil {
 			if epoch, err = strconv.ParseUint(string(text), 10, 64); err != nil {
 				return fmt.Errorf("store: epoch: %w", err)
 			}
 		}
 		var paths []string
-		if err := tx.Bucket(bucketBlocks).ForEach(func(k, _ []byte) error {
+		if err := tx.Scan(bucketBlocks, nil, nil, func(k, _ []byte) (bool, error) {
 			paths = append(paths, string(k))
-			return nil
+			return true, nil
 		}); err != nil {
 			return err
 		}
@@ -124,9 +128,10 @@ func loadBlocks(db *bbolt.DB) (list blocks.List, err error) {
 
 // blocked refuses an identity that is blocked, by the store and in the
 // transaction that issues: a block that is stored is a block that holds.
-func blocked(tx *bbolt.Tx, id identity.ID) error {
-	if tx.Bucket(bucketBlocks).Get([]byte(id.Path())) != nil {
+func blocked(tx store.Tx, id identity.ID) error {
+	block, err := tx.Get(bucketBlocks, []byte(id.Path()))
+	if err == nil && block != nil {
 		return fmt.Errorf("%w: %s", enrol.ErrBlocked, id)
 	}
-	return nil
+	return err
 }

@@ -35,7 +35,7 @@ type Config struct {
 	// with another. Default: 24h.
 	TokenTTL time.Duration `yaml:"token_ttl"`
 	// KeepExpired is how long an expired certificate stays in the index. The
-	// journal keeps its line for ever. Default: 9600h (400 days).
+	// audit log keeps its line for ever. Default: 9600h (400 days).
 	KeepExpired time.Duration `yaml:"keep_expired"`
 	// ExtraDNS are domains beyond the trust domain that certificates of
 	// services and relays may name, e.g. localhost. "pki init" writes them

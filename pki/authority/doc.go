@@ -13,9 +13,9 @@
 // present certificate), [Authority.Issue] and [Authority.Credentials] (the
 // administrator, or the process itself). The funnel checks the certificate
 // request, the block list and the generation, signs with the kind's
-// intermediate, and stores certificate, index and journal entry, all in one
+// intermediate, and stores certificate, index and audit log entry, all in one
 // transaction of the store. If any of it fails, nothing of it happened: there is
-// no certificate without its line in the journal, and no token is burnt for
+// no certificate without its line in the audit log, and no token is burnt for
 // nothing.
 //
 // The names in a certificate come from the token or from the certificate that is
@@ -42,7 +42,7 @@
 //	root.key               root key, encrypted; may be taken offline
 //	<kind>.pem, <kind>.key intermediates and their keys, encrypted
 //	passphrase             passphrase of the keys, unless configured elsewhere
-//	pki.db                 bbolt: certificates, tokens, blocks, journal
+//	pki.db                 bbolt: certificates, tokens, blocks, audit log
 //
 // One process at a time has pki.db open.
 //

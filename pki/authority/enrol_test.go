@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -14,15 +15,16 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"go.etcd.io/bbolt"
-
+	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/profile"
+	"github.com/comtrexx-cloud/comtrexx/pki/store"
 )
 
 func TestIssuedCertificatesFollowTheProfile(t *testing.T) {
@@ -50,7 +52,7 @@ func TestIssuedCertificatesFollowTheProfile(t *testing.T) {
 	}
 }
 
-// A request that claims what the token does not give is refused and journaled,
+// A request that claims what the token does not give is refused and noted,
 // and the token stays good.
 func TestRequestsThatClaimOthers(t *testing.T) {
 	t.Parallel()
@@ -108,8 +110,8 @@ func TestRequestsThatClaimOthers(t *testing.T) {
 		if !errors.Is(err, enrol.ErrForbidden) {
 			t.Errorf("%s: %v, want %v", name, err, enrol.ErrForbidden)
 		}
-		if got := last(t, a); got.Event != EventRefuse || got.Identity != device.Path() || got.SPKI == "" {
-			t.Errorf("%s: journal says %+v", name, got)
+		if got := last(t, a); got.Event != audit.EventRefuse || got.Identity != device.Path() || got.SPKI == "" {
+			t.Errorf("%s: audit log says %+v", name, got)
 		}
 		if issuedTo(t, a, device) != before {
 			t.Errorf("%s: a certificate was stored", name)
@@ -244,8 +246,8 @@ func TestTokenExpires(t *testing.T) {
 				t.Errorf("after %v: %v", c.wait, err)
 			}
 		}
-		if e := last(t, a); e.Event != EventRefuse || e.Identity != device.Path() {
-			t.Errorf("journal says %+v", e)
+		if e := last(t, a); e.Event != audit.EventRefuse || e.Identity != device.Path() {
+			t.Errorf("audit log says %+v", e)
 		}
 	})
 }
@@ -282,24 +284,47 @@ func TestIssueWithExtraNames(t *testing.T) {
 	}
 }
 
-// Without its line in the journal there is no certificate.
-func TestNoJournalNoCertificate(t *testing.T) {
+// failing is a store that takes nothing into one bucket while on is set.
+type failing struct {
+	store.DB
+	bucket store.Bucket
+	on     *atomic.Bool
+}
+
+type failingTx struct {
+	store.Tx
+	db failing
+}
+
+var errDiskFull = errors.New("disk full")
+
+func (f failing) Update(ctx context.Context, change func(store.Tx) error) error {
+	return f.DB.Update(ctx, func(tx store.Tx) error { return change(failingTx{tx, f}) })
+}
+
+func (t failingTx) Put(b store.Bucket, key, value []byte) error {
+	if b == t.db.bucket && t.db.on.Load() {
+		return errDiskFull
+	}
+	return t.Tx.Put(b, key, value)
+}
+
+// Without its line in the audit log there is no certificate.
+func TestNoAuditNoCertificate(t *testing.T) {
 	t.Parallel()
 	a := open(t, Config{})
 	tok := token(t, a, device)
-	if err := a.db.Update(func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketJournal) }); err != nil {
-		t.Fatal(err)
-	}
+	var broken atomic.Bool
+	a.db = failing{a.db, audit.Bucket, &broken}
+	broken.Store(true)
 	_, csr := request(t, x509.CertificateRequest{})
-	if issued, err := a.Enrol(t.Context(), tok, csr); !errors.Is(err, ErrJournal) || issued.Chain != "" {
-		t.Errorf("issued without a journal: %v", err)
+	if issued, err := a.Enrol(t.Context(), tok, csr); !errors.Is(err, errDiskFull) || issued.Chain != "" {
+		t.Errorf("issued without an audit log: %v", err)
 	}
 	if n := issuedTo(t, a, device); n != 0 {
 		t.Errorf("%d certificates stored", n)
 	}
-	if err := a.db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucket(bucketJournal); return err }); err != nil {
-		t.Fatal(err)
-	}
+	broken.Store(false)
 	if _, err := a.Enrol(t.Context(), tok, csr); err != nil {
 		t.Errorf("the token did not survive: %v", err)
 	}

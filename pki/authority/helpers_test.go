@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
@@ -145,22 +146,22 @@ func renew(t testing.TB, a *Authority, c *enrol.Credentials) (*enrol.Credentials
 	return credentials(t, a, key, issued), nil
 }
 
-// entries gives the journal, which must verify.
-func entries(t testing.TB, a *Authority) (out []Entry) {
+// entries gives the audit log, which must verify.
+func entries(t testing.TB, a *Authority) (out []audit.Entry) {
 	t.Helper()
-	for e, err := range a.Journal(t.Context(), 0) {
+	for e, err := range a.Audit(t.Context(), 0) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		out = append(out, e)
 	}
-	if n, _, err := a.VerifyJournal(t.Context()); err != nil || n != uint64(len(out)) {
-		t.Fatalf("journal of %d entries: %d, %v", len(out), n, err)
+	if n, _, err := a.VerifyAudit(t.Context()); err != nil || n != uint64(len(out)) {
+		t.Fatalf("audit log of %d entries: %d, %v", len(out), n, err)
 	}
 	return out
 }
 
-func last(t testing.TB, a *Authority) Entry {
+func last(t testing.TB, a *Authority) audit.Entry {
 	t.Helper()
 	all := entries(t, a)
 	return all[len(all)-1]
@@ -169,7 +170,7 @@ func last(t testing.TB, a *Authority) Entry {
 // issuedTo counts what the index lists.
 func issuedTo(t testing.TB, a *Authority, id identity.ID) int {
 	t.Helper()
-	list, err := a.Certificates(id)
+	list, err := a.Certificates(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}

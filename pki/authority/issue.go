@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"time"
 
-	"go.etcd.io/bbolt"
-
+	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/profile"
+	"github.com/comtrexx-cloud/comtrexx/pki/store"
 )
 
 // Methods by which certificates come about.
@@ -45,7 +45,7 @@ func (a *Authority) Enrol(ctx context.Context, token string, csrPEM []byte) (enr
 		return enrol.Issued{}, err
 	}
 	app := application{csr: csr, method: MethodEnrol}
-	return a.decide(ctx, &app, func(tx *bbolt.Tx) error {
+	return a.decide(ctx, &app, func(tx store.Tx) error {
 		record, err := useToken(tx, tokenKey(random), time.Now().UTC())
 		if record.Identity != "" {
 			var parseErr error
@@ -70,7 +70,7 @@ func (a *Authority) Issue(ctx context.Context, id identity.ID, csrPEM []byte, ex
 		return enrol.Issued{}, err
 	}
 	app := application{id: id, csr: csr, extra: extra, method: MethodIssue, actor: actor}
-	return a.decide(ctx, &app, func(*bbolt.Tx) error { return nil })
+	return a.decide(ctx, &app, func(store.Tx) error { return nil })
 }
 
 // Credentials makes a key in this process and issues for it, for programs that
@@ -88,11 +88,11 @@ func (a *Authority) Credentials(ctx context.Context, id identity.ID, extra profi
 }
 
 // decide runs the funnel of the package doc: evidence, checks, signature, store
-// and journal in one transaction. A refusal is noted in the journal afterwards,
+// and audit log in one transaction. A refusal is noted in the audit log afterwards,
 // if the evidence named somebody.
-func (a *Authority) decide(ctx context.Context, app *application, evidence func(*bbolt.Tx) error) (enrol.Issued, error) {
+func (a *Authority) decide(ctx context.Context, app *application, evidence func(store.Tx) error) (enrol.Issued, error) {
 	var chain []*x509.Certificate
-	err := a.db.Update(func(tx *bbolt.Tx) error {
+	err := a.db.Update(ctx, func(tx store.Tx) error {
 		if err := evidence(tx); err != nil {
 			return err
 		}
@@ -109,7 +109,7 @@ func (a *Authority) decide(ctx context.Context, app *application, evidence func(
 		return a.record(tx, app, chain[0])
 	})
 	if err != nil {
-		return enrol.Issued{}, a.refuse(app, err)
+		return enrol.Issued{}, a.refuse(ctx, app, err)
 	}
 	a.cfg.Logger.Info("certificate issued", "identity", app.id.Path(), "method", app.method,
 		"certificate", serialOf(chain[0]), "generation", app.generation, "expires", chain[0].NotAfter)
@@ -119,8 +119,8 @@ func (a *Authority) decide(ctx context.Context, app *application, evidence func(
 	}, nil
 }
 
-// record stores the certificate, its place in the lineage and the journal entry.
-func (a *Authority) record(tx *bbolt.Tx, app *application, leaf *x509.Certificate) error {
+// record stores the certificate, its place in the lineage and the audit log entry.
+func (a *Authority) record(tx store.Tx, app *application, leaf *x509.Certificate) error {
 	path := app.id.Path()
 	if app.lineage == "" {
 		if oneLineage(app.id.Kind) {
@@ -130,7 +130,7 @@ func (a *Authority) record(tx *bbolt.Tx, app *application, leaf *x509.Certificat
 		}
 		app.lineage, app.generation = serialOf(leaf), 1
 		first := lineage{Confirmed: 1, Last: 1}
-		if err := put(tx.Bucket(bucketLineages), lineageKey(path, app.lineage), first); err != nil {
+		if err := put(tx, bucketLineages, lineageKey(path, app.lineage), first); err != nil {
 			return err
 		}
 	}
@@ -142,29 +142,29 @@ func (a *Authority) record(tx *bbolt.Tx, app *application, leaf *x509.Certificat
 	if err := addCertificate(tx, c); err != nil {
 		return err
 	}
-	return journal(tx, Entry{
-		Event: EventIssue, Method: app.method, Actor: app.actor, Identity: path,
+	return audit.Append(tx, audit.Entry{
+		Event: audit.EventIssue, Method: app.method, Actor: app.actor, Identity: path,
 		Certificate: c.Serial, Generation: c.Generation, SPKI: c.SPKI,
 	})
 }
 
 // refuse notes the refusal and gives it back.
-func (a *Authority) refuse(app *application, cause error) error {
+func (a *Authority) refuse(ctx context.Context, app *application, cause error) error {
 	if app.id.IsZero() {
 		return cause
 	}
-	entry := Entry{
-		Event: EventRefuse, Method: app.method, Actor: app.actor, Identity: app.id.Path(),
+	entry := audit.Entry{
+		Event: audit.EventRefuse, Method: app.method, Actor: app.actor, Identity: app.id.Path(),
 		Generation: app.generation, SPKI: spki(app.csr.RawSubjectPublicKeyInfo), Reason: cause.Error(),
 	}
 	if t, ok := errors.AsType[tokenProblem](cause); ok {
 		entry.Reason = t.reason
 	}
 	if _, ok := errors.AsType[cloneError](cause); ok {
-		entry.Event = EventClone
+		entry.Event = audit.EventClone
 	}
 	a.cfg.Logger.Warn("certificate refused", "identity", entry.Identity, "method", app.method, "event", entry.Event, "reason", entry.Reason)
-	return errors.Join(cause, a.db.Update(func(tx *bbolt.Tx) error { return journal(tx, entry) }))
+	return errors.Join(cause, a.db.Update(context.WithoutCancel(ctx), func(tx store.Tx) error { return audit.Append(tx, entry) }))
 }
 
 func serialOf(c *x509.Certificate) string { return c.SerialNumber.Text(16) }

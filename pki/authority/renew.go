@@ -8,11 +8,11 @@ import (
 	"net"
 	"slices"
 
-	"go.etcd.io/bbolt"
-
+	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/profile"
+	"github.com/comtrexx-cloud/comtrexx/pki/store"
 )
 
 // cloneError is the use of a generation whose successor is in use already: by an
@@ -36,7 +36,7 @@ func (a *Authority) Renew(ctx context.Context, peer *x509.Certificate, csrPEM []
 		return enrol.Issued{}, err
 	}
 	app := application{id: id, csr: csr, method: MethodRenew, actor: id.Path()}
-	return a.decide(ctx, &app, func(tx *bbolt.Tx) error {
+	return a.decide(ctx, &app, func(tx store.Tx) error {
 		old, err := present(tx, id, peer)
 		if err != nil {
 			return err
@@ -53,19 +53,19 @@ func (a *Authority) Renew(ctx context.Context, peer *x509.Certificate, csrPEM []
 		}
 		l.Last++
 		app.generation = l.Last
-		return put(tx.Bucket(bucketLineages), key, l)
+		return put(tx, bucketLineages, key, l)
 	})
 }
 
 // Confirm notes that the certificate is in use, which ends the generations
 // before it.
-func (a *Authority) Confirm(_ context.Context, peer *x509.Certificate) error {
+func (a *Authority) Confirm(ctx context.Context, peer *x509.Certificate) error {
 	id, err := a.identify(peer)
 	if err != nil {
 		return err
 	}
 	app := application{id: id, csr: &x509.CertificateRequest{RawSubjectPublicKeyInfo: peer.RawSubjectPublicKeyInfo}, method: "confirm", actor: id.Path()}
-	err = a.db.Update(func(tx *bbolt.Tx) error {
+	err = a.db.Update(ctx, func(tx store.Tx) error {
 		if err := blocked(tx, id); err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func (a *Authority) Confirm(_ context.Context, peer *x509.Certificate) error {
 		}
 		app.generation = c.Generation
 		key := lineageKey(c.Identity, c.Lineage)
-		before, _, err := get[lineage](tx.Bucket(bucketLineages), key)
+		before, _, err := get[lineage](tx, bucketLineages, key)
 		if err != nil {
 			return err
 		}
@@ -83,15 +83,15 @@ func (a *Authority) Confirm(_ context.Context, peer *x509.Certificate) error {
 		if err != nil || l == before {
 			return err
 		}
-		if err := put(tx.Bucket(bucketLineages), key, l); err != nil {
+		if err := put(tx, bucketLineages, key, l); err != nil {
 			return err
 		}
-		return journal(tx, Entry{
-			Event: EventConfirm, Identity: c.Identity, Certificate: c.Serial, Generation: c.Generation, SPKI: c.SPKI,
+		return audit.Append(tx, audit.Entry{
+			Event: audit.EventConfirm, Identity: c.Identity, Certificate: c.Serial, Generation: c.Generation, SPKI: c.SPKI,
 		})
 	})
 	if err != nil {
-		return a.refuse(&app, err)
+		return a.refuse(ctx, &app, err)
 	}
 	return nil
 }
@@ -107,8 +107,8 @@ func (a *Authority) identify(peer *x509.Certificate) (identity.ID, error) {
 
 // present finds the certificate in the store. A certificate that is not there
 // was not issued here, whatever signed it.
-func present(tx *bbolt.Tx, id identity.ID, peer *x509.Certificate) (Certificate, error) {
-	c, ok, err := get[Certificate](tx.Bucket(bucketCerts), []byte(serialOf(peer)))
+func present(tx store.Tx, id identity.ID, peer *x509.Certificate) (Certificate, error) {
+	c, ok, err := get[Certificate](tx, bucketCerts, []byte(serialOf(peer)))
 	if err != nil {
 		return c, err
 	}
@@ -120,8 +120,8 @@ func present(tx *bbolt.Tx, id identity.ID, peer *x509.Certificate) (Certificate,
 
 // advance checks that the certificate may renew, and confirms it if it is the
 // pending one. It does not store the result.
-func advance(tx *bbolt.Tx, key []byte, c Certificate) (lineage, error) {
-	l, ok, err := get[lineage](tx.Bucket(bucketLineages), key)
+func advance(tx store.Tx, key []byte, c Certificate) (lineage, error) {
+	l, ok, err := get[lineage](tx, bucketLineages, key)
 	if err != nil {
 		return l, err
 	}
@@ -140,10 +140,10 @@ func advance(tx *bbolt.Tx, key []byte, c Certificate) (lineage, error) {
 }
 
 // newKey refuses a key that the identity has had before.
-func newKey(tx *bbolt.Tx, id identity.ID, csr *x509.CertificateRequest) error {
+func newKey(tx store.Tx, id identity.ID, csr *x509.CertificateRequest) error {
 	pin := spki(csr.RawSubjectPublicKeyInfo)
 	used := false
-	if err := eachCertificate(tx, id.Path(), func(c Certificate) { used = used || c.SPKI == pin }); err != nil {
+	if err := eachCertificate(tx, id.Path(), func(c Certificate) error { used = used || c.SPKI == pin; return nil }); err != nil {
 		return err
 	}
 	if used {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
@@ -22,8 +23,8 @@ func TestRenew(t *testing.T) {
 	if second.ID() != device || enrol.SameKey(first.Leaf().PublicKey, second.Leaf().PublicKey) {
 		t.Error("renewed with the old key, or for somebody else")
 	}
-	if e := last(t, a); e.Event != EventIssue || e.Method != MethodRenew || e.Generation != 2 {
-		t.Errorf("journal says %+v", e)
+	if e := last(t, a); e.Event != audit.EventIssue || e.Method != MethodRenew || e.Generation != 2 {
+		t.Errorf("audit log says %+v", e)
 	}
 }
 
@@ -88,8 +89,8 @@ func TestReplayAfterConfirm(t *testing.T) {
 		if _, err := renew(t, a, first); !errors.Is(err, enrol.ErrSuperseded) {
 			t.Errorf("%s: replay of the old generation: %v", name, err)
 		}
-		if e := last(t, a); e.Event != EventClone || e.Identity != device.Path() || e.Generation != 1 {
-			t.Errorf("%s: journal says %+v", name, e)
+		if e := last(t, a); e.Event != audit.EventClone || e.Identity != device.Path() || e.Generation != 1 {
+			t.Errorf("%s: audit log says %+v", name, e)
 		}
 		if err := a.Confirm(t.Context(), first.Leaf()); !errors.Is(err, enrol.ErrSuperseded) {
 			t.Errorf("%s: the old generation confirms: %v", name, err)

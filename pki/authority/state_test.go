@@ -2,7 +2,6 @@ package authority
 
 import (
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,12 +10,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/profile"
+	"github.com/comtrexx-cloud/comtrexx/pki/store"
 )
 
 func TestInit(t *testing.T) {
@@ -121,7 +119,7 @@ func TestSecondProcess(t *testing.T) {
 	t.Parallel()
 	a := open(t, Config{})
 	start := time.Now()
-	if _, err := New(Config{StateDir: a.cfg.StateDir, PlainKeys: true}); !errors.Is(err, ErrInUse) {
+	if _, err := New(Config{StateDir: a.cfg.StateDir, PlainKeys: true}); !errors.Is(err, store.ErrInUse) {
 		t.Errorf("the store was opened twice: %v", err)
 	}
 	if took := time.Since(start); took > 5*time.Second {
@@ -156,7 +154,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 		t.Errorf("block list: epoch %d, want %d, %v", got.Epoch(), epoch, got.Paths())
 	}
 	if n := len(entries(t, b)); n != before {
-		t.Errorf("%d journal entries, want %d", n, before)
+		t.Errorf("%d audit log entries, want %d", n, before)
 	}
 	if _, err := renew(t, b, c); err != nil {
 		t.Errorf("renewal: %v", err)
@@ -192,11 +190,11 @@ func TestBlock(t *testing.T) {
 			t.Errorf("%s while blocked: %v", name, err)
 		}
 	}
-	list, err := a.Blocks()
+	list, err := a.Blocks(t.Context())
 	if err != nil || len(list) != 1 || list[0].Reason != "stolen" || list[0].Actor != "alice" || list[0].Epoch != epoch {
 		t.Errorf("list: %+v, %v", list, err)
 	}
-	if certs, err := a.Certificates(device); err != nil || certs[0].State != StateBlocked {
+	if certs, err := a.Certificates(t.Context(), device); err != nil || certs[0].State != StateBlocked {
 		t.Errorf("state: %+v, %v", certs, err)
 	}
 
@@ -261,7 +259,7 @@ func TestListByIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	states := func() (out []string) {
-		list, err := a.Certificates(device)
+		list, err := a.Certificates(t.Context(), device)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -287,46 +285,6 @@ func TestListByIdentity(t *testing.T) {
 	}
 }
 
-func TestJournalShowsChanges(t *testing.T) {
-	t.Parallel()
-	a := open(t, Config{})
-	for range pageSize/2 + 2 { // more than a page, with two entries each
-		enrolled(t, a, device)
-	}
-	all := entries(t, a)
-	if len(all) <= pageSize {
-		t.Fatalf("%d entries", len(all))
-	}
-	at := number(uint64(len(all) / 2))
-	for name, change := range map[string]func(*bbolt.Bucket) error{
-		"removed": func(b *bbolt.Bucket) error { return b.Delete(at) },
-		"edited": func(b *bbolt.Bucket) error {
-			var e Entry
-			if err := json.Unmarshal(b.Get(at), &e); err != nil {
-				return err
-			}
-			e.Identity = other.Path()
-			return put(b, at, e)
-		},
-	} {
-		var before []byte
-		if err := a.db.Update(func(tx *bbolt.Tx) error {
-			b := tx.Bucket(bucketJournal)
-			before = append(before, b.Get(at)...)
-			return change(b)
-		}); err != nil {
-			t.Fatal(err)
-		}
-		if _, _, err := a.VerifyJournal(t.Context()); !errors.Is(err, ErrJournal) {
-			t.Errorf("%s entry: %v", name, err)
-		}
-		if err := a.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketJournal).Put(at, before) }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	entries(t, a) // verifies again
-}
-
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	dir, now := stateDir(t), time.Now()
@@ -340,18 +298,18 @@ func TestSweep(t *testing.T) {
 		enrolled(t, a, device)
 		time.Sleep(400 * 24 * time.Hour) // expired for 370 days
 		enrolled(t, a, other)
-		if n, err := a.Sweep(); err != nil || n != 0 {
+		if n, err := a.Sweep(t.Context()); err != nil || n != 0 {
 			t.Errorf("removed %d too early, %v", n, err)
 		}
 		time.Sleep(31 * 24 * time.Hour)
-		if n, err := a.Sweep(); err != nil || n == 0 {
+		if n, err := a.Sweep(t.Context()); err != nil || n == 0 {
 			t.Errorf("removed %d, %v", n, err)
 		}
 		if issuedTo(t, a, device) != 0 || issuedTo(t, a, other) != 1 {
 			t.Errorf("left %d and %d", issuedTo(t, a, device), issuedTo(t, a, other))
 		}
 		if len(entries(t, a)) == 0 {
-			t.Error("the journal was swept")
+			t.Error("the audit log was swept")
 		}
 	})
 }

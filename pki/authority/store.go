@@ -3,68 +3,37 @@ package authority
 import (
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
-	"go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
-
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/store"
 )
 
-const (
-	storeFile = "pki.db"
-	lockWait  = 2 * time.Second
-)
-
-// ErrInUse: another process has the store open.
-var ErrInUse = errors.New("another process has the PKI's store open")
+// storeFile is the store's file in the state directory.
+const storeFile = "pki.db"
 
 // The buckets of the store. Values are JSON; numbers in keys are big-endian, so
 // that they sort.
 //
-//	certs    certificate serial (hex)      -> Certificate
-//	index    identity path \0 issued seq   -> certificate serial
-//	lineages identity path \0 lineage      -> lineage
-//	tokens   SHA-256 of the token          -> tokenRecord
-//	blocks   identity path                 -> Block
-//	journal  seq                           -> Entry
-//	meta     "epoch"                       -> epoch of the block list
-var (
-	bucketCerts    = []byte("certs")
-	bucketIndex    = []byte("index")
-	bucketLineages = []byte("lineages")
-	bucketTokens   = []byte("tokens")
-	bucketBlocks   = []byte("blocks")
-	bucketJournal  = []byte("journal")
-	bucketMeta     = []byte("meta")
-	keyEpoch       = []byte("epoch")
+//	certs    certificate serial (hex)                  -> Certificate
+//	index    identity path \0 ms of issue \0 serial    -> certificate serial
+//	lineages identity path \0 lineage                  -> lineage
+//	tokens   SHA-256 of the token                      -> tokenRecord
+//	blocks   identity path                             -> Block
+//	meta     "epoch"                                   -> epoch of the block list
+//
+// The audit log is in a bucket of package audit.
+const (
+	bucketCerts    store.Bucket = "certs"
+	bucketIndex    store.Bucket = "index"
+	bucketLineages store.Bucket = "lineages"
+	bucketTokens   store.Bucket = "tokens"
+	bucketBlocks   store.Bucket = "blocks"
+	bucketMeta     store.Bucket = "meta"
 )
 
-func openStore(path string) (*bbolt.DB, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait})
-	if errors.Is(err, berrors.ErrTimeout) {
-		return nil, fmt.Errorf("%w: %s", ErrInUse, path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
-	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{
-			bucketCerts, bucketIndex, bucketLineages, bucketTokens, bucketBlocks, bucketJournal, bucketMeta,
-		} {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
-	}
-	return db, nil
-}
+var keyEpoch = []byte("epoch")
 
 // Certificate is what the index knows about one issued certificate.
 type Certificate struct {
@@ -108,67 +77,56 @@ func (l lineage) mayRenew(generation uint64) bool {
 	return !l.Retired && (generation == l.Confirmed || generation == l.Last)
 }
 
-func get[T any](b *bbolt.Bucket, key []byte) (v T, ok bool, err error) {
-	data := b.Get(key)
-	if data == nil {
-		return v, false, nil
+func get[T any](tx store.Tx, b store.Bucket, key []byte) (v T, ok bool, err error) {
+	data, err := tx.Get(b, key)
+	if err != nil || data == nil {
+		return v, false, err
 	}
-	if err := json.Unmarshal(data, &v); err != nil {
-		return v, false, fmt.Errorf("store: %w", err)
-	}
-	return v, true, nil
+	v, err = parse[T](data)
+	return v, err == nil, err
 }
 
-func put(b *bbolt.Bucket, key []byte, v any) error {
+func parse[T any](data []byte) (v T, err error) {
+	if err := json.Unmarshal(data, &v); err != nil {
+		return v, fmt.Errorf("store: %w", err)
+	}
+	return v, nil
+}
+
+func put(tx store.Tx, b store.Bucket, key []byte, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	return b.Put(key, data)
+	return tx.Put(b, key, data)
 }
-
-func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
 // within is the prefix of everything that belongs to an identity.
 func within(path string) []byte { return append([]byte(path), 0) }
 
 // addCertificate stores the certificate with its index.
-func addCertificate(tx *bbolt.Tx, c Certificate) error {
-	if err := put(tx.Bucket(bucketCerts), []byte(c.Serial), c); err != nil {
+func addCertificate(tx store.Tx, c Certificate) error {
+	if err := put(tx, bucketCerts, []byte(c.Serial), c); err != nil {
 		return err
 	}
-	index := tx.Bucket(bucketIndex)
-	seq, err := index.NextSequence()
-	if err != nil {
-		return err
-	}
-	return index.Put(append(within(c.Identity), number(seq)...), []byte(c.Serial))
+	return tx.Put(bucketIndex, indexKey(c), []byte(c.Serial))
+}
+
+func indexKey(c Certificate) []byte {
+	k := binary.BigEndian.AppendUint64(within(c.Identity), uint64(max(0, c.Issued.UnixMilli())))
+	return append(append(k, 0), c.Serial...)
 }
 
 // retireLineages ends every lineage of the identity.
-func retireLineages(tx *bbolt.Tx, path string) error {
-	b := tx.Bucket(bucketLineages)
-	var keys [][]byte
-	cursor := b.Cursor()
-	prefix := within(path)
-	for k, _ := cursor.Seek(prefix); hasPrefix(k, prefix); k, _ = cursor.Next() {
-		keys = append(keys, append([]byte(nil), k...))
-	}
-	for _, k := range keys {
-		l, _, err := get[lineage](b, k)
-		if err != nil {
-			return err
+func retireLineages(tx store.Tx, path string) error {
+	return tx.Scan(bucketLineages, within(path), nil, func(k, v []byte) (bool, error) {
+		l, err := parse[lineage](v)
+		if err != nil || l.Retired {
+			return true, err
 		}
 		l.Retired = true
-		if err := put(b, k, l); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func hasPrefix(k, prefix []byte) bool {
-	return len(k) >= len(prefix) && string(k[:len(prefix)]) == string(prefix)
+		return true, put(tx, bucketLineages, k, l)
+	})
 }
 
 // oneLineage tells whether a new certificate of the kind ends the older ones. A

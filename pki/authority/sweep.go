@@ -1,71 +1,55 @@
 package authority
 
 import (
-	"bytes"
+	"context"
 	"time"
 
-	"go.etcd.io/bbolt"
+	"github.com/comtrexx-cloud/comtrexx/pki/store"
 )
 
 // Sweep removes certificates, tokens and lineages that ended longer ago than they
-// are kept for, and gives their number. It is called once a day. The journal
+// are kept for, and gives their number. It is called once a day. The audit log
 // keeps everything.
-func (a *Authority) Sweep() (removed int, err error) {
+func (a *Authority) Sweep(ctx context.Context) (removed int, err error) {
 	cutoff := time.Now().Add(-a.cfg.KeepExpired)
-	err = a.db.Update(func(tx *bbolt.Tx) error {
+	err = a.db.Update(ctx, func(tx store.Tx) error {
 		removed = 0
-		certs, lineages := tx.Bucket(bucketCerts), make(map[string]bool)
+		lineages := make(map[string]bool) // those that are left
 		for _, pass := range []struct {
-			bucket []byte
-			ended  func(b *bbolt.Bucket, k, v []byte) (bool, error)
+			bucket store.Bucket
+			ended  func(k, v []byte) (bool, error)
 		}{
-			{bucketIndex, func(_ *bbolt.Bucket, _, serial []byte) (bool, error) {
-				c, _, err := get[Certificate](certs, serial)
+			{bucketIndex, func(_, serial []byte) (bool, error) {
+				c, _, err := get[Certificate](tx, bucketCerts, serial)
 				if err != nil || c.NotAfter.Before(cutoff) {
 					return true, err
 				}
 				lineages[string(lineageKey(c.Identity, c.Lineage))] = true
 				return false, nil
 			}},
-			{bucketCerts, func(b *bbolt.Bucket, k, _ []byte) (bool, error) {
-				c, _, err := get[Certificate](b, k)
+			{bucketCerts, func(_, v []byte) (bool, error) {
+				c, err := parse[Certificate](v)
 				return c.NotAfter.Before(cutoff), err
 			}},
-			{bucketLineages, func(_ *bbolt.Bucket, k, _ []byte) (bool, error) { return !lineages[string(k)], nil }},
-			{bucketTokens, func(b *bbolt.Bucket, k, _ []byte) (bool, error) {
-				t, _, err := get[tokenRecord](b, k)
+			{bucketLineages, func(k, _ []byte) (bool, error) { return !lineages[string(k)], nil }},
+			{bucketTokens, func(_, v []byte) (bool, error) {
+				t, err := parse[tokenRecord](v)
 				return t.Expires.Before(cutoff), err
 			}},
 		} {
-			n, err := sweepBucket(tx.Bucket(pass.bucket), pass.ended)
+			err := tx.Scan(pass.bucket, nil, nil, func(k, v []byte) (bool, error) {
+				end, err := pass.ended(k, v)
+				if err != nil || !end {
+					return true, err
+				}
+				removed++
+				return true, tx.Delete(pass.bucket, k)
+			})
 			if err != nil {
 				return err
 			}
-			removed += n
 		}
 		return nil
 	})
 	return removed, err
-}
-
-// sweepBucket deletes the keys that have ended. bbolt allows no deletion while it
-// iterates.
-func sweepBucket(b *bbolt.Bucket, ended func(b *bbolt.Bucket, k, v []byte) (bool, error)) (int, error) {
-	var doomed [][]byte
-	err := b.ForEach(func(k, v []byte) error {
-		end, err := ended(b, k, v)
-		if end {
-			doomed = append(doomed, bytes.Clone(k))
-		}
-		return err
-	})
-	if err != nil {
-		return 0, err
-	}
-	for _, k := range doomed {
-		if err := b.Delete(k); err != nil {
-			return 0, err
-		}
-	}
-	return len(doomed), nil
 }

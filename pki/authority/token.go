@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"go.etcd.io/bbolt"
-
+	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/store"
 )
 
 // A token is 160 random bits in base32 (RFC 4648 §6), in groups of eight for
@@ -41,8 +41,8 @@ type tokenRecord struct {
 }
 
 // Token makes a token with which the identity can enrol once. A ttl of zero
-// means the configured one. actor is who asked, for the journal.
-func (a *Authority) Token(_ context.Context, id identity.ID, ttl time.Duration, actor string) (Token, error) {
+// means the configured one. actor is who asked, for the audit log.
+func (a *Authority) Token(ctx context.Context, id identity.ID, ttl time.Duration, actor string) (Token, error) {
 	if err := a.ours(id); err != nil {
 		return Token{}, err
 	}
@@ -53,15 +53,15 @@ func (a *Authority) Token(_ context.Context, id identity.ID, ttl time.Duration, 
 	rand.Read(random[:]) // never fails
 	now := time.Now().UTC()
 	t := Token{Token: formatToken(random[:]), ID: id, Identity: id.Path(), Expires: now.Add(ttl)}
-	err := a.db.Update(func(tx *bbolt.Tx) error {
+	err := a.db.Update(ctx, func(tx store.Tx) error {
 		if err := blocked(tx, id); err != nil {
 			return err
 		}
 		record := tokenRecord{Identity: id.Path(), Actor: actor, Created: now, Expires: t.Expires}
-		if err := put(tx.Bucket(bucketTokens), tokenKey(random[:]), record); err != nil {
+		if err := put(tx, bucketTokens, tokenKey(random[:]), record); err != nil {
 			return err
 		}
-		return journal(tx, Entry{Event: EventToken, Actor: actor, Identity: id.Path(), Reason: "valid until " + t.Expires.Format(time.RFC3339)})
+		return audit.Append(tx, audit.Entry{Event: audit.EventToken, Actor: actor, Identity: id.Path(), Reason: "valid until " + t.Expires.Format(time.RFC3339)})
 	})
 	return t, err
 }
@@ -95,16 +95,15 @@ func tokenKey(random []byte) []byte {
 }
 
 // tokenProblem is a token that is known and cannot be used. To the peer it looks
-// like an unknown one; the journal tells which it was.
+// like an unknown one; the audit log tells which it was.
 type tokenProblem struct{ reason string }
 
 func (tokenProblem) Error() string { return enrol.ErrToken.Error() }
 func (tokenProblem) Unwrap() error { return enrol.ErrToken }
 
 // useToken marks the token as used, in the transaction that issues for it.
-func useToken(tx *bbolt.Tx, key []byte, now time.Time) (tokenRecord, error) {
-	b := tx.Bucket(bucketTokens)
-	record, ok, err := get[tokenRecord](b, key)
+func useToken(tx store.Tx, key []byte, now time.Time) (tokenRecord, error) {
+	record, ok, err := get[tokenRecord](tx, bucketTokens, key)
 	if err != nil {
 		return record, err
 	}
@@ -117,5 +116,5 @@ func useToken(tx *bbolt.Tx, key []byte, now time.Time) (tokenRecord, error) {
 		return record, tokenProblem{fmt.Sprintf("token expired at %s", record.Expires.Format(time.RFC3339))}
 	}
 	record.Used = now
-	return record, put(b, key, record)
+	return record, put(tx, bucketTokens, key, record)
 }

@@ -8,14 +8,14 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/comtrexx-cloud/comtrexx/pki/authority"
+	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/profile"
 )
 
 // Paths of the admin API on the unix socket. Who can open the socket may do
-// everything; the actor is who they say they are, for the journal.
+// everything; the actor is who they say they are, for the audit log.
 const (
 	adminTokens       = "/v1/tokens"
 	adminIssue        = "/v1/issue"
@@ -23,8 +23,8 @@ const (
 	adminBlocks       = "/v1/blocks"
 	adminBlock        = "/v1/block"
 	adminUnblock      = "/v1/unblock"
-	adminJournal      = "/v1/journal"
-	adminVerify       = "/v1/journal/verify"
+	adminAudit        = "/v1/audit"
+	adminVerify       = "/v1/audit/verify"
 )
 
 // adminRequest is the body of every admin call; each uses what it needs.
@@ -42,7 +42,7 @@ type epochAnswer struct {
 	Epoch uint64 `json:"epoch"`
 }
 
-// Verified is the result of checking the journal.
+// Verified is the result of checking the audit log.
 type Verified struct {
 	Entries uint64 `json:"entries"`
 	// Head is the hash of the last entry, to compare with one kept elsewhere.
@@ -58,7 +58,7 @@ func (s *Server) adminHandler() http.Handler {
 		"GET " + adminBlocks:       s.adminBlocks,
 		"POST " + adminBlock:       s.adminBlock(true),
 		"POST " + adminUnblock:     s.adminBlock(false),
-		"GET " + adminJournal:      s.adminJournal,
+		"GET " + adminAudit:        s.adminAudit,
 		"GET " + adminVerify:       s.adminVerify,
 	} {
 		mux.Handle(pattern, s.wrap("admin "+pattern, h))
@@ -120,15 +120,15 @@ func (s *Server) adminCertificates(w http.ResponseWriter, r *http.Request) error
 			return err
 		}
 	}
-	list, err := s.auth.Certificates(id)
+	list, err := s.auth.Certificates(r.Context(), id)
 	if err != nil {
 		return err
 	}
 	return answer(w, http.StatusOK, list)
 }
 
-func (s *Server) adminBlocks(w http.ResponseWriter, _ *http.Request) error {
-	list, err := s.auth.Blocks()
+func (s *Server) adminBlocks(w http.ResponseWriter, r *http.Request) error {
+	list, err := s.auth.Blocks(r.Context())
 	if err != nil {
 		return err
 	}
@@ -153,9 +153,9 @@ func (s *Server) adminBlock(block bool) handler {
 	}
 }
 
-// adminJournal streams the entries, one JSON object per line. An error on the way
+// adminAudit streams the entries, one JSON object per line. An error on the way
 // ends the stream with a line that has no sequence number.
-func (s *Server) adminJournal(w http.ResponseWriter, r *http.Request) error {
+func (s *Server) adminAudit(w http.ResponseWriter, r *http.Request) error {
 	var after uint64
 	if text := r.URL.Query().Get("after"); text != "" {
 		var err error
@@ -168,10 +168,10 @@ func (s *Server) adminJournal(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Content-Type", "application/jsonl")
 	encode := json.NewEncoder(w)
-	for e, err := range s.auth.Journal(r.Context(), after) {
+	for e, err := range s.auth.Audit(r.Context(), after) {
 		if err != nil {
-			s.cfg.Logger.Error("journal cannot be read", "error", err)
-			e = authority.Entry{Reason: err.Error()}
+			s.cfg.Logger.Error("audit log cannot be read", "error", err)
+			e = audit.Entry{Reason: err.Error()}
 		}
 		if encode.Encode(e) != nil {
 			break // the reader is gone
@@ -181,7 +181,7 @@ func (s *Server) adminJournal(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) adminVerify(w http.ResponseWriter, r *http.Request) error {
-	entries, head, err := s.auth.VerifyJournal(r.Context())
+	entries, head, err := s.auth.VerifyAudit(r.Context())
 	if err != nil {
 		return fmt.Errorf("%w: %w", enrol.ErrForbidden, err)
 	}

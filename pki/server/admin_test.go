@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -61,25 +62,25 @@ func TestAdmin(t *testing.T) {
 	}
 
 	var events []string
-	for e, err := range admin.Journal(ctx, 1) { // the first is the PKI's own certificate
+	for e, err := range admin.Audit(ctx, 1) { // the first is the PKI's own certificate
 		if err != nil {
 			t.Fatal(err)
 		}
 		events = append(events, e.Event)
 	}
 	want := []string{
-		authority.EventToken, authority.EventIssue, authority.EventIssue, authority.EventRefuse, authority.EventBlock, authority.EventUnblock,
+		audit.EventToken, audit.EventIssue, audit.EventIssue, audit.EventRefuse, audit.EventBlock, audit.EventUnblock,
 	}
 	if len(events) != len(want) {
-		t.Fatalf("journal: %v, want %v", events, want)
+		t.Fatalf("audit log: %v, want %v", events, want)
 	}
 	for i := range want {
 		if events[i] != want[i] {
-			t.Errorf("journal: %v, want %v", events, want)
+			t.Errorf("audit log: %v, want %v", events, want)
 			break
 		}
 	}
-	if v, err := admin.VerifyJournal(ctx); err != nil || v.Entries != uint64(len(want)+1) || v.Head == "" {
+	if v, err := admin.VerifyAudit(ctx); err != nil || v.Entries != uint64(len(want)+1) || v.Head == "" {
 		t.Errorf("%+v, %v", v, err)
 	}
 }

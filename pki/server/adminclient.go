@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -29,7 +30,7 @@ var ErrNotServed = errors.New("no PKI is being served from this state directory"
 type Admin struct {
 	// Socket is the path of the unix socket.
 	Socket string
-	// Actor is who asks, for the journal.
+	// Actor is who asks, for the audit log.
 	Actor string
 }
 
@@ -88,16 +89,16 @@ func (a Admin) Unblock(ctx context.Context, id identity.ID, reason string) (epoc
 	return e.Epoch, err
 }
 
-// VerifyJournal checks the journal's chain.
-func (a Admin) VerifyJournal(ctx context.Context) (v Verified, err error) {
+// VerifyAudit checks the audit log's chain.
+func (a Admin) VerifyAudit(ctx context.Context) (v Verified, err error) {
 	return v, a.get(ctx, adminVerify, &v)
 }
 
-// Journal gives the entries after a sequence number.
-func (a Admin) Journal(ctx context.Context, after uint64) iter.Seq2[authority.Entry, error] {
-	return func(yield func(authority.Entry, error) bool) {
-		fail := func(err error) { yield(authority.Entry{}, err) }
-		body, err := a.do(ctx, http.MethodGet, adminJournal+"?after="+strconv.FormatUint(after, 10), nil)
+// Audit gives the entries after a sequence number.
+func (a Admin) Audit(ctx context.Context, after uint64) iter.Seq2[audit.Entry, error] {
+	return func(yield func(audit.Entry, error) bool) {
+		fail := func(err error) { yield(audit.Entry{}, err) }
+		body, err := a.do(ctx, http.MethodGet, adminAudit+"?after="+strconv.FormatUint(after, 10), nil)
 		if err != nil {
 			fail(err)
 			return
@@ -105,7 +106,7 @@ func (a Admin) Journal(ctx context.Context, after uint64) iter.Seq2[authority.En
 		defer body.Close()
 		lines := bufio.NewScanner(body)
 		for lines.Scan() {
-			var e authority.Entry
+			var e audit.Entry
 			if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 				fail(err)
 				return

@@ -198,7 +198,7 @@ func (s *Server) renewSelf(ctx context.Context, creds *enrol.Credentials) error 
 
 func (s *Server) sweep(ctx context.Context) error {
 	for {
-		n, err := s.auth.Sweep()
+		n, err := s.auth.Sweep(ctx)
 		if err != nil {
 			return fmt.Errorf("sweep: %w", err)
 		}

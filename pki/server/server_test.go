@@ -231,7 +231,7 @@ func TestRunRenewal(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	list, err := p.auth.Certificates(device)
+	list, err := p.auth.Certificates(t.Context(), device)
 	if err != nil || len(list) < 4 || list[0].State == authority.StateActive {
 		t.Errorf("index: %+v, %v", list, err)
 	}

@@ -15,6 +15,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
 // ErrInUse: another process has the store's file open.
@@ -73,4 +74,4 @@ func checkKey(key []byte) error {
 }
 
 // following is the first key after key.
-func following(key []byte) []byte { return append(key[:len(key):len(key)], 0) }
+func following(key []byte) []byte { return append(slices.Clip(key), 0) }
