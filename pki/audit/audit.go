@@ -33,13 +33,18 @@ const Bucket store.Bucket = "audit log"
 
 // What an entry tells. Append-only.
 const (
-	EventToken   = "token"   // a token was made
-	EventIssue   = "issue"   // a certificate was issued
-	EventConfirm = "confirm" // a new generation was seen in use
-	EventRefuse  = "refuse"  // a request with a known token or certificate was refused
-	EventClone   = "clone"   // an old generation was used after its successor
-	EventBlock   = "block"
-	EventUnblock = "unblock"
+	EventToken     = "token"   // a token was made
+	EventIssue     = "issue"   // a certificate was issued
+	EventConfirm   = "confirm" // a new generation was seen in use
+	EventRefuse    = "refuse"  // a request with a known token or certificate was refused
+	EventClone     = "clone"   // an old generation was used after its successor
+	EventBlock     = "block"
+	EventUnblock   = "unblock"
+	EventConflict  = "conflict"  // another box tried to enrol for a serial
+	EventRetire    = "retire"    // a device has ended for good
+	EventReinstate = "reinstate" // its retirement was taken back
+	EventSecret    = "secret"    // a device got a new factory secret
+	EventImport    = "import"    // devices were imported; the reason tells how many
 )
 
 // Entry is one line of the log.

@@ -53,6 +53,9 @@ func New(cfg Config) (*Authority, error) {
 	if a.db, err = store.OpenBolt(cfg.file(storeFile)); err != nil {
 		return nil, err
 	}
+	if err := a.db.Update(context.Background(), adopt); err != nil {
+		return nil, errors.Join(err, a.db.Close())
+	}
 	list, err := loadBlocks(context.Background(), a.db)
 	if err != nil {
 		return nil, errors.Join(err, a.db.Close())

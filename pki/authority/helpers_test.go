@@ -78,6 +78,9 @@ func open(t testing.TB, cfg Config) *Authority {
 	if cfg.StateDir == "" {
 		cfg.StateDir, cfg.PlainKeys = stateDir(t), true
 	}
+	if cfg.Limits.PerHour == 0 { // the limits have a test of their own
+		cfg.Limits.PerHour, cfg.Limits.PerDay = -1, -1
+	}
 	a, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
