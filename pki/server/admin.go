@@ -63,6 +63,10 @@ func (s *Server) adminHandler() http.Handler {
 	} {
 		mux.Handle(pattern, s.wrap("admin "+pattern, h))
 	}
+	for pattern, h := range s.deviceRoutes() {
+		mux.Handle(pattern, s.wrap("admin "+pattern, h))
+	}
+	mux.HandleFunc("POST "+adminImport, s.adminImport)
 	return mux
 }
 
