@@ -29,7 +29,7 @@ import (
 var ErrBroken = errors.New("the audit log does not verify")
 
 // Bucket has the entries as JSON, by sequence number (8 bytes, big-endian).
-const Bucket store.Bucket = "audit log"
+const Bucket store.Bucket = "audit_log"
 
 // What an entry tells. Append-only.
 const (
