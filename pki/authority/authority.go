@@ -30,7 +30,7 @@ type Authority struct {
 }
 
 // New loads the keys and opens the store of a state directory that [Init] made.
-// Errors wrap [ErrNotInitialised], [ErrKeys] or [ErrInUse].
+// Errors wrap [ErrNotInitialised], [ErrKeys], or those of package store.
 func New(cfg Config) (*Authority, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func New(cfg Config) (*Authority, error) {
 				"kind", i.kind, "expires", i.cert.NotAfter)
 		}
 	}
-	if a.db, err = store.OpenBolt(cfg.file(storeFile)); err != nil {
+	if a.db, err = OpenStore(context.Background(), cfg); err != nil {
 		return nil, err
 	}
 	if err := a.db.Update(context.Background(), adopt); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/store"
 )
 
 // Config of an [Authority]. Zero values mean the documented defaults; StateDir
@@ -47,6 +48,8 @@ type Config struct {
 	// into the name constraints of the intermediates. Default: localhost.
 	ExtraDNS []string `yaml:"extra_dns"`
 
+	// Store says where everything but the keys is kept.
+	Store StoreConfig `yaml:"store"`
 	// Limits of what devices may ask for.
 	Limits Limits `yaml:"limits"`
 
@@ -94,6 +97,7 @@ func DefaultConfig() Config {
 		TokenTTL:    day,
 		RecoverFor:  400 * day,
 		KeepExpired: 410 * day,
+		Store:       StoreConfig{Kind: StoreFile, Postgres: store.DefaultPostgresConfig()},
 		Limits:      Limits{PerHour: 5, PerDay: 20, SecretTries: 5, SecretPause: 15 * time.Minute},
 		ExtraDNS:    []string{"localhost"},
 	}
@@ -168,6 +172,7 @@ func (c Config) Validate() error {
 			all = append(all, &configs.KeyError{Key: key, Problem: "is below zero"})
 		}
 	}
+	all = append(all, configs.Under("store", c.Store.validate()))
 	if c.KeepExpired < c.RecoverFor {
 		all = append(all, &configs.KeyError{Key: "keep_expired", Problem: "is below recover_for", Hint: "a certificate that is forgotten cannot be recovered"})
 	}
