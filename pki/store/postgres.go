@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -77,13 +76,8 @@ func openPostgres(ctx context.Context, cfg PostgresConfig) (*postgresDB, error) 
 	if err != nil {
 		return nil, err
 	}
-	random := make([]byte, 16)
-	_, _ = rand.Read(random) // never fails
-	db := &postgresDB{
-		cfg: cfg, id: hex.EncodeToString(random), tables: &tables{schema: cfg.Schema},
-		wakeups: make(chan struct{}, 1),
-	}
-	db.writer = &postgresWriter{db: db, config: writing}
+	db := &postgresDB{cfg: cfg, id: rand.Text(), tables: &tables{schema: cfg.Schema}, wakeups: make(chan struct{}, 1)}
+	db.writer = &postgresWriter{db: db, id: db.id, config: writing}
 	if err := db.writer.prepare(ctx); err != nil {
 		db.writer.disconnect()
 		return nil, explain(err, cfg.Schema)

@@ -34,8 +34,9 @@ import (
 type Server struct {
 	bin, dir  string
 	as        *syscall.Credential // nil: the user of the test
-	hold      io.WriteCloser      // the server runs until it is closed
-	done      chan struct{}       // closed when it has ended
+	settings  []string
+	hold      io.WriteCloser // the server runs until it is closed
+	done      chan struct{}  // closed when it has ended
 	databases atomic.Int64
 }
 
@@ -60,10 +61,14 @@ func New(t testing.TB) string {
 	return s.NewDatabase(t)
 }
 
-// Start gives a server to the test alone.
-func Start(t testing.TB) *Server {
+// Start gives a server to the test alone. Settings are as in "fsync=on"; without
+// any, the server writes to the disk when it likes.
+func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
 	s, err := create()
+	if err == nil {
+		s.settings = settings
+	}
 	check(t, err)
 	check(t, s.start())
 	t.Cleanup(s.Stop)
@@ -166,7 +171,7 @@ func create() (*Server, error) {
 			return nil, errors.Join(err, os.RemoveAll(dir))
 		}
 	}
-	cmd := s.command("initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", s.data())
+	cmd := s.command(filepath.Join(s.bin, "initdb"), "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", s.data())
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, errors.Join(fmt.Errorf("initdb: %w: %s", err, out), os.RemoveAll(dir))
 	}
@@ -182,33 +187,35 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 func (s *Server) log() string  { return filepath.Join(s.dir, "log") }
 
 func (s *Server) command(program string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(s.bin, program), args...) //nolint:noctx // it ends with its standard input
-	if filepath.IsAbs(program) {
-		cmd.Path = program
-	}
+	cmd := exec.Command(program, args...)
 	cmd.Dir = s.dir
 	// A group of its own: an interrupt from the terminal is for the test.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as, Setpgid: true}
 	return cmd
 }
 
-// guard runs the server in $1 until a signal for it comes over standard input; the
+// guard runs the server in $1, with further arguments, until a signal for it comes over standard input; the
 // end of that is the end of the test process, or of the need for the server.
 const guard = `
-"$0/postgres" -D "$1/data" -k "$1" -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=200 >>"$1/log" 2>&1 &
+bin=$0 dir=$1
+shift
+"$bin/postgres" -D "$dir/data" -k "$dir" "$@" >>"$dir/log" 2>&1 &
 if read -r signal; then
 	kill -"$signal" $!
 	wait $!
 else
 	kill -QUIT $!
 	wait $!
-	rm -rf "$1"
+	rm -rf "$dir"
 fi`
 
 // start starts the server and waits until it can be used.
 func (s *Server) start() error {
-	cmd := s.command("/bin/sh", "-c", guard, s.bin, s.dir)
-	cmd.Args[0] = "sh"
+	args := []string{"-c", guard, s.bin, s.dir}
+	for _, setting := range append([]string{"listen_addresses=", "max_connections=200", "fsync=off"}, s.settings...) {
+		args = append(args, "-c", setting)
+	}
+	cmd := s.command("/bin/sh", args...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return err
