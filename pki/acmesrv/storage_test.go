@@ -29,9 +29,9 @@ var stores = map[string]func(*testing.T) [2]pkistore.DB{
 		return [2]pkistore.DB{db, db}
 	},
 	"postgres": func(t *testing.T) (dbs [2]pkistore.DB) {
-		url := pgtest.New(t)
+		url, schema := pgtest.Schema(t)
 		for i := range dbs {
-			db, err := pkistore.OpenPostgres(t.Context(), pkistore.PostgresConfig{URL: url})
+			db, err := pkistore.OpenPostgres(t.Context(), pkistore.PostgresConfig{URL: url, Schema: schema})
 			if err != nil {
 				t.Fatal(err)
 			}

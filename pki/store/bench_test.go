@@ -32,7 +32,7 @@ func BenchmarkUpdateParallel(b *testing.B) {
 			return db, db.(*boltDB).group
 		}},
 		{"postgres", func(b *testing.B) (DB, *group) {
-			db := openTest(b, PostgresConfig{URL: server().NewDatabase(b)})
+			db := openTest(b, PostgresConfig{URL: server().Database(b)})
 			return db, db.group
 		}},
 	} {

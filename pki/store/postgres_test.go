@@ -35,7 +35,7 @@ func query[T any](t *testing.T, url, sql string, args ...any) (v T) {
 
 func TestPostgresWakeups(t *testing.T) {
 	t.Parallel()
-	cfg := PostgresConfig{URL: pgtest.New(t)}
+	cfg := testConfig(t)
 	one, two := openTest(t, cfg), openTest(t, cfg)
 	defer one.Close()
 	defer two.Close()
@@ -70,12 +70,13 @@ func TestPostgresWakeups(t *testing.T) {
 // A listener whose connection is lost wakes when it has one again.
 func TestPostgresListenerReturns(t *testing.T) {
 	t.Parallel()
-	cfg := PostgresConfig{URL: pgtest.New(t)}
+	cfg := testConfig(t)
 	db, other := openTest(t, cfg), openTest(t, cfg)
 	defer db.Close()
 	defer other.Close()
-	const listeners = "from pg_stat_activity where datname = current_database() and query like 'listen %'"
-	if n := query[int](t, cfg.URL, "select count(pg_terminate_backend(pid)) "+listeners); n != 2 {
+	n := query[int](t, cfg.URL, "select count(pg_terminate_backend(pid)) from pg_stat_activity where query = $1",
+		"listen "+pgx.Identifier{channel(cfg.Schema)}.Sanitize())
+	if n != 2 {
 		t.Fatalf("%d listeners", n)
 	}
 	<-db.Wakeups()
@@ -85,10 +86,10 @@ func TestPostgresListenerReturns(t *testing.T) {
 }
 
 // killWriter ends the connection that holds the lock.
-func killWriter(t *testing.T, url string) {
+func killWriter(t *testing.T, cfg PostgresConfig) {
 	t.Helper()
-	n := query[int](t, url, `select count(pg_terminate_backend(pid, 10000)) from pg_locks
-		where locktype = 'advisory' and granted and database = (select oid from pg_database where datname = current_database())`)
+	n := query[int](t, cfg.URL, `select count(pg_terminate_backend(pid, 60000)) from pg_locks
+		where locktype = 'advisory' and granted and (classid::bigint << 32) + objid::bigint = $1`, lockKey(cfg.Schema))
 	if n != 1 {
 		t.Errorf("%d connections hold the lock", n)
 	}
@@ -101,8 +102,8 @@ func TestPostgresKilled(t *testing.T) {
 	for name, f := range map[string]struct{ read, write bool }{"before a read": {true, true}, "before the commit": {false, true}, "with nothing to write": {true, false}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			url := pgtest.New(t)
-			db := openTest(t, PostgresConfig{URL: url})
+			cfg := testConfig(t)
+			db := openTest(t, cfg)
 			defer db.Close()
 			update(t, db, func(tx Tx) error { return tx.Put(things, []byte("count"), []byte(".")) })
 			calls := 0
@@ -117,7 +118,7 @@ func TestPostgresKilled(t *testing.T) {
 					}
 				}
 				if calls++; calls == 1 {
-					killWriter(t, url)
+					killWriter(t, cfg)
 				}
 				if f.read {
 					_, err = tx.Get(things, []byte("other"))
@@ -168,7 +169,9 @@ func TestPostgresCommitLost(t *testing.T) {
 	for name, before := range map[string]bool{"not sent": true, "no answer": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db := openTest(t, PostgresConfig{URL: pgtest.New(t), RetryFor: time.Minute})
+			cfg := testConfig(t)
+			cfg.RetryFor = time.Minute
+			db := openTest(t, cfg)
 			defer db.Close()
 			var cut atomic.Bool
 			db.writer.disconnect()
@@ -193,7 +196,9 @@ func TestPostgresCommitLost(t *testing.T) {
 	}
 	t.Run("and the server is away", func(t *testing.T) {
 		t.Parallel()
-		db := openTest(t, PostgresConfig{URL: pgtest.New(t), RetryFor: time.Millisecond})
+		cfg := testConfig(t)
+		cfg.RetryFor = time.Millisecond
+		db := openTest(t, cfg)
 		defer db.Close()
 		var cut atomic.Bool
 		away := errors.New("no way there")
@@ -223,7 +228,7 @@ func TestPostgresCommitLost(t *testing.T) {
 func TestPostgresRestart(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t)
-	cfg := PostgresConfig{URL: server.NewDatabase(t), RetryFor: time.Minute}
+	cfg := PostgresConfig{URL: server.Database(t), RetryFor: time.Minute}
 	dbs := []*postgresDB{openTest(t, cfg), openTest(t, cfg)}
 	defer dbs[0].Close()
 	defer dbs[1].Close()
@@ -306,7 +311,7 @@ func setWriter(db *postgresDB, name, value string) {
 // longer than its StatementTimeout, and makes its change when it goes on.
 func TestPostgresHanging(t *testing.T) {
 	t.Parallel()
-	cfg := PostgresConfig{URL: pgtest.New(t)}
+	cfg := testConfig(t)
 	other := openTest(t, cfg)
 	defer other.Close()
 	db := openTest(t, cfg)
@@ -351,7 +356,7 @@ func TestPostgresHanging(t *testing.T) {
 // A lock that does not come is an error that says so.
 func TestPostgresBusy(t *testing.T) {
 	t.Parallel()
-	cfg := PostgresConfig{URL: pgtest.New(t)}
+	cfg := testConfig(t)
 	db := openTest(t, cfg)
 	defer db.Close()
 	setWriter(db, "statement_timeout", "100")
@@ -360,7 +365,7 @@ func TestPostgresBusy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.WithoutCancel(t.Context()))
-	if _, err := conn.Exec(t.Context(), "select pg_advisory_lock($1)", lockKey("pki")); err != nil {
+	if _, err := conn.Exec(t.Context(), "select pg_advisory_lock($1)", lockKey(cfg.Schema)); err != nil {
 		t.Fatal(err)
 	}
 	put := func(tx Tx) error { return tx.Put(things, []byte("a"), []byte("1")) }
@@ -370,7 +375,7 @@ func TestPostgresBusy(t *testing.T) {
 	if v := read(t, db, things, "a"); v != nil { // views do not wait
 		t.Errorf("a is %q", v)
 	}
-	if _, err := conn.Exec(t.Context(), "select pg_advisory_unlock($1)", lockKey("pki")); err != nil {
+	if _, err := conn.Exec(t.Context(), "select pg_advisory_unlock($1)", lockKey(cfg.Schema)); err != nil {
 		t.Fatal(err)
 	}
 	setWriter(db, "statement_timeout", "0")
@@ -379,8 +384,8 @@ func TestPostgresBusy(t *testing.T) {
 
 func TestPostgresViews(t *testing.T) {
 	t.Parallel()
-	url := pgtest.New(t)
-	db := openTest(t, PostgresConfig{URL: url})
+	cfg := testConfig(t)
+	db := openTest(t, cfg)
 	defer db.Close()
 	update(t, db, func(tx Tx) error {
 		return errors.Join(
@@ -390,7 +395,8 @@ func TestPostgresViews(t *testing.T) {
 			tx.Put("certs", []byte("0d"), []byte(`{"a":`)),
 			tx.Put("certs", []byte("0e"), nil))
 	})
-	got := query[string](t, url, `select string_agg(key || '=' || coalesce(value->>'identity', 'none'), ' ' order by key) from pki.certs_json`)
+	got := query[string](t, cfg.URL, `select string_agg(key || '=' || coalesce(value->>'identity', 'none'), ' ' order by key)
+		from `+cfg.Schema+`.certs_json`)
 	if want := `0a=device/0123456789 0b\000\377=none 0c=none 0d=none 0e=none`; got != want {
 		t.Errorf("the view gives %s, want %s", got, want)
 	}
@@ -398,7 +404,7 @@ func TestPostgresViews(t *testing.T) {
 
 func TestPostgresErrors(t *testing.T) {
 	t.Parallel()
-	url := pgtest.New(t)
+	url := pgtest.Database(t)
 	pgtest.Exec(t, url, `create role secret login password 'right'; create role stranger login; create role owner login;
 		create schema foreign_schema; create schema tables; create table tables.a (b int); create schema newer; comment on schema newer is 'PKI store, version 2'; create table newer.a (b int);
 		create schema owned authorization owner`)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -143,7 +144,7 @@ func TestImportRefuses(t *testing.T) {
 			"an unknown key":    {change(n-3, `"value":`, `"values":`), "unknown field"},
 			"no value":          {change(1, `"value":"eyJuIjowfQ=="`, `"value":null`), "no value"},
 			"a bucket of ours":  {change(n-1, `"bucket":"things"`, `"bucket":"_commits"`), ErrBucket.Error()},
-			"more after it":     {append(good[:len(good):len(good)], '{', '}'), "more after its end"},
+			"more after it":     {append(slices.Clip(good), '{', '}'), "more after its end"},
 			"another's trailer": {change(n, `"entries":`, `"entries":1`), "should have"},
 		} {
 			err := Import(t.Context(), dst, bytes.NewReader(c.export))

@@ -2,9 +2,9 @@
 // with data of its own that is thrown away, reached over a Unix socket. A test is
 // skipped where there is none. The system's own server is left alone.
 //
-// [New] gives each test a database on one server that the whole test process shares;
-// [Start] a server of its own to a test that stops it. A server ends with the test
-// process, however that ends.
+// [Schema] gives each test a schema on one server that the whole test process shares,
+// [Database] a database on it, which takes longer; [Start] gives a server of its own
+// to a test that stops it. A server ends with the test process, however that ends.
 package pgtest
 
 import (
@@ -37,7 +37,7 @@ type Server struct {
 	settings  []string
 	hold      io.WriteCloser // the server runs until it is closed
 	done      chan struct{}  // closed when it has ended
-	databases atomic.Int64
+	names     atomic.Int64
 }
 
 // shared starts the server of the process once.
@@ -52,13 +52,22 @@ var shared = sync.OnceValues(func() (*Server, error) {
 // errNone: the test is skipped.
 var errNone = errors.New("no PostgreSQL on this machine")
 
-// New gives the URL of a new, empty database, whose superuser is called postgres,
-// on the server that the test process shares.
-func New(t testing.TB) string {
+// Schema gives the URL of a database on the server that the test process shares, and
+// the name of a schema that is not there yet, for this test alone.
+func Schema(t testing.TB) (url, schema string) {
 	t.Helper()
 	s, err := shared()
 	check(t, err)
-	return s.NewDatabase(t)
+	return s.URL("postgres"), s.name()
+}
+
+// Database gives the URL of a new, empty database on the server that the test
+// process shares.
+func Database(t testing.TB) string {
+	t.Helper()
+	s, err := shared()
+	check(t, err)
+	return s.Database(t)
 }
 
 // Start gives a server to the test alone. Settings are as in "fsync=on"; without
@@ -85,15 +94,18 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// NewDatabase makes an empty database and gives its URL.
-func (s *Server) NewDatabase(t testing.TB) string {
+// Database makes an empty database and gives its URL.
+func (s *Server) Database(t testing.TB) string {
 	t.Helper()
-	name := "t" + strconv.FormatInt(s.databases.Add(1), 10)
+	name := s.name()
 	Exec(t, s.URL("postgres"), "create database "+name)
 	return s.URL(name)
 }
 
-// URL of a database for the superuser.
+// name gives one that was not given before.
+func (s *Server) name() string { return "t" + strconv.FormatInt(s.names.Add(1), 10) }
+
+// URL of a database for the superuser, who is called postgres.
 func (s *Server) URL(database string) string {
 	return "postgres://postgres@/" + database + "?host=" + url.QueryEscape(s.dir)
 }
@@ -187,7 +199,7 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 func (s *Server) log() string  { return filepath.Join(s.dir, "log") }
 
 func (s *Server) command(program string, args ...string) *exec.Cmd {
-	cmd := exec.Command(program, args...)
+	cmd := exec.Command(program, args...) //nolint:noctx // it ends by itself, or with its standard input
 	cmd.Dir = s.dir
 	// A group of its own: an interrupt from the terminal is for the test.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as, Setpgid: true}
