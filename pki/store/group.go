@@ -19,7 +19,7 @@ type writer interface {
 	// broken gives the error, if any, after which the transaction cannot be
 	// committed.
 	broken() error
-	// commit makes the changes and ends the transaction.
+	// commit makes the changes and ends the transaction, with or without an error.
 	commit(changes) error
 	rollback()
 	// transient tells whether what failed is worth beginning again.
@@ -167,24 +167,10 @@ func (g *group) take(n int) []*call {
 // transaction runs the functions of lost and of those who wait, and commits. The
 // callers who have to be served again, all that have not got their result, are lost.
 func (g *group) transaction(r reader, lost []*call) ([]*call, error) {
-	type ended struct {
-		call *call
-		err  error
-	}
 	var (
 		all  = changes{}
 		ran  []ended
 		todo = lost
-		fail = func(err error) ([]*call, error) {
-			g.writer.rollback()
-			var again []*call
-			for _, e := range ran {
-				if e.call.lose() {
-					again = append(again, e.call)
-				}
-			}
-			return append(again, todo...), err
-		}
 	)
 	for len(ran) < g.max {
 		if len(todo) == 0 {
@@ -211,12 +197,13 @@ func (g *group) transaction(r reader, lost []*call) ([]*call, error) {
 		if broken := g.writer.broken(); broken != nil {
 			if g.writer.transient(broken) {
 				ran = append(ran, ended{c, nil})
-				return fail(broken)
+			} else {
+				// It is this call that the store cannot serve. The others begin again.
+				c.result <- broken
+				broken = nil
 			}
-			// It is this call that the store cannot serve. The others begin again.
-			c.result <- broken
-			lost, _ := fail(nil)
-			return lost, nil
+			g.writer.rollback()
+			return append(lose(ran), todo...), broken
 		}
 		if !errors.Is(err, errLeft) {
 			ran = append(ran, ended{c, err})
@@ -226,7 +213,7 @@ func (g *group) transaction(r reader, lost []*call) ([]*call, error) {
 		g.writer.rollback()
 	} else if err := g.writer.commit(all); err != nil {
 		if g.writer.transient(err) {
-			return fail(err)
+			return append(lose(ran), todo...), err
 		}
 		for i := range ran {
 			ran[i].err = err
@@ -238,13 +225,21 @@ func (g *group) transaction(r reader, lost []*call) ([]*call, error) {
 	return todo, nil
 }
 
-// lose tells the caller that what it did is lost, so that it waits as before. It
-// gives false where it has left.
-func (c *call) lose() bool {
-	select {
-	case <-c.gone:
-		return false
-	case c.turn <- nil:
-		return true
+// ended is a call whose function has run.
+type ended struct {
+	call *call
+	err  error // of the function
+}
+
+// lose tells the callers that what they did is lost, so that they wait as before,
+// and gives those who have not left.
+func lose(ran []ended) (lost []*call) {
+	for _, e := range ran {
+		select {
+		case <-e.call.gone:
+		case e.call.turn <- nil:
+			lost = append(lost, e.call)
+		}
 	}
+	return lost
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -47,9 +48,7 @@ func (c PostgresConfig) connConfig(p purpose) (*pgx.ConnConfig, error) {
 		params["idle_in_transaction_session_timeout"] = timeout
 		params["default_transaction_read_only"] = "off"
 	}
-	for key, value := range params {
-		conn.RuntimeParams[key] = value
-	}
+	maps.Copy(conn.RuntimeParams, params)
 	return conn, nil
 }
 
@@ -106,7 +105,7 @@ var errLost = errors.New("connection lost")
 
 // lost says so where err ended the connection.
 func lost(conn *pgx.Conn, err error) error {
-	if _, server := errors.AsType[*pgconn.PgError](err); err != nil && !server && conn.IsClosed() {
+	if _, server := errors.AsType[*pgconn.PgError](err); err != nil && !server && conn != nil && conn.IsClosed() {
 		return fmt.Errorf("%w: %w", errLost, err)
 	}
 	return err

@@ -18,6 +18,7 @@ const flushed = 4096
 // postgresWriter makes the changes. All is owned by the group's goroutine.
 type postgresWriter struct {
 	db     *postgresDB
+	id     string // key of its row in _commits
 	config *pgx.ConnConfig
 	conn   *pgx.Conn // nil where there is none
 	reader *postgresReader
@@ -49,7 +50,7 @@ func (w *postgresWriter) exec(sql string) (pgconn.CommandTag, error) {
 func (w *postgresWriter) begin() (reader, error) {
 	if err := w.lock(); err != nil {
 		w.disconnect()
-		return nil, explain(err, w.db.cfg.Schema)
+		return nil, w.explain(err)
 	}
 	w.reader = &postgresReader{ctx: context.Background(), conn: w.conn, tables: w.db.tables, limit: w.db.cfg.opLimit()}
 	return w.reader, nil
@@ -68,6 +69,8 @@ func (w *postgresWriter) lock() error {
 func (w *postgresWriter) broken() error          { return w.reader.err }
 func (w *postgresWriter) transient(e error) bool { return transient(e) }
 
+func (w *postgresWriter) explain(err error) error { return explain(lost(w.conn, err), w.db.cfg.Schema) }
+
 func (w *postgresWriter) rollback() {
 	if _, err := w.exec("rollback"); err != nil {
 		w.disconnect()
@@ -81,7 +84,6 @@ func (w *postgresWriter) commit(c changes) error {
 		err = w.flush(c)
 	}
 	if err != nil {
-		err = explain(lost(w.conn, err), w.db.cfg.Schema)
 		w.rollback()
 		return err
 	}
@@ -93,7 +95,7 @@ func (w *postgresWriter) commit(c changes) error {
 		err = fmt.Errorf("%w: the server answered COMMIT with %s", errLost, tag)
 	}
 	if err != nil {
-		return explain(err, w.db.cfg.Schema)
+		return w.explain(err)
 	}
 	w.db.tables.add(made...)
 	return nil
@@ -115,7 +117,7 @@ func (w *postgresWriter) makeTables(c changes) (made []Bucket, err error) {
 			continue
 		}
 		if _, err := w.exec(tableSQL(w.db.cfg.Schema, b)); err != nil {
-			return nil, err
+			return nil, w.explain(err)
 		}
 		made = append(made, b)
 	}
@@ -147,13 +149,13 @@ func (w *postgresWriter) flush(c changes) error {
 	w.queueEnd(&batch)
 	ctx, cancel := context.WithTimeout(context.Background(), w.db.cfg.opLimit())
 	defer cancel()
-	return w.conn.SendBatch(ctx, &batch).Close()
+	return w.explain(w.conn.SendBatch(ctx, &batch).Close())
 }
 
 func (w *postgresWriter) queueEnd(batch *pgx.Batch) {
 	batch.Queue("select pg_notify($1, $2)", channel(w.db.cfg.Schema), w.db.id)
 	batch.Queue("insert into "+pgx.Identifier{w.db.cfg.Schema, "_commits"}.Sanitize()+
-		" values ($1, $2, now()) on conflict (writer) do update set seq = excluded.seq, at = excluded.at", w.db.id, w.seq)
+		" values ($1, $2, now()) on conflict (writer) do update set seq = excluded.seq, at = excluded.at", w.id, w.seq)
 }
 
 // settle finds out, over a new connection, whether the commit was made whose answer
@@ -183,7 +185,7 @@ func (w *postgresWriter) lastCommit() (seq int64, err error) {
 	defer w.rollback()
 	ctx, cancel := context.WithTimeout(context.Background(), w.db.cfg.opLimit())
 	defer cancel()
-	err = w.conn.QueryRow(ctx, "select seq from "+pgx.Identifier{w.db.cfg.Schema, "_commits"}.Sanitize()+" where writer = $1", w.db.id).Scan(&seq)
+	err = w.conn.QueryRow(ctx, "select seq from "+pgx.Identifier{w.db.cfg.Schema, "_commits"}.Sanitize()+" where writer = $1", w.id).Scan(&seq)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, nil
 	}

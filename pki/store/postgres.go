@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -77,13 +76,8 @@ func openPostgres(ctx context.Context, cfg PostgresConfig) (*postgresDB, error) 
 	if err != nil {
 		return nil, err
 	}
-	random := make([]byte, 16)
-	_, _ = rand.Read(random) // never fails
-	db := &postgresDB{
-		cfg: cfg, id: hex.EncodeToString(random), tables: &tables{schema: cfg.Schema},
-		wakeups: make(chan struct{}, 1),
-	}
-	db.writer = &postgresWriter{db: db, config: writing}
+	db := &postgresDB{cfg: cfg, id: rand.Text(), tables: &tables{schema: cfg.Schema}, wakeups: make(chan struct{}, 1)}
+	db.writer = &postgresWriter{db: db, id: db.id, config: writing}
 	if err := db.writer.prepare(ctx); err != nil {
 		db.writer.disconnect()
 		return nil, explain(err, cfg.Schema)
@@ -195,14 +189,16 @@ func (w *postgresWriter) prepare(ctx context.Context) error {
 	if err := w.connect(ctx); err != nil {
 		return err
 	}
-	if got := w.conn.PgConn().ParameterStatus("server_version"); got != "" {
-		var number int
-		if err := w.conn.QueryRow(ctx, "select current_setting('server_version_num')::int").Scan(&number); err != nil {
-			return err
-		}
-		if number < minServer {
-			return fmt.Errorf("%w: the server has version %s; 13 is needed", ErrVersion, got)
-		}
+	var (
+		number int
+		text   string
+	)
+	err := w.conn.QueryRow(ctx, "select current_setting('server_version_num')::int, current_setting('server_version')").Scan(&number, &text)
+	if err != nil {
+		return err
+	}
+	if err := checkServer(number, text); err != nil {
+		return err
 	}
 	return pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", lockKey(w.db.cfg.Schema)); err != nil {
@@ -210,6 +206,13 @@ func (w *postgresWriter) prepare(ctx context.Context) error {
 		}
 		return makeSchema(ctx, tx, w.db.cfg.Schema)
 	})
+}
+
+func checkServer(number int, version string) error {
+	if number < minServer {
+		return fmt.Errorf("%w: the server has version %s; 13 is needed", ErrVersion, version)
+	}
+	return nil
 }
 
 func makeSchema(ctx context.Context, tx pgx.Tx, schema string) error {
@@ -223,6 +226,9 @@ func makeSchema(ctx context.Context, tx pgx.Tx, schema string) error {
 		from pg_namespace n where nspname = $1`, schema).Scan(&owner, &user, &comment, &mine, &objects)
 	switch mark := schemaMark + strconv.Itoa(schemaVersion); {
 	case errors.Is(err, pgx.ErrNoRows):
+		if _, err := tx.Exec(ctx, "create schema "+pgx.Identifier{schema}.Sanitize()); err != nil {
+			return err
+		}
 	case err != nil:
 		return err
 	case !mine:
@@ -238,13 +244,12 @@ func makeSchema(ctx context.Context, tx pgx.Tx, schema string) error {
 	return err
 }
 
-// schemaSQL makes the schema with what is not a bucket: the function of the views,
+// schemaSQL makes in the schema what is not a bucket: the function of the views,
 // and for each process the number of the last change that it made, by which
 // postgresWriter.settle knows a lost commit.
 func schemaSQL(schema string) string {
 	s := pgx.Identifier{schema}.Sanitize()
 	return fmt.Sprintf(`
-create schema if not exists %[1]s;
 comment on schema %[1]s is '%[2]s';
 create table %[1]s._commits (writer text primary key, seq bigint not null, at timestamptz not null);
 create function %[1]s._json(value bytea) returns jsonb language plpgsql immutable strict as $$

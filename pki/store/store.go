@@ -121,3 +121,17 @@ type Tx interface {
 	// Buckets gives those that have a key, in order.
 	Buckets() ([]Bucket, error)
 }
+
+// checkEntry tells whether a store may have the entry.
+func checkEntry(b Bucket, key, value []byte) error {
+	if err := b.check(); err != nil {
+		return err
+	}
+	if len(key) == 0 || len(key) > MaxKey {
+		return ErrKey
+	}
+	if len(value) > MaxValue {
+		return ErrValue
+	}
+	return nil
+}

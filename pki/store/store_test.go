@@ -32,9 +32,16 @@ var kinds = map[string]func(*testing.T) (open func() DB){
 		}
 	},
 	"postgres": func(t *testing.T) func() DB {
-		cfg := PostgresConfig{URL: pgtest.New(t), MaxConnections: 4}
+		cfg := testConfig(t)
 		return func() DB { return openTest(t, cfg) }
 	},
+}
+
+// testConfig is for a store that the test has alone.
+func testConfig(t testing.TB) PostgresConfig {
+	t.Helper()
+	url, schema := pgtest.Schema(t)
+	return PostgresConfig{URL: url, Schema: schema, MaxConnections: 4}
 }
 
 func openTest(t testing.TB, cfg PostgresConfig) *postgresDB {

@@ -66,14 +66,8 @@ func (t *layered) Get(b Bucket, key []byte) ([]byte, error) {
 }
 
 func (t *layered) Put(b Bucket, key, value []byte) error {
-	if err := b.check(); err != nil {
+	if err := checkEntry(b, key, value); err != nil {
 		return err
-	}
-	if len(key) == 0 || len(key) > MaxKey {
-		return ErrKey
-	}
-	if len(value) > MaxValue {
-		return ErrValue
 	}
 	return t.set(b, key, append([]byte{}, value...))
 }
@@ -198,4 +192,4 @@ func (t *layered) Buckets() ([]Bucket, error) {
 }
 
 // following is the first key after key.
-func following(key []byte) []byte { return append(key[:len(key):len(key)], 0) }
+func following(key []byte) []byte { return append(slices.Clip(key), 0) }

@@ -2,9 +2,9 @@
 // with data of its own that is thrown away, reached over a Unix socket. A test is
 // skipped where there is none. The system's own server is left alone.
 //
-// [New] gives each test a database on one server that the whole test process shares;
-// [Start] a server of its own to a test that stops it. A server ends with the test
-// process, however that ends.
+// [Schema] gives each test a schema on one server that the whole test process shares,
+// [Database] a database on it, which takes longer; [Start] gives a server of its own
+// to a test that stops it. A server ends with the test process, however that ends.
 package pgtest
 
 import (
@@ -34,9 +34,10 @@ import (
 type Server struct {
 	bin, dir  string
 	as        *syscall.Credential // nil: the user of the test
-	hold      io.WriteCloser      // the server runs until it is closed
-	done      chan struct{}       // closed when it has ended
-	databases atomic.Int64
+	settings  []string
+	hold      io.WriteCloser // the server runs until it is closed
+	done      chan struct{}  // closed when it has ended
+	names     atomic.Int64
 }
 
 // shared starts the server of the process once.
@@ -51,19 +52,32 @@ var shared = sync.OnceValues(func() (*Server, error) {
 // errNone: the test is skipped.
 var errNone = errors.New("no PostgreSQL on this machine")
 
-// New gives the URL of a new, empty database, whose superuser is called postgres,
-// on the server that the test process shares.
-func New(t testing.TB) string {
+// Schema gives the URL of a database on the server that the test process shares, and
+// the name of a schema that is not there yet, for this test alone.
+func Schema(t testing.TB) (url, schema string) {
 	t.Helper()
 	s, err := shared()
 	check(t, err)
-	return s.NewDatabase(t)
+	return s.URL("postgres"), s.name()
 }
 
-// Start gives a server to the test alone.
-func Start(t testing.TB) *Server {
+// Database gives the URL of a new, empty database on the server that the test
+// process shares.
+func Database(t testing.TB) string {
+	t.Helper()
+	s, err := shared()
+	check(t, err)
+	return s.Database(t)
+}
+
+// Start gives a server to the test alone. Settings are as in "fsync=on"; without
+// any, the server writes to the disk when it likes.
+func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
 	s, err := create()
+	if err == nil {
+		s.settings = settings
+	}
 	check(t, err)
 	check(t, s.start())
 	t.Cleanup(s.Stop)
@@ -80,15 +94,18 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// NewDatabase makes an empty database and gives its URL.
-func (s *Server) NewDatabase(t testing.TB) string {
+// Database makes an empty database and gives its URL.
+func (s *Server) Database(t testing.TB) string {
 	t.Helper()
-	name := "t" + strconv.FormatInt(s.databases.Add(1), 10)
+	name := s.name()
 	Exec(t, s.URL("postgres"), "create database "+name)
 	return s.URL(name)
 }
 
-// URL of a database for the superuser.
+// name gives one that was not given before.
+func (s *Server) name() string { return "t" + strconv.FormatInt(s.names.Add(1), 10) }
+
+// URL of a database for the superuser, who is called postgres.
 func (s *Server) URL(database string) string {
 	return "postgres://postgres@/" + database + "?host=" + url.QueryEscape(s.dir)
 }
@@ -166,7 +183,7 @@ func create() (*Server, error) {
 			return nil, errors.Join(err, os.RemoveAll(dir))
 		}
 	}
-	cmd := s.command("initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", s.data())
+	cmd := s.command(filepath.Join(s.bin, "initdb"), "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", s.data())
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, errors.Join(fmt.Errorf("initdb: %w: %s", err, out), os.RemoveAll(dir))
 	}
@@ -182,33 +199,35 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 func (s *Server) log() string  { return filepath.Join(s.dir, "log") }
 
 func (s *Server) command(program string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(s.bin, program), args...) //nolint:noctx // it ends with its standard input
-	if filepath.IsAbs(program) {
-		cmd.Path = program
-	}
+	cmd := exec.Command(program, args...) //nolint:noctx // it ends by itself, or with its standard input
 	cmd.Dir = s.dir
 	// A group of its own: an interrupt from the terminal is for the test.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as, Setpgid: true}
 	return cmd
 }
 
-// guard runs the server in $1 until a signal for it comes over standard input; the
+// guard runs the server in $1, with further arguments, until a signal for it comes over standard input; the
 // end of that is the end of the test process, or of the need for the server.
 const guard = `
-"$0/postgres" -D "$1/data" -k "$1" -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=200 >>"$1/log" 2>&1 &
+bin=$0 dir=$1
+shift
+"$bin/postgres" -D "$dir/data" -k "$dir" "$@" >>"$dir/log" 2>&1 &
 if read -r signal; then
 	kill -"$signal" $!
 	wait $!
 else
 	kill -QUIT $!
 	wait $!
-	rm -rf "$1"
+	rm -rf "$dir"
 fi`
 
 // start starts the server and waits until it can be used.
 func (s *Server) start() error {
-	cmd := s.command("/bin/sh", "-c", guard, s.bin, s.dir)
-	cmd.Args[0] = "sh"
+	args := []string{"-c", guard, s.bin, s.dir}
+	for _, setting := range append([]string{"listen_addresses=", "max_connections=200", "fsync=off"}, s.settings...) {
+		args = append(args, "-c", setting)
+	}
+	cmd := s.command("/bin/sh", args...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return err
