@@ -42,6 +42,9 @@ type Config struct {
 	// into the name constraints of the intermediates. Default: localhost.
 	ExtraDNS []string `yaml:"extra_dns"`
 
+	// PublicURL is where third parties reach the revocation lists; certificates say
+	// so unless it is empty. See [crl.Links].
+	PublicURL string `yaml:"-"`
 	// Logger; nil means silence.
 	Logger hclog.Logger `yaml:"-"`
 }

@@ -6,19 +6,24 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
+	"github.com/comtrexx-cloud/comtrexx/pki/crl"
 )
 
 // metrics of the PKI. No label holds an identity.
 type metrics struct {
 	requests    *prometheus.CounterVec
+	ocsp        *prometheus.CounterVec
 	subscribers prometheus.Gauge
 }
 
-func newMetrics(r prometheus.Registerer, a *authority.Authority) (*metrics, error) {
+func newMetrics(r prometheus.Registerer, a *authority.Authority, lists *crl.Service) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pki_requests_total", Help: "Requests by route and result.",
 		}, []string{"route", "result"}),
+		ocsp: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pki_ocsp_responses_total", Help: "OCSP responses by result.",
+		}, []string{"result"}),
 		subscribers: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pki_block_subscribers", Help: "Relays and services that follow the block list now.",
 		}),
@@ -27,7 +32,7 @@ func newMetrics(r prometheus.Registerer, a *authority.Authority) (*metrics, erro
 		return m, nil
 	}
 	all := []prometheus.Collector{
-		m.requests, m.subscribers,
+		m.requests, m.ocsp, m.subscribers,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "pki_blocked_identities", Help: "Identities on the block list.",
 		}, func() float64 { return float64(a.Feed().List().Len()) }),

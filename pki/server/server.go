@@ -39,10 +39,13 @@ type Server struct {
 	self    identity.ID
 	limit   *limiter
 	metrics *metrics
-	ready   chan struct{} // closed when both listeners are open
+	ready   chan struct{} // closed when the listeners are open
 
-	mu   sync.Mutex // guards addr
-	addr net.Addr
+	ocspLimit *limiter
+
+	mu    sync.Mutex // guards what follows
+	addr  net.Addr
+	plain net.Addr
 }
 
 // New checks the configuration. It opens nothing.
@@ -57,10 +60,10 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, auth: cfg.Authority, ready: make(chan struct{}),
 		self:  identity.Service(cfg.Authority.TrustDomain(), enrol.ServiceName),
-		limit: newLimiter(cfg.EnrolPerMinute),
+		limit: newLimiter(cfg.EnrolPerMinute), ocspLimit: newLimiter(cfg.OCSPPerMinute),
 	}
 	var err error
-	s.metrics, err = newMetrics(cfg.Metrics, s.auth)
+	s.metrics, err = newMetrics(cfg.Metrics, s.auth, cfg.Revocation)
 	return s, err
 }
 
@@ -72,6 +75,14 @@ func (s *Server) Addr() net.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.addr
+}
+
+// RevocationAddr is the address of the listener without TLS, nil before Ready and
+// where there is none.
+func (s *Server) RevocationAddr() net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.plain
 }
 
 // Run serves until ctx ends, and returns nil then; or it returns what broke a
@@ -95,8 +106,21 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		servers[s.httpServer("admin", s.adminHandler())] = admin
 	}
+	plain, err := s.plainRevocation(ctx)
+	if err != nil {
+		for _, l := range servers {
+			err = errors.Join(err, l.Close())
+		}
+		return err
+	}
+	if plain != nil {
+		servers[s.httpServer("revocation", s.withRevocation(http.NotFoundHandler()))] = netutil.LimitListener(plain, maxConns)
+	}
 	s.mu.Lock()
 	s.addr = public.Addr()
+	if plain != nil {
+		s.plain = plain.Addr()
+	}
 	s.mu.Unlock()
 	s.cfg.Logger.Info("PKI serves", "listen", public.Addr().String(), "trust_domain", s.auth.TrustDomain(),
 		"root", enrol.Fingerprint(s.auth.Roots()[0]))
@@ -108,6 +132,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return s.renewSelf(ctx, creds) })
 	g.Go(func() error { return s.sweep(ctx) })
+	if s.cfg.Revocation != nil {
+		g.Go(func() error { return s.cfg.Revocation.Run(ctx) })
+	}
 	return g.Wait()
 }
 
@@ -206,6 +233,7 @@ func (s *Server) sweep(ctx context.Context) error {
 			s.cfg.Logger.Info("old records removed", "number", n)
 		}
 		s.limit.forget()
+		s.ocspLimit.forget()
 		if !pause(ctx, sweepEvery) {
 			return nil
 		}
