@@ -219,8 +219,8 @@ func TestRunFails(t *testing.T) {
 		go func() { done <- s.Run(ctx) }()
 		time.Sleep(2 * lease)
 		lists, err := s.Lists(ctx)
-		if err != nil || len(lists) != 1 || lists[0].Number != 0 || lists[0].Failures < 2 {
-			t.Errorf("%+v, %v", lists, err)
+		if err != nil || len(lists) != 1 || lists[0].Number != 0 || s.Failures() < 2 {
+			t.Errorf("%+v, %d failures, %v", lists, s.Failures(), err)
 		}
 		stop()
 		if err := <-done; err != nil {

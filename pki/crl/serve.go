@@ -52,21 +52,23 @@ type served struct {
 
 // List tells what is served under one name.
 type List struct {
-	Name     string
-	Kind     string
-	Number   uint64
-	Entries  int
-	Made     time.Time
-	Expires  time.Time // nextUpdate
-	Failures uint64    // of making lists, in this process, for all names
+	Name    string
+	Kind    string
+	Number  uint64
+	Entries int
+	Made    time.Time
+}
+
+// Failures is how often this process failed to make the lists.
+func (s *Service) Failures() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failures
 }
 
 // Lists tells of the list of every intermediate; one that has not been made has
 // Number 0.
 func (s *Service) Lists(ctx context.Context) (out []List, err error) {
-	s.mu.Lock()
-	failures := s.failures
-	s.mu.Unlock()
 	err = s.cfg.DB.View(ctx, func(tx store.Tx) error {
 		out = nil
 		for _, i := range s.cfg.Issuers() {
@@ -75,8 +77,7 @@ func (s *Service) Lists(ctx context.Context) (out []List, err error) {
 				return err
 			}
 			out = append(out, List{
-				Name: i.Name(), Kind: i.Kind.String(), Number: st.Published, Entries: st.Entries,
-				Made: st.Made, Expires: st.Made.Add(s.cfg.Validity), Failures: failures,
+				Name: i.Name(), Kind: i.Kind.String(), Number: st.Published, Entries: st.Entries, Made: st.Made,
 			})
 		}
 		return nil

@@ -92,6 +92,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("certificate of the PKI itself: %w", err)
 	}
+	s.metrics.own.Set(float64(creds.Leaf().NotAfter.Unix()))
 	public, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
 	if err != nil {
 		return err
@@ -132,6 +133,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return s.renewSelf(ctx, creds) })
 	g.Go(func() error { return s.sweep(ctx) })
+	g.Go(func() error { return s.metrics.follow(ctx, s.auth) })
 	if s.cfg.Revocation != nil {
 		g.Go(func() error { return s.cfg.Revocation.Run(ctx) })
 	}
@@ -216,6 +218,7 @@ func (s *Server) renewSelf(ctx context.Context, creds *enrol.Credentials) error 
 		next, err := s.auth.Credentials(ctx, s.self, s.cfg.extra(), "pki serve")
 		if err == nil {
 			err = creds.Swap(next.Certificate(), next.Roots())
+			s.metrics.own.Set(float64(creds.Leaf().NotAfter.Unix()))
 		}
 		if err != nil && ctx.Err() == nil {
 			s.cfg.Logger.Error("the PKI's own certificate was not renewed", "expires", leaf.NotAfter, "error", err)
