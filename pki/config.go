@@ -9,6 +9,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
 	"github.com/comtrexx-cloud/comtrexx/configs/daemon"
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
+	"github.com/comtrexx-cloud/comtrexx/pki/crl"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/server"
@@ -23,10 +24,14 @@ type config struct {
 	Authority authority.Config `yaml:"authority"`
 	// Server puts it on the network.
 	Server server.Config `yaml:"server"`
+	// CRL tells third parties what is revoked.
+	CRL crl.Config `yaml:"crl"`
 }
 
 func defaultConfig() config {
-	c := config{Config: daemon.Default(), Authority: authority.DefaultConfig(), Server: server.DefaultConfig()}
+	c := config{
+		Config: daemon.Default(), Authority: authority.DefaultConfig(), Server: server.DefaultConfig(), CRL: crl.DefaultConfig(),
+	}
 	c.Admin.Listen = "127.0.0.1:9093" // 9090 is the relay's, often on the same machine
 	c.Authority.StateDir = "state/pki"
 	return c
@@ -38,6 +43,7 @@ func (c config) Validate() error {
 		c.Config.Validate(),
 		configs.Under("authority", c.Authority.Validate()),
 		configs.Under("server", c.Server.Validate()),
+		configs.Under("crl", c.CRL.Validate()),
 	)
 }
 

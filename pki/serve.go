@@ -79,10 +79,13 @@ func serve(ctx context.Context, c config) error {
 	if err != nil {
 		return err
 	}
-	c.Authority.Logger = d.Logger().Named("authority")
+	c.Authority.Logger, c.Authority.PublicURL = d.Logger().Named("authority"), c.Server.PublicURL
 	a, err := authority.New(c.Authority)
 	if err != nil {
 		return err
+	}
+	if c.Server.Revocation, err = a.Revocation(c.CRL); err != nil {
+		return errors.Join(err, a.Close())
 	}
 	c.Server.Authority, c.Server.Logger, c.Server.Metrics = a, d.Logger().Named("server"), d.Registry()
 	s, err := server.New(c.Server)

@@ -26,6 +26,8 @@ type Authority struct {
 	db      store.DB
 	feed    *blocks.Publisher
 
+	failures failures
+
 	blockMu sync.Mutex // serialises changes of the block list; taken before the store
 }
 
@@ -53,6 +55,7 @@ func New(cfg Config) (*Authority, error) {
 	if a.db, err = OpenStore(context.Background(), cfg); err != nil {
 		return nil, err
 	}
+	a.db = store.Watch(a.db, a.failures.note)
 	if err := a.db.Update(context.Background(), adopt); err != nil {
 		return nil, errors.Join(err, a.db.Close())
 	}

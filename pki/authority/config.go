@@ -53,6 +53,9 @@ type Config struct {
 	// Limits of what devices may ask for.
 	Limits Limits `yaml:"limits"`
 
+	// PublicURL is where third parties reach the revocation lists; certificates say
+	// so unless it is empty. See [crl.Links].
+	PublicURL string `yaml:"-"`
 	// Logger; nil means silence.
 	Logger hclog.Logger `yaml:"-"`
 }

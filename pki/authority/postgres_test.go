@@ -19,7 +19,8 @@ import (
 // inPostgres gives an empty store in a real PostgreSQL.
 func inPostgres(t testing.TB) StoreConfig {
 	t.Helper()
-	return StoreConfig{Kind: StorePostgres, Postgres: store.PostgresConfig{URL: pgtest.New(t), MaxConnections: 4}}
+	url, schema := pgtest.Schema(t)
+	return StoreConfig{Kind: StorePostgres, Postgres: store.PostgresConfig{URL: url, Schema: schema, MaxConnections: 4}}
 }
 
 // TestPostgres runs what depends on the store once more, in PostgreSQL; see open.

@@ -19,6 +19,7 @@ import (
 	"github.com/smallstep/certificates/db"
 	"go.step.sm/crypto/jose"
 
+	"github.com/comtrexx-cloud/comtrexx/pki/crl"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/profile"
@@ -39,6 +40,7 @@ type signer struct {
 	token    jose.Signer
 	name     string // of the provisioner
 	lifetime time.Duration
+	links    string // public URL of the revocation lists
 }
 
 func newSigner(i issuer, roots []*x509.Certificate, cfg Config) (*signer, error) {
@@ -47,7 +49,7 @@ func newSigner(i issuer, roots []*x509.Certificate, cfg Config) (*signer, error)
 		return nil, err
 	}
 	public := jwk.Public()
-	s := &signer{issuer: i, name: i.kind.String(), lifetime: cfg.Lifetimes.of(i.kind)}
+	s := &signer{issuer: i, name: i.kind.String(), lifetime: cfg.Lifetimes.of(i.kind), links: cfg.PublicURL}
 	s.token, err = jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jwk.Key},
 		(&jose.SignerOptions{}).WithType("JWT").WithHeader("kid", jwk.KeyID))
 	if err != nil {
@@ -143,6 +145,7 @@ func (s *signer) sign(ctx context.Context, id identity.ID, csr *x509.Certificate
 	}
 	options = append(options, provisioner.CertificateEnforcerFunc(func(c *x509.Certificate) error {
 		shape(c, id, extra)
+		crl.Links(c, s.links, s.kind, s.cert)
 		return nil
 	}))
 	notAfter := now.Add(s.lifetime)

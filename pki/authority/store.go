@@ -25,6 +25,7 @@ const storeFile = "pki.db"
 //	meta     "epoch"                                   -> epoch of the block list
 //	meta     "listed"                                  -> since when there is a list of devices
 //
+// Bucket expiry is described beside its type.
 // The audit log is in a bucket of package audit.
 const (
 	bucketCerts    store.Bucket = "certs"
@@ -114,6 +115,9 @@ func within(path string) []byte { return append([]byte(path), 0) }
 // addCertificate stores the certificate with its index.
 func addCertificate(tx store.Tx, c Certificate) error {
 	if err := put(tx, bucketCerts, []byte(c.Serial), c); err != nil {
+		return err
+	}
+	if err := addExpiry(tx, c); err != nil {
 		return err
 	}
 	return tx.Put(bucketIndex, indexKey(c), []byte(c.Serial))

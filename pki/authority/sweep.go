@@ -27,6 +27,10 @@ func (a *Authority) Sweep(ctx context.Context) (removed int, err error) {
 				lineages[string(lineageKey(c.Identity, c.Lineage))] = true
 				return false, nil
 			}},
+			{bucketExpiry, func(k, _ []byte) (bool, error) {
+				when, err := expiryOf(k)
+				return when.Before(cutoff), err
+			}},
 			{bucketCerts, func(_, v []byte) (bool, error) {
 				c, err := parse[Certificate](v)
 				return c.NotAfter.Before(cutoff), err

@@ -25,6 +25,8 @@ const (
 	adminUnblock      = "/v1/unblock"
 	adminAudit        = "/v1/audit"
 	adminVerify       = "/v1/audit/verify"
+	adminExpiry       = "/v1/expiry"
+	adminStanding     = "/v1/standing"
 )
 
 // adminRequest is the body of every admin call; each uses what it needs.
@@ -60,6 +62,8 @@ func (s *Server) adminHandler() http.Handler {
 		"POST " + adminUnblock:     s.adminBlock(false),
 		"GET " + adminAudit:        s.adminAudit,
 		"GET " + adminVerify:       s.adminVerify,
+		"GET " + adminExpiry:       s.adminExpiry,
+		"GET " + adminStanding:     s.adminStanding,
 	} {
 		mux.Handle(pattern, s.wrap("admin "+pattern, h))
 	}
@@ -190,4 +194,30 @@ func (s *Server) adminVerify(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("%w: %w", enrol.ErrForbidden, err)
 	}
 	return answer(w, http.StatusOK, Verified{entries, head})
+}
+
+// adminExpiry counts what expires from now on, in "periods" periods of "length".
+func (s *Server) adminExpiry(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	length, err := time.ParseDuration(q.Get("length"))
+	if err != nil {
+		return fmt.Errorf("%w: length: %w", enrol.ErrBadRequest, err)
+	}
+	periods, err := strconv.Atoi(q.Get("periods"))
+	if err != nil {
+		return fmt.Errorf("%w: periods: %w", enrol.ErrBadRequest, err)
+	}
+	f, err := s.auth.Forecast(r.Context(), time.Now(), length, periods)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, f)
+}
+
+func (s *Server) adminStanding(w http.ResponseWriter, r *http.Request) error {
+	standing, err := s.auth.Standing(r.Context(), r.URL.Query().Get("certificate"))
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, standing)
 }

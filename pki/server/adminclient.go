@@ -125,6 +125,17 @@ func (a Admin) Audit(ctx context.Context, after uint64) iter.Seq2[audit.Entry, e
 	}
 }
 
+// Forecast counts what expires from now on, in n periods of the given length.
+func (a Admin) Forecast(ctx context.Context, length time.Duration, n int) (f authority.Forecast, err error) {
+	q := url.Values{"length": {length.String()}, "periods": {strconv.Itoa(n)}}
+	return f, a.get(ctx, adminExpiry+"?"+q.Encode(), &f)
+}
+
+// Standing tells what the PKI knows of a certificate, by its number in hex.
+func (a Admin) Standing(ctx context.Context, serial string) (s authority.Standing, err error) {
+	return s, a.get(ctx, adminStanding+"?certificate="+url.QueryEscape(serial), &s)
+}
+
 func (a Admin) post(ctx context.Context, path string, req adminRequest, out any) error {
 	req.Actor = a.Actor
 	body, err := json.Marshal(req)

@@ -10,6 +10,8 @@
 //	POST /v1/renew          the endpoint itself, by its certificate
 //	POST /v1/confirm        the endpoint itself
 //	GET  /v1/blocks/stream  relays and services
+//	GET  /crl/<name>.crl    anybody; see package crl
+//	     /ocsp              anybody, by GET or POST; rate-limited per address
 //
 // A unix socket in the state directory, open to its owner only, serves the admin
 // API of the pki program while the store is locked; see [Admin].
@@ -21,6 +23,7 @@ package server
 import (
 	"errors"
 	"net"
+	"net/url"
 	"path/filepath"
 
 	"github.com/hashicorp/go-hclog"
@@ -28,6 +31,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
+	"github.com/comtrexx-cloud/comtrexx/pki/crl"
 	"github.com/comtrexx-cloud/comtrexx/pki/profile"
 )
 
@@ -44,6 +48,17 @@ type Config struct {
 	// EnrolPerMinute is how many enrolments one address (IPv4) or /64 (IPv6)
 	// may try. Negative: no limit. Default: 30.
 	EnrolPerMinute int `yaml:"enrol_per_minute"`
+	// PublicURL is where third parties reach the revocation lists and the OCSP
+	// responder, e.g. http://pki.example.com. Certificates issued from now on say
+	// so. Default: empty, they do not.
+	PublicURL string `yaml:"public_url"`
+	// RevocationListen is the address of a listener without TLS for the revocation
+	// lists and OCSP, which are signed, and nothing else. Default: empty, none; the
+	// public API has them in any case.
+	RevocationListen string `yaml:"revocation_listen"`
+	// OCSPPerMinute is how many OCSP requests one address (IPv4) or /64 (IPv6) may
+	// make. Negative: no limit. Default: 600.
+	OCSPPerMinute int `yaml:"ocsp_per_minute"`
 	// AdminSocket is the path of the admin API. Default: admin.sock in
 	// authority.state_dir.
 	AdminSocket string `yaml:"admin_socket"`
@@ -53,6 +68,8 @@ type Config struct {
 
 	// Authority that is served. It stays open when Run ends.
 	Authority *authority.Authority `yaml:"-"`
+	// Revocation serves third parties; nil means that nothing does.
+	Revocation *crl.Service `yaml:"-"`
 	// StateDir is where AdminSocket is by default.
 	StateDir string `yaml:"-"`
 	// Logger; nil means silence.
@@ -66,7 +83,7 @@ const AdminSocketFile = "admin.sock"
 
 // DefaultConfig gives the values that stand for the zero value.
 func DefaultConfig() Config {
-	return Config{Listen: ":8443", EnrolPerMinute: 30, MaxImport: 256 << 20}
+	return Config{Listen: ":8443", EnrolPerMinute: 30, MaxImport: 256 << 20, OCSPPerMinute: 600}
 }
 
 func (c Config) withDefaults() Config {
@@ -79,6 +96,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxImport == 0 {
 		c.MaxImport = d.MaxImport
+	}
+	if c.OCSPPerMinute == 0 {
+		c.OCSPPerMinute = d.OCSPPerMinute
 	}
 	if c.AdminSocket == "" && c.StateDir != "" {
 		c.AdminSocket = filepath.Join(c.StateDir, AdminSocketFile)
@@ -102,6 +122,15 @@ func (c Config) Validate() error {
 	}
 	if c.MaxImport < 0 {
 		all = append(all, &configs.KeyError{Key: "max_import", Problem: "is below zero"})
+	}
+	if c.RevocationListen != "" {
+		if _, _, err := net.SplitHostPort(c.RevocationListen); err != nil {
+			all = append(all, &configs.KeyError{Key: "revocation_listen", Problem: err.Error(), Hint: "as in :8080", Cause: err})
+		}
+	}
+	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" &&
+		(err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "") {
+		all = append(all, &configs.KeyError{Key: "public_url", Problem: "is not an http or https URL", Hint: "as in http://pki.example.com", Cause: err})
 	}
 	for _, n := range c.Names {
 		if n == "" {

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
+	"github.com/comtrexx-cloud/comtrexx/pki/crl"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
@@ -48,8 +49,11 @@ type pki struct {
 	*server.Server
 	auth  *authority.Authority
 	admin server.Admin
-	dir   string
-	stop  func()
+
+	revocation *crl.Service
+
+	dir  string
+	stop func()
 }
 
 func (p *pki) url() string { return "https://" + p.Addr().String() }
@@ -75,6 +79,9 @@ func start(t *testing.T, dir string, acfg authority.Config, scfg server.Config) 
 	if scfg.Listen == "" {
 		scfg.Listen = "127.0.0.1:0"
 	}
+	if scfg.Revocation, err = a.Revocation(crl.Config{}); err != nil {
+		t.Fatal(err)
+	}
 	scfg.Authority, scfg.StateDir, scfg.Names = a, acfg.StateDir, []string{"localhost", "127.0.0.1"}
 	s, err := server.New(scfg)
 	if err != nil {
@@ -83,7 +90,7 @@ func start(t *testing.T, dir string, acfg authority.Config, scfg server.Config) 
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	p := &pki{Server: s, auth: a, dir: acfg.StateDir, admin: server.Admin{
+	p := &pki{Server: s, auth: a, dir: acfg.StateDir, revocation: scfg.Revocation, admin: server.Admin{
 		Socket: filepath.Join(acfg.StateDir, server.AdminSocketFile), Actor: "test",
 	}}
 	p.stop = sync.OnceFunc(func() {

@@ -30,7 +30,7 @@ func (s *Server) publicHandler() http.Handler {
 	} {
 		mux.Handle(pattern, s.wrap(pattern, h))
 	}
-	return mux
+	return s.withRevocation(mux)
 }
 
 // wrap turns errors into problem documents and counts.

@@ -39,10 +39,13 @@ type Server struct {
 	self    identity.ID
 	limit   *limiter
 	metrics *metrics
-	ready   chan struct{} // closed when both listeners are open
+	ready   chan struct{} // closed when the listeners are open
 
-	mu   sync.Mutex // guards addr
-	addr net.Addr
+	ocspLimit *limiter
+
+	mu    sync.Mutex // guards what follows
+	addr  net.Addr
+	plain net.Addr
 }
 
 // New checks the configuration. It opens nothing.
@@ -57,10 +60,10 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, auth: cfg.Authority, ready: make(chan struct{}),
 		self:  identity.Service(cfg.Authority.TrustDomain(), enrol.ServiceName),
-		limit: newLimiter(cfg.EnrolPerMinute),
+		limit: newLimiter(cfg.EnrolPerMinute), ocspLimit: newLimiter(cfg.OCSPPerMinute),
 	}
 	var err error
-	s.metrics, err = newMetrics(cfg.Metrics, s.auth)
+	s.metrics, err = newMetrics(cfg.Metrics, s.auth, cfg.Revocation)
 	return s, err
 }
 
@@ -74,6 +77,14 @@ func (s *Server) Addr() net.Addr {
 	return s.addr
 }
 
+// RevocationAddr is the address of the listener without TLS, nil before Ready and
+// where there is none.
+func (s *Server) RevocationAddr() net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.plain
+}
+
 // Run serves until ctx ends, and returns nil then; or it returns what broke a
 // listener. All that it started has ended when it returns.
 func (s *Server) Run(ctx context.Context) error {
@@ -81,6 +92,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("certificate of the PKI itself: %w", err)
 	}
+	s.metrics.own.Set(float64(creds.Leaf().NotAfter.Unix()))
 	public, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
 	if err != nil {
 		return err
@@ -95,8 +107,21 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		servers[s.httpServer("admin", s.adminHandler())] = admin
 	}
+	plain, err := s.plainRevocation(ctx)
+	if err != nil {
+		for _, l := range servers {
+			err = errors.Join(err, l.Close())
+		}
+		return err
+	}
+	if plain != nil {
+		servers[s.httpServer("revocation", s.withRevocation(http.NotFoundHandler()))] = netutil.LimitListener(plain, maxConns)
+	}
 	s.mu.Lock()
 	s.addr = public.Addr()
+	if plain != nil {
+		s.plain = plain.Addr()
+	}
 	s.mu.Unlock()
 	s.cfg.Logger.Info("PKI serves", "listen", public.Addr().String(), "trust_domain", s.auth.TrustDomain(),
 		"root", enrol.Fingerprint(s.auth.Roots()[0]))
@@ -109,6 +134,10 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.renewSelf(ctx, creds) })
 	g.Go(func() error { return s.sweep(ctx) })
 	g.Go(func() error { return s.auth.Follow(ctx) })
+	g.Go(func() error { return s.metrics.follow(ctx, s.auth) })
+	if s.cfg.Revocation != nil {
+		g.Go(func() error { return s.cfg.Revocation.Run(ctx) })
+	}
 	return g.Wait()
 }
 
@@ -190,6 +219,7 @@ func (s *Server) renewSelf(ctx context.Context, creds *enrol.Credentials) error 
 		next, err := s.auth.Credentials(ctx, s.self, s.cfg.extra(), "pki serve")
 		if err == nil {
 			err = creds.Swap(next.Certificate(), next.Roots())
+			s.metrics.own.Set(float64(creds.Leaf().NotAfter.Unix()))
 		}
 		if err != nil && ctx.Err() == nil {
 			s.cfg.Logger.Error("the PKI's own certificate was not renewed", "expires", leaf.NotAfter, "error", err)
@@ -207,6 +237,7 @@ func (s *Server) sweep(ctx context.Context) error {
 			s.cfg.Logger.Info("old records removed", "number", n)
 		}
 		s.limit.forget()
+		s.ocspLimit.forget()
 		if !pause(ctx, sweepEvery) {
 			return nil
 		}

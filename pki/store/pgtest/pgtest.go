@@ -32,12 +32,12 @@ import (
 
 // Server is a running PostgreSQL.
 type Server struct {
-	bin, dir  string
-	as        *syscall.Credential // nil: the user of the test
-	settings  []string
-	hold      io.WriteCloser // the server runs until it is closed
-	done      chan struct{}  // closed when it has ended
-	names     atomic.Int64
+	bin, dir string
+	as       *syscall.Credential // nil: the user of the test
+	settings []string
+	hold     io.WriteCloser // the server runs until it is closed
+	done     chan struct{}  // closed when it has ended
+	names    atomic.Int64
 }
 
 // shared starts the server of the process once.
