@@ -10,11 +10,13 @@
 //	pki revoke SERIAL | KIND/NAME         block, at once and everywhere
 //	pki unblock SERIAL | KIND/NAME
 //	pki blocks                            who is blocked, and why
-//	pki journal [--verify]                what was done and what was refused
+//	pki audit show [SERIAL | KIND/NAME]   what was done and what was refused
+//	pki audit verify|head|prove           that nothing of it is missing
 //	pki inspect FILE | DIR                what a certificate says
 //	pki config check|print|example
 //
-// Init, inspect and config work on files. The others talk to the running "pki
+// Init, inspect and config work on files, "audit head" and "audit prove" also over the
+// network or on a saved proof. The others talk to the running "pki
 // serve" over a socket in the state directory that only its owner can open.
 package main
 
@@ -44,7 +46,7 @@ func newProgram() *program {
 		p.initCommand(), p.serveCommand(),
 		p.tokenCommand(), p.issueCommand(), p.listCommand(),
 		p.blockCommand("revoke", true), p.blockCommand("unblock", false), p.blocksCommand(),
-		p.journalCommand(), p.inspectCommand(),
+		p.auditCommand(), p.inspectCommand(),
 	)
 	return p
 }
