@@ -12,6 +12,8 @@
 //	GET  /v1/blocks/stream  relays and services
 //	GET  /crl/<name>.crl    anybody; see package crl
 //	     /ocsp              anybody, by GET or POST; rate-limited per address
+//	GET  /v1/log/entries    a device, about itself; services that are configured
+//	GET  /v1/log/...        anybody: checkpoint, consistency, tile; see package audit
 //
 // A unix socket in the state directory, open to its owner only, serves the admin
 // API of the pki program while the store is locked; see [Admin].
@@ -25,6 +27,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -62,6 +65,8 @@ type Config struct {
 	// AdminSocket is the path of the admin API. Default: admin.sock in
 	// authority.state_dir.
 	AdminSocket string `yaml:"admin_socket"`
+	// Log is how the audit log is read over the network.
+	Log LogConfig `yaml:"log"`
 
 	// MaxImport bounds a list of devices, in bytes. Default: 268435456 (256 MiB).
 	MaxImport int64 `yaml:"max_import"`
@@ -83,7 +88,10 @@ const AdminSocketFile = "admin.sock"
 
 // DefaultConfig gives the values that stand for the zero value.
 func DefaultConfig() Config {
-	return Config{Listen: ":8443", EnrolPerMinute: 30, MaxImport: 256 << 20, OCSPPerMinute: 600}
+	return Config{
+		Listen: ":8443", EnrolPerMinute: 30, MaxImport: 256 << 20, OCSPPerMinute: 600,
+		Log: LogConfig{PerMinute: 600, MaxEntries: 100, CheckpointEvery: time.Second},
+	}
 }
 
 func (c Config) withDefaults() Config {
@@ -103,6 +111,7 @@ func (c Config) withDefaults() Config {
 	if c.AdminSocket == "" && c.StateDir != "" {
 		c.AdminSocket = filepath.Join(c.StateDir, AdminSocketFile)
 	}
+	c.Log = c.Log.withDefaults()
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
@@ -137,7 +146,7 @@ func (c Config) Validate() error {
 			all = append(all, &configs.KeyError{Key: "names", Problem: "has an empty name"})
 		}
 	}
-	return errors.Join(all...)
+	return errors.Join(append(all, configs.Under("log", c.Log.Validate()))...)
 }
 
 // extra sorts the names into DNS names and addresses.

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
@@ -42,6 +43,8 @@ type Server struct {
 	ready   chan struct{} // closed when the listeners are open
 
 	ocspLimit *limiter
+	logLimit  *limiter
+	signing   *rate.Limiter // of checkpoints, for the network
 
 	mu    sync.Mutex // guards what follows
 	addr  net.Addr
@@ -60,7 +63,8 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, auth: cfg.Authority, ready: make(chan struct{}),
 		self:  identity.Service(cfg.Authority.TrustDomain(), enrol.ServiceName),
-		limit: newLimiter(cfg.EnrolPerMinute), ocspLimit: newLimiter(cfg.OCSPPerMinute),
+		limit: newLimiter(cfg.EnrolPerMinute), ocspLimit: newLimiter(cfg.OCSPPerMinute), logLimit: newLimiter(cfg.Log.PerMinute),
+		signing: rate.NewLimiter(rate.Every(cfg.Log.CheckpointEvery), 1),
 	}
 	var err error
 	s.metrics, err = newMetrics(cfg.Metrics, s.auth, cfg.Revocation)
@@ -238,6 +242,7 @@ func (s *Server) sweep(ctx context.Context) error {
 		}
 		s.limit.forget()
 		s.ocspLimit.forget()
+		s.logLimit.forget()
 		if !pause(ctx, sweepEvery) {
 			return nil
 		}
