@@ -44,6 +44,9 @@ type Issued struct {
 	Chain string `json:"chain"`
 	// Roots is the present trust bundle as PEM text.
 	Roots string `json:"roots"`
+	// Bundle is the same with version and cross certificates. Without it, an
+	// endpoint goes on with those of its roots that are among Roots.
+	Bundle *Bundle `json:"bundle,omitempty"`
 }
 
 // The reasons that the PKI refuses for. Compare with errors.Is; the numbers of
