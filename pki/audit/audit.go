@@ -40,6 +40,7 @@ const (
 	EventClone   = "clone"   // an old generation was used after its successor
 	EventBlock   = "block"
 	EventUnblock = "unblock"
+	EventBundle  = "bundle" // the trust bundle was changed
 )
 
 // Entry is one line of the log.

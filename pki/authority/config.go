@@ -41,6 +41,9 @@ type Config struct {
 	// services and relays may name, e.g. localhost. "pki init" writes them
 	// into the name constraints of the intermediates. Default: localhost.
 	ExtraDNS []string `yaml:"extra_dns"`
+	// Rollout is how many percent of each kind of endpoint have to know a root
+	// before it can be activated. Default: 99.
+	Rollout float64 `yaml:"rollout_percent"`
 
 	// Logger; nil means silence.
 	Logger hclog.Logger `yaml:"-"`
@@ -74,6 +77,7 @@ func DefaultConfig() Config {
 		TokenTTL:    day,
 		KeepExpired: 400 * day,
 		ExtraDNS:    []string{"localhost"},
+		Rollout:     99,
 	}
 }
 
@@ -87,6 +91,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ExtraDNS == nil {
 		c.ExtraDNS = d.ExtraDNS
+	}
+	if c.Rollout == 0 {
+		c.Rollout = d.Rollout
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
@@ -133,6 +140,9 @@ func (c Config) Validate() error {
 	}
 	if c.Lifetimes.Intermediate > c.Lifetimes.Root {
 		all = append(all, &configs.KeyError{Key: "lifetimes.intermediate", Problem: "is above lifetimes.root"})
+	}
+	if c.Rollout < 0 || c.Rollout > 100 {
+		all = append(all, &configs.KeyError{Key: "rollout_percent", Problem: "is not between 0 and 100"})
 	}
 	return errors.Join(all...)
 }

@@ -92,25 +92,19 @@ func Init(cfg Config) (*Made, error) {
 	if root, err = signCert(root, root, rootKey, rootKey); err != nil {
 		return nil, err
 	}
-	for _, kind := range profile.SignedKinds() {
-		tmpl := dated(profile.Intermediate(cfg.TrustDomain, kind), now, cfg.Lifetimes.Intermediate)
-		var extra []string
-		if kind != identity.KindDevice {
-			extra = cfg.ExtraDNS
-		}
-		profile.Constrain(tmpl, cfg.TrustDomain, kind, extra...)
-		key, err := cfg.makeKey(kind.String()+".key", pass)
+	for _, r := range cfg.roles() {
+		key, err := cfg.makeKey(r.file(1)+keyExt, pass)
 		if err != nil {
 			return nil, err
 		}
-		cert, err := signCert(tmpl, root, key, rootKey)
+		cert, err := signCert(dated(r.template, now, cfg.Lifetimes.Intermediate), root, key, rootKey)
 		if err != nil {
 			return nil, err
 		}
-		if err := atomicfile.Write(cfg.file(kind.String()+".pem"), enrol.EncodeCertificates(cert), 0o644); err != nil {
+		if err := atomicfile.Write(cfg.file(r.file(1)+certExt), enrol.EncodeCertificates(cert), 0o644); err != nil {
 			return nil, err
 		}
-		out.Intermediates[kind.String()] = enrol.Fingerprint(cert)
+		out.Intermediates[r.name] = enrol.Fingerprint(cert)
 	}
 	// Last: with it, the state directory counts as initialised.
 	out.RootFingerprint = enrol.Fingerprint(root)
@@ -180,66 +174,6 @@ func (c Config) makeKey(name string, pass []byte) (crypto.Signer, error) {
 		return nil, fmt.Errorf("encrypt %s: %w", name, err)
 	}
 	return key, atomicfile.Write(c.file(name), pem.EncodeToMemory(block), 0o600)
-}
-
-// issuer is one kind's intermediate.
-type issuer struct {
-	kind identity.Kind
-	cert *x509.Certificate
-	key  crypto.Signer
-}
-
-// loadIssuers reads roots, intermediates and keys, and checks that they belong
-// together and to the trust domain.
-func (c Config) loadIssuers() (roots []*x509.Certificate, issuers []issuer, err error) {
-	text, err := os.ReadFile(c.file(rootsFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, fmt.Errorf("%w: %s", ErrNotInitialised, c.StateDir)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	if roots, err = enrol.ParseCertificates(text); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", c.file(rootsFile), err)
-	}
-	pass, err := c.passphrase()
-	if err != nil {
-		return nil, nil, err
-	}
-	pool := x509.NewCertPool()
-	for _, r := range roots {
-		pool.AddCert(r)
-	}
-	for _, kind := range profile.SignedKinds() {
-		i, err := c.loadIssuer(kind, pool, pass)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s authority: %w", kind, err)
-		}
-		issuers = append(issuers, i)
-	}
-	return roots, issuers, nil
-}
-
-func (c Config) loadIssuer(kind identity.Kind, roots *x509.CertPool, pass []byte) (issuer, error) {
-	cert, err := pemutil.ReadCertificate(c.file(kind.String() + ".pem"))
-	if err != nil {
-		return issuer{}, fmt.Errorf("%w: %w", ErrKeys, err)
-	}
-	key, err := c.readKey(kind.String()+".key", pass)
-	if err != nil {
-		return issuer{}, err
-	}
-	if !enrol.SameKey(key.Public(), cert.PublicKey) {
-		return issuer{}, fmt.Errorf("%w: the key is not that of the certificate", ErrKeys)
-	}
-	id, err := identity.FromCert(cert)
-	if want := identity.Authority(c.TrustDomain, kind); err != nil || id != want {
-		return issuer{}, fmt.Errorf("%w: certificate of %s, want %s (trust_domain changed?)", ErrKeys, id, want)
-	}
-	if _, err := cert.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
-		return issuer{}, fmt.Errorf("%w: %w", ErrKeys, err)
-	}
-	return issuer{kind, cert, key}, nil
 }
 
 func (c Config) readKey(name string, pass []byte) (crypto.Signer, error) {

@@ -22,6 +22,9 @@ const storeFile = "pki.db"
 //	tokens   SHA-256 of the token                      -> tokenRecord
 //	blocks   identity path                             -> Block
 //	meta     "epoch"                                   -> epoch of the block list
+//	trust    "bundle"                                  -> enrol.Bundle
+//	trust    "root" \0 fingerprint                     -> rootRecord
+//	reports  identity path \0 lineage                  -> report
 //
 // The audit log is in a bucket of package audit.
 const (
@@ -31,6 +34,8 @@ const (
 	bucketTokens   store.Bucket = "tokens"
 	bucketBlocks   store.Bucket = "blocks"
 	bucketMeta     store.Bucket = "meta"
+	bucketTrust    store.Bucket = "trust"
+	bucketReports  store.Bucket = "reports"
 )
 
 var keyEpoch = []byte("epoch")
@@ -50,6 +55,8 @@ type Certificate struct {
 	NotAfter   time.Time `json:"not_after"`
 	// SPKI is the SHA-256 of the public key (SubjectPublicKeyInfo) in hex.
 	SPKI string `json:"spki_sha256"`
+	// Issuer is the key identifier of the intermediate, in hex.
+	Issuer string `json:"issuer"`
 	// State is derived when listing; see the State constants.
 	State string `json:"state,omitempty"`
 	// DER is the certificate. Left out of lists.
