@@ -3,6 +3,7 @@
 // them, and tells relays and services at once who is blocked.
 //
 //	pki init                              make the keys
+//	pki ceremony STEP                     make them in steps, the root's offline
 //	pki serve                             run the authority
 //	pki token 0123456789                  let a device enrol, once
 //	pki issue relay/r1 --out DIR          certificate and key for a relay or service
@@ -10,11 +11,12 @@
 //	pki revoke SERIAL | KIND/NAME         block, at once and everywhere
 //	pki unblock SERIAL | KIND/NAME
 //	pki blocks                            who is blocked, and why
+//	pki bundle                            the roots that everybody trusts, and their rotation
 //	pki journal [--verify]                what was done and what was refused
 //	pki inspect FILE | DIR                what a certificate says
 //	pki config check|print|example
 //
-// Init, inspect and config work on files. The others talk to the running "pki
+// Init, ceremony, inspect and config work on files. The others talk to the running "pki
 // serve" over a socket in the state directory that only its owner can open.
 package main
 
@@ -41,9 +43,9 @@ func newProgram() *program {
 	})}
 	p.PersistentFlags().StringVar(&p.state, "state", "", "state `directory`; short for --set authority.state_dir=DIR")
 	p.AddCommand(
-		p.initCommand(), p.serveCommand(),
+		p.initCommand(), p.ceremonyCommand(), p.serveCommand(),
 		p.tokenCommand(), p.issueCommand(), p.listCommand(),
-		p.blockCommand("revoke", true), p.blockCommand("unblock", false), p.blocksCommand(),
+		p.blockCommand("revoke", true), p.blockCommand("unblock", false), p.blocksCommand(), p.bundleCommand(),
 		p.journalCommand(), p.inspectCommand(),
 	)
 	return p

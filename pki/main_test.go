@@ -12,6 +12,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
+	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
 )
 
@@ -26,7 +27,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await": await, "otherca": otherCA,
+			"await": await, "otherca": otherCA, "fingerprint": fingerprint,
 		},
 	})
 }
@@ -57,6 +58,16 @@ func otherCA(ts *testscript.TestScript, neg bool, args []string) {
 	ca, err := pkitest.NewCA("comtrexx.test")
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), ca.RootPEM(), 0o600))
+}
+
+// fingerprint sets a variable to that of a certificate: fingerprint PATH NAME.
+func fingerprint(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: fingerprint PATH NAME")
+	}
+	certs, err := enrol.ParseCertificates([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	ts.Setenv(args[1], enrol.Fingerprint(certs[0]))
 }
 
 // The example must load, and show the defaults where it says so.

@@ -29,14 +29,14 @@ func rootKey(root *x509.Certificate) []byte {
 }
 
 // Errors of a change of the trust bundle that would cut somebody off. Compare with
-// errors.Is; all wrap [enrol.ErrForbidden].
+// errors.Is; all wrap [enrol.ErrUnsafe].
 var (
 	// ErrRollout: too few have the bundle with the root.
-	ErrRollout = fmt.Errorf("%w: the root is not known widely enough", enrol.ErrForbidden)
+	ErrRollout = fmt.Errorf("%w: the root is not known widely enough", enrol.ErrUnsafe)
 	// ErrRootInUse: certificates below the root are in use.
-	ErrRootInUse = fmt.Errorf("%w: the root is in use", enrol.ErrForbidden)
+	ErrRootInUse = fmt.Errorf("%w: the root is in use", enrol.ErrUnsafe)
 	// ErrIncomplete: what the root needs to take over is missing.
-	ErrIncomplete = fmt.Errorf("%w: the root is not ready", enrol.ErrForbidden)
+	ErrIncomplete = fmt.Errorf("%w: the root is not ready", enrol.ErrUnsafe)
 )
 
 // Bundle is the trust bundle in force. Callers must not change it.
@@ -276,7 +276,7 @@ func find(b enrol.Bundle, root *x509.Certificate) int {
 // more.
 func byFingerprint(b enrol.Bundle, fingerprint string) (int, error) {
 	const least = 8
-	fingerprint = strings.ToLower(strings.ReplaceAll(fingerprint, ":", ""))
+	fingerprint = plainHex(fingerprint)
 	found := -1
 	for i, r := range b.Roots {
 		if len(fingerprint) >= least && strings.HasPrefix(enrol.Fingerprint(r.Certificate), fingerprint) {

@@ -26,6 +26,16 @@ type Config struct {
 	// away: tests, demonstrations. Unless it is set, a key that is not
 	// encrypted is refused.
 	PlainKeys bool `yaml:"plain_keys"`
+	// KMS is the URI of a key management system (https://pkg.go.dev/go.step.sm/crypto/kms)
+	// where keys are made and used instead of in files, e.g.
+	// pkcs11:module-path=/usr/lib/softhsm/libsofthsm2.so;token=pki?pin-source=/etc/pki/pin.
+	// All but softkms need a build tag: pkcs11 (with cgo), awskms, azurekms or
+	// cloudkms. Default: softkms, which is files in StateDir.
+	KMS string `yaml:"kms"`
+	// KMSKey is the name of a new key there, with {name} and {id}, 16 hexadecimal
+	// digits, in it. Default: pkcs11:id={id};object={name} and, for awskms,
+	// {name}; azurekms and cloudkms have none.
+	KMSKey string `yaml:"kms_key"`
 	// Lifetimes of the certificates issued from now on.
 	Lifetimes Lifetimes `yaml:"lifetimes"`
 	// Backdate is how far before its making a certificate is valid, for
@@ -47,6 +57,8 @@ type Config struct {
 
 	// Logger; nil means silence.
 	Logger hclog.Logger `yaml:"-"`
+
+	keys *keyManager // set by withDefaults
 }
 
 // Lifetimes of certificates, from issuing to expiry. A leaf never outlives its
@@ -91,6 +103,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ExtraDNS == nil {
 		c.ExtraDNS = d.ExtraDNS
+	}
+	if c.keys == nil {
+		c.keys = &keyManager{}
 	}
 	if c.Rollout == 0 {
 		c.Rollout = d.Rollout
@@ -140,6 +155,9 @@ func (c Config) Validate() error {
 	}
 	if c.Lifetimes.Intermediate > c.Lifetimes.Root {
 		all = append(all, &configs.KeyError{Key: "lifetimes.intermediate", Problem: "is above lifetimes.root"})
+	}
+	if err := c.checkKMS(); err != nil {
+		all = append(all, err)
 	}
 	if c.Rollout < 0 || c.Rollout > 100 {
 		all = append(all, &configs.KeyError{Key: "rollout_percent", Problem: "is not between 0 and 100"})

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"go.step.sm/crypto/keyutil"
@@ -56,6 +57,8 @@ type Made struct {
 	// NewPassphrase tells whether Init made it.
 	Passphrase    string `json:"passphrase"`
 	NewPassphrase bool   `json:"new_passphrase"`
+	// KMS tells that the keys are in a key management system.
+	KMS bool `json:"kms,omitempty"`
 }
 
 // Init makes a root and one intermediate per kind in the state directory, their
@@ -66,32 +69,22 @@ func Init(cfg Config) (*Made, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(cfg.file(rootsFile)); err == nil {
-		return nil, fmt.Errorf("%w: %s", ErrInitialised, cfg.StateDir)
-	}
-	pass, made, err := cfg.makePassphrase()
+	pass, made, err := cfg.prepare()
 	if err != nil {
 		return nil, err
 	}
 	out := &Made{
 		TrustDomain: cfg.TrustDomain, Intermediates: map[string]string{},
-		RootKey: cfg.file(rootKeyFile), NewPassphrase: made,
+		RootKey: cfg.keyFile(rootKeyFile), NewPassphrase: made, KMS: cfg.external(),
 	}
-	if !cfg.PlainKeys {
+	if !cfg.PlainKeys && !cfg.external() {
 		out.Passphrase = string(cfg.PassphraseFile)
 	}
-	now := time.Now()
-	root := dated(profile.Root(cfg.TrustDomain), now, cfg.Lifetimes.Root)
-	rootKey, err := cfg.makeKey(rootKeyFile, pass)
+	root, rootKey, err := cfg.makeRoot("", pass)
 	if err != nil {
 		return nil, err
 	}
-	if root, err = signCert(root, root, rootKey, rootKey); err != nil {
-		return nil, err
-	}
+	now := time.Now()
 	for _, r := range cfg.roles() {
 		key, err := cfg.makeKey(r.file(1)+keyExt, pass)
 		if err != nil {
@@ -113,6 +106,14 @@ func Init(cfg Config) (*Made, error) {
 
 func (c Config) file(name string) string { return filepath.Join(c.StateDir, name) }
 
+// keyFile is where a new key is, or what names it.
+func (c Config) keyFile(name string) string {
+	if c.external() {
+		name = strings.TrimSuffix(name, keyExt) + kmsExt
+	}
+	return c.file(name)
+}
+
 // dated starts a day back, so that a device whose clock is behind believes it.
 func dated(c *x509.Certificate, now time.Time, life time.Duration) *x509.Certificate {
 	c.NotBefore, c.NotAfter = now.Add(-24*time.Hour), now.Add(life)
@@ -120,17 +121,47 @@ func dated(c *x509.Certificate, now time.Time, life time.Duration) *x509.Certifi
 }
 
 func signCert(tmpl, parent *x509.Certificate, key, by crypto.Signer) (*x509.Certificate, error) {
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, key.Public(), by)
+	return signFor(tmpl, parent, key.Public(), by)
+}
+
+func signFor(tmpl, parent *x509.Certificate, public crypto.PublicKey, by crypto.Signer) (*x509.Certificate, error) {
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, public, by)
 	if err != nil {
 		return nil, err
 	}
 	return x509.ParseCertificate(der)
 }
 
+// prepare makes the state directory, which must not have a root, and the
+// passphrase.
+func (c Config) prepare() (pass []byte, made bool, err error) {
+	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+		return nil, false, err
+	}
+	if _, err := os.Stat(c.file(rootsFile)); err == nil {
+		return nil, false, fmt.Errorf("%w: %s", ErrInitialised, c.StateDir)
+	}
+	return c.makePassphrase()
+}
+
+// makeRoot makes the root's key, which it writes, and its certificate.
+func (c Config) makeRoot(label string, pass []byte) (*x509.Certificate, crypto.Signer, error) {
+	tmpl := dated(profile.Root(c.TrustDomain), time.Now(), c.Lifetimes.Root)
+	if label != "" {
+		tmpl.Subject.CommonName += " " + label
+	}
+	key, err := c.makeKey(rootKeyFile, pass)
+	if err != nil {
+		return nil, nil, err
+	}
+	root, err := signCert(tmpl, tmpl, key, key)
+	return root, key, err
+}
+
 // makePassphrase reads the passphrase, or draws one (256 bits) where the file is
 // missing. It gives nil with plain keys.
 func (c Config) makePassphrase() (pass []byte, made bool, err error) {
-	if c.PlainKeys {
+	if c.PlainKeys || c.external() {
 		return nil, false, nil
 	}
 	pass, err = c.passphrase()
@@ -149,6 +180,9 @@ func (c Config) passphrase() ([]byte, error) {
 		return nil, nil
 	}
 	pass, err := c.PassphraseFile.Read()
+	if errors.Is(err, fs.ErrNotExist) && c.external() {
+		return nil, nil // there need not be a key in a file
+	}
 	if err != nil {
 		return nil, fmt.Errorf("passphrase: %w", err)
 	}
@@ -158,9 +192,12 @@ func (c Config) passphrase() ([]byte, error) {
 	return pass, nil
 }
 
-// makeKey makes a P-256 key and writes it as encrypted PKCS #8 (PBES2: PBKDF2
-// with 600,000 rounds, AES-256).
+// makeKey makes a P-256 key in the key management system, or writes it as encrypted
+// PKCS #8 (PBES2: PBKDF2 with 600,000 rounds, AES-256).
 func (c Config) makeKey(name string, pass []byte) (crypto.Signer, error) {
+	if c.external() {
+		return c.makeExternalKey(strings.TrimSuffix(name, keyExt))
+	}
 	key, err := keyutil.GenerateSigner("EC", "P-256", 0)
 	if err != nil {
 		return nil, err
@@ -177,6 +214,9 @@ func (c Config) makeKey(name string, pass []byte) (crypto.Signer, error) {
 }
 
 func (c Config) readKey(name string, pass []byte) (crypto.Signer, error) {
+	if key, err := c.readExternalKey(strings.TrimSuffix(name, keyExt)); key != nil || err != nil {
+		return key, err
+	}
 	text, err := os.ReadFile(c.file(name))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrKeys, err)

@@ -58,6 +58,7 @@ var (
 	ErrBlocked    = errors.New("the identity is blocked")                // 403
 	ErrSuperseded = errors.New("a newer certificate is in use")          // 409
 	ErrRateLimit  = errors.New("too many requests")                      // 429
+	ErrUnsafe     = errors.New("the change would cut endpoints off")     // 409, administrators only
 	ErrServer     = errors.New("the PKI cannot serve the request now")   // 5xx
 )
 
@@ -75,6 +76,7 @@ var problemTypes = []struct {
 	{"superseded", http.StatusConflict, ErrSuperseded},
 	{"rate-limit", http.StatusTooManyRequests, ErrRateLimit},
 	{"server", http.StatusInternalServerError, ErrServer},
+	{"unsafe", http.StatusConflict, ErrUnsafe},
 }
 
 // problemPrefix starts the type of every problem; it is a name, not an address.

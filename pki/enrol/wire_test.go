@@ -98,7 +98,7 @@ func FuzzReadProblem(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status int, kind string, body []byte) {
 		err := readProblem(t, status, kind, body)
 		for _, reason := range []error{
-			enrol.ErrBadRequest, enrol.ErrToken, enrol.ErrForbidden, enrol.ErrBlocked, enrol.ErrSuperseded, enrol.ErrRateLimit, enrol.ErrServer,
+			enrol.ErrBadRequest, enrol.ErrToken, enrol.ErrForbidden, enrol.ErrBlocked, enrol.ErrSuperseded, enrol.ErrRateLimit, enrol.ErrServer, enrol.ErrUnsafe,
 		} {
 			if errors.Is(err, reason) {
 				return

@@ -60,6 +60,12 @@ func (s *Server) adminHandler() http.Handler {
 		"POST " + adminUnblock:     s.adminBlock(false),
 		"GET " + adminAudit:        s.adminAudit,
 		"GET " + adminVerify:       s.adminVerify,
+		"GET " + adminBundle:       s.adminBundle,
+		"POST " + adminRootAdd:     s.adminRootAdd,
+		"POST " + adminActivate:    s.adminRoot(s.auth.ActivateRoot),
+		"POST " + adminRetire:      s.adminRoot(s.auth.RetireRoot),
+		"GET " + adminRollout:      s.adminRollout,
+		"POST " + adminReload:      s.adminReload,
 	} {
 		mux.Handle(pattern, s.wrap("admin "+pattern, h))
 	}

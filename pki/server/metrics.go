@@ -34,12 +34,26 @@ func newMetrics(r prometheus.Registerer, a *authority.Authority) (*metrics, erro
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "pki_block_epoch", Help: "Epoch of the block list.",
 		}, func() float64 { return float64(a.Feed().List().Epoch()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "pki_bundle_version", Help: "Version of the trust bundle.",
+		}, func() float64 { return float64(a.Bundle().Version) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "pki_root_remaining_seconds", Help: "Time until the active root expires.",
+		}, func() float64 { return time.Until(a.Roots()[0].NotAfter).Seconds() }),
 	}
-	for kind, expires := range a.Expiry() {
+	for kind := range a.Expiry() {
+		labels := prometheus.Labels{"kind": kind.String()}
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "pki_intermediate_remaining_seconds", Help: "Time until an intermediate expires.",
-			ConstLabels: prometheus.Labels{"kind": kind.String()},
-		}, func() float64 { return time.Until(expires).Seconds() }))
+			Name: "pki_intermediate_remaining_seconds", Help: "Time until an active intermediate expires.", ConstLabels: labels,
+		}, func() float64 { return time.Until(a.Expiry()[kind]).Seconds() }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "pki_intermediate_short", ConstLabels: labels,
+			Help: "1 where an active intermediate expires before a certificate of now should, which is cut short.",
+		}, func() float64 {
+			if a.Short(kind) {
+				return 1
+			}
+			return 0
+		}))
 	}
 	for _, c := range all {
 		if err := r.Register(c); err != nil {
