@@ -111,6 +111,8 @@ func explain(err error, c config) error {
 		{authority.ErrNotInitialised, fmt.Sprintf("make one with: pki init --state %s", c.Authority.StateDir)},
 		{authority.ErrInitialised, "keys are never replaced; move the directory away to start anew"},
 		{store.ErrInUse, "is \"pki serve\" running already?"},
+		{enrol.ErrUnsafe, "\"pki bundle status FINGERPRINT\" lists who does not know a root yet"},
+		{enrol.ErrFingerprint, "compare with the signed protocol of the root; do not go on if it differs"},
 		{configs.ErrExposed, "chmod 0600 the file"},
 		{enrol.ErrUnknown, "put it on the list: pki devices import, or pki token"},
 		{enrol.ErrBlocked, "\"pki blocks\" tells why, \"pki unblock\" ends it"},

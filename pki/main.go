@@ -3,6 +3,7 @@
 // them, and tells relays and services at once who is blocked.
 //
 //	pki init                              make the keys
+//	pki ceremony STEP                     make them in steps, the root's offline
 //	pki serve                             run the authority
 //	pki token 0123456789                  let a device enrol, once
 //	pki issue relay/r1 --out DIR          certificate and key for a relay or service
@@ -12,12 +13,13 @@
 //	pki unblock SERIAL | KIND/NAME
 //	pki retire SERIAL                     for good
 //	pki blocks                            who is blocked, and why
+//	pki bundle                            the roots that everybody trusts, and their rotation
 //	pki audit show [SERIAL | KIND/NAME]   what was done and what was refused
 //	pki audit verify|head|prove           that nothing of it is missing
 //	pki inspect FILE | DIR                what a certificate says
 //	pki config check|print|example
 //
-// Init, inspect and config work on files, "audit head" and "audit prove" also over the
+// Init, ceremony, inspect and config work on files, "audit head" and "audit prove" also over the
 // network or on a saved proof. The others talk to the running "pki
 // serve" over a socket in the state directory that only its owner can open.
 package main
@@ -45,9 +47,9 @@ func newProgram() *program {
 	})}
 	p.PersistentFlags().StringVar(&p.state, "state", "", "state `directory`; short for --set authority.state_dir=DIR")
 	p.AddCommand(
-		p.initCommand(), p.serveCommand(),
+		p.initCommand(), p.ceremonyCommand(), p.serveCommand(),
 		p.tokenCommand(), p.issueCommand(), p.listCommand(),
-		p.blockCommand("block", true), p.blockCommand("unblock", false), p.blocksCommand(),
+		p.blockCommand("block", true), p.blockCommand("unblock", false), p.blocksCommand(), p.bundleCommand(),
 		p.devicesCommand(), p.retireCommand(), p.auditCommand(), p.inspectCommand(),
 	)
 	return p

@@ -21,6 +21,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
 	"github.com/comtrexx-cloud/comtrexx/pki/audit"
+	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
 	"github.com/comtrexx-cloud/comtrexx/pki/profile"
@@ -37,7 +38,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await": await, "otherca": otherCA, "otherlog": otherLog, "silent": silent,
+			"await": await, "otherca": otherCA, "otherlog": otherLog, "silent": silent, "fingerprint": fingerprint,
 		},
 	})
 }
@@ -104,6 +105,16 @@ func silent(ts *testscript.TestScript, neg bool, args []string) {
 	der, err := x509.CreateCertificate(rand.Reader, leaf, pair.Leaf, pkitest.NewKey().Public(), pair.PrivateKey)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+}
+
+// fingerprint sets a variable to that of a certificate: fingerprint PATH NAME.
+func fingerprint(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: fingerprint PATH NAME")
+	}
+	certs, err := enrol.ParseCertificates([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	ts.Setenv(args[1], enrol.Fingerprint(certs[0]))
 }
 
 // The example must load, and show the defaults where it says so.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,6 +22,35 @@ type inProcess struct {
 	world     *World
 	relays    []*relay.Relay
 	instances [][]byte // by device; kept over its restarts
+
+	mu    sync.Mutex                    // guards creds
+	creds map[string]*enrol.Credentials // of running parts, by directory
+}
+
+// use notes the credentials of a part that starts.
+func (p *inProcess) use(dir string, c *enrol.Credentials) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.creds[dir] = c
+}
+
+// RelayCredentials are those that relay i uses, to be renewed or swapped under it;
+// for [InProcess], where nothing renews them.
+func (w *World) RelayCredentials(i int) *enrol.Credentials { return w.credentials(relayDir(i)) }
+
+// DeviceCredentials are those that device i uses, as in RelayCredentials.
+func (w *World) DeviceCredentials(i int) *enrol.Credentials {
+	return w.credentials(deviceDir(w.Device(i)))
+}
+
+func (w *World) credentials(dir string) *enrol.Credentials {
+	p, ok := w.starter.(*inProcess)
+	if !ok {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.creds[dir]
 }
 
 func (p *inProcess) startPKI(ctx context.Context) (unit, error) {
@@ -65,6 +95,7 @@ func (p *inProcess) startRelay(ctx context.Context, i int) (unit, error) {
 	}
 	cfg := w.relayConfig(i)
 	cfg.Credentials, cfg.Logger = creds, w.cfg.Logger.Named(relayDir(i))
+	p.use(relayDir(i), creds)
 	r, err := relay.New(cfg)
 	if err != nil {
 		return nil, err
@@ -129,6 +160,7 @@ func (p *inProcess) startDevice(ctx context.Context, i int) (unit, error) {
 	}
 	cfg.InstanceID = p.instances[i]
 	cfg.Credentials, cfg.Logger = creds, w.cfg.Logger.Named(deviceDir(d.Serial))
+	p.use(deviceDir(d.Serial), creds)
 	a, err := agent.New(cfg)
 	if err != nil {
 		return nil, err

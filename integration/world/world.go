@@ -82,7 +82,7 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 	if cfg.Kind == Processes {
 		w.starter = &programs{world: w}
 	} else {
-		w.starter = &inProcess{world: w, relays: make([]*relay.Relay, cfg.Relays), instances: make([][]byte, len(cfg.Devices))}
+		w.starter = &inProcess{world: w, relays: make([]*relay.Relay, cfg.Relays), instances: make([][]byte, len(cfg.Devices)), creds: make(map[string]*enrol.Credentials)}
 	}
 	if w.pkiAddr, err = freePort(ctx); err != nil {
 		return w, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/audit"
@@ -19,15 +20,15 @@ import (
 // [Authority.Close]; it runs nothing in the background. All methods are safe for
 // concurrent use.
 type Authority struct {
-	cfg     Config
-	roots   []*x509.Certificate
-	signers map[identity.Kind]*signer
-	db      store.DB
-	log     *audit.Log
-	feed    *blocks.Publisher
+	cfg  Config
+	db   store.DB
+	log  *audit.Log
+	feed *blocks.Publisher
+	keys atomic.Pointer[keyring]
 
 	failures failures
 
+	reload  sync.Mutex // held while keys is replaced; taken before the store
 	blockMu sync.Mutex // serialises changes of the block list; taken before the store
 }
 
@@ -38,36 +39,59 @@ func New(cfg Config) (*Authority, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	roots, issuers, err := cfg.loadIssuers()
+	anchors, err := cfg.readRoots()
 	if err != nil {
 		return nil, err
 	}
-	a := &Authority{cfg: cfg, roots: roots, signers: make(map[identity.Kind]*signer)}
-	for _, i := range issuers {
-		if a.signers[i.kind], err = newSigner(i, roots, cfg); err != nil {
-			return nil, err
-		}
-		if left := time.Until(i.cert.NotAfter); left < cfg.Lifetimes.of(i.kind) {
-			cfg.Logger.Warn("the intermediate expires before the certificates it signs would; make a new one",
-				"kind", i.kind, "expires", i.cert.NotAfter)
-		}
+	issuers, err := cfg.readIssuers(nil)
+	if err != nil {
+		return nil, err
 	}
+	a := &Authority{cfg: cfg}
 	if a.db, err = OpenStore(context.Background(), cfg); err != nil {
 		return nil, err
 	}
 	a.db = store.Watch(a.db, a.failures.note)
-	if a.log, err = cfg.openLog(context.Background(), a.db); err != nil {
+	if err := a.start(context.Background(), anchors, issuers); err != nil {
 		return nil, errors.Join(err, a.db.Close())
 	}
-	if err := a.db.Update(context.Background(), adopt); err != nil {
-		return nil, errors.Join(err, a.db.Close())
+	return a, nil
+}
+
+// start fits what was read from the state directory to what the store has.
+func (a *Authority) start(ctx context.Context, anchors []*x509.Certificate, issuers []*Issuer) (err error) {
+	if a.log, err = a.cfg.openLog(ctx, a.db); err != nil {
+		return err
 	}
-	list, err := loadBlocks(context.Background(), a.db)
+	if err := a.db.Update(ctx, adopt); err != nil {
+		return err
+	}
+	var k *keyring
+	if err := a.db.Update(ctx, func(tx store.Tx) error {
+		b, ok, err := readBundle(tx)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			b = firstBundle(a.cfg.TrustDomain, anchors)
+		}
+		if k, err = a.cfg.arrange(b, issuers); err != nil || ok {
+			return err
+		}
+		return writeBundle(tx, b, "first start")
+	}); err != nil {
+		return err
+	}
+	if err := k.sign(a.cfg); err != nil {
+		return err
+	}
+	a.keys.Store(k)
+	list, err := loadBlocks(ctx, a.db)
 	if err != nil {
-		return nil, errors.Join(err, a.db.Close())
+		return err
 	}
 	a.feed = blocks.NewPublisher(list, 0)
-	return a, nil
+	return nil
 }
 
 // Close closes the store.
@@ -76,8 +100,9 @@ func (a *Authority) Close() error { return a.db.Close() }
 // TrustDomain is the domain that the authority issues for.
 func (a *Authority) TrustDomain() identity.TrustDomain { return a.cfg.TrustDomain }
 
-// Roots is the trust bundle. Callers must not change it.
-func (a *Authority) Roots() []*x509.Certificate { return a.roots }
+// Roots lists the roots to be trusted, the active one first. Callers must not
+// change it.
+func (a *Authority) Roots() []*x509.Certificate { return a.keys.Load().roots }
 
 func (a *Authority) serviceID() identity.ID {
 	return identity.Service(a.cfg.TrustDomain, enrol.ServiceName)
@@ -88,7 +113,7 @@ func (a *Authority) ours(id identity.ID) error {
 	if err := id.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", enrol.ErrBadRequest, err)
 	}
-	if id.TrustDomain != a.cfg.TrustDomain || a.signers[id.Kind] == nil {
+	if id.TrustDomain != a.cfg.TrustDomain || a.keys.Load().signers[id.Kind] == nil {
 		return fmt.Errorf("%w: nobody issues for %s here", enrol.ErrBadRequest, id)
 	}
 	return nil
@@ -154,13 +179,4 @@ func stateOf(tx store.Tx, c Certificate, now time.Time) (string, error) {
 	default:
 		return StateActive, nil
 	}
-}
-
-// Expiry tells until when each kind's intermediate is valid.
-func (a *Authority) Expiry() map[identity.Kind]time.Time {
-	out := make(map[identity.Kind]time.Time, len(a.signers))
-	for kind, s := range a.signers {
-		out[kind] = s.cert.NotAfter
-	}
-	return out
 }

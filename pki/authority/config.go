@@ -27,6 +27,16 @@ type Config struct {
 	// away: tests, demonstrations. Unless it is set, a key that is not
 	// encrypted is refused.
 	PlainKeys bool `yaml:"plain_keys"`
+	// KMS is the URI of a key management system (https://pkg.go.dev/go.step.sm/crypto/kms)
+	// where keys are made and used instead of in files, e.g.
+	// pkcs11:module-path=/usr/lib/softhsm/libsofthsm2.so;token=pki?pin-source=/etc/pki/pin.
+	// All but softkms need a build tag: pkcs11 (with cgo), awskms, azurekms or
+	// cloudkms. Default: softkms, which is files in StateDir.
+	KMS string `yaml:"kms"`
+	// KMSKey is the name of a new key there, with {name} and {id}, 16 hexadecimal
+	// digits, in it. Default: pkcs11:id={id};object={name} and, for awskms,
+	// {name}; azurekms and cloudkms have none.
+	KMSKey string `yaml:"kms_key"`
 	// Lifetimes of the certificates issued from now on.
 	Lifetimes Lifetimes `yaml:"lifetimes"`
 	// Backdate is how far before its making a certificate is valid, for
@@ -47,6 +57,9 @@ type Config struct {
 	// services and relays may name, e.g. localhost. "pki init" writes them
 	// into the name constraints of the intermediates. Default: localhost.
 	ExtraDNS []string `yaml:"extra_dns"`
+	// Rollout is how many percent of each kind of endpoint have to know a root
+	// before it can be activated. Default: 99.
+	Rollout float64 `yaml:"rollout_percent"`
 
 	// Store says where everything but the keys is kept.
 	Store StoreConfig `yaml:"store"`
@@ -58,6 +71,8 @@ type Config struct {
 	PublicURL string `yaml:"-"`
 	// Logger; nil means silence.
 	Logger hclog.Logger `yaml:"-"`
+
+	keys *keyManager // set by withDefaults
 }
 
 // Lifetimes of certificates, from issuing to expiry. A leaf never outlives its
@@ -103,6 +118,7 @@ func DefaultConfig() Config {
 		Store:       StoreConfig{Kind: StoreFile, Postgres: store.DefaultPostgresConfig()},
 		Limits:      Limits{PerHour: 5, PerDay: 20, SecretTries: 5, SecretPause: 15 * time.Minute},
 		ExtraDNS:    []string{"localhost"},
+		Rollout:     99,
 	}
 }
 
@@ -116,6 +132,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ExtraDNS == nil {
 		c.ExtraDNS = d.ExtraDNS
+	}
+	if c.keys == nil {
+		c.keys = &keyManager{}
+	}
+	if c.Rollout == 0 {
+		c.Rollout = d.Rollout
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
@@ -181,6 +203,12 @@ func (c Config) Validate() error {
 	}
 	if c.Lifetimes.Intermediate > c.Lifetimes.Root {
 		all = append(all, &configs.KeyError{Key: "lifetimes.intermediate", Problem: "is above lifetimes.root"})
+	}
+	if err := c.checkKMS(); err != nil {
+		all = append(all, err)
+	}
+	if c.Rollout < 0 || c.Rollout > 100 {
+		all = append(all, &configs.KeyError{Key: "rollout_percent", Problem: "is not between 0 and 100"})
 	}
 	return errors.Join(all...)
 }

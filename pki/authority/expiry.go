@@ -134,9 +134,9 @@ func (p Period) add(tx store.Tx, value []byte) error {
 }
 
 func (a *Authority) authorities() (out []AuthorityExpiry) {
-	all := slices.Clone(a.roots)
+	all := slices.Clone(a.Roots())
 	for _, i := range a.Issuers() {
-		all = append(all, i.Cert)
+		all = append(all, i.Certificate)
 	}
 	for _, c := range all {
 		out = append(out, AuthorityExpiry{c.Subject.CommonName, c.NotAfter, enrol.Fingerprint(c)})
@@ -152,5 +152,5 @@ func (a *Authority) authorities() (out []AuthorityExpiry) {
 
 // RootExpiry tells until when the root is valid that expires first.
 func (a *Authority) RootExpiry() time.Time {
-	return slices.MinFunc(a.roots, func(x, y *x509.Certificate) int { return x.NotAfter.Compare(y.NotAfter) }).NotAfter
+	return slices.MinFunc(a.Roots(), func(x, y *x509.Certificate) int { return x.NotAfter.Compare(y.NotAfter) }).NotAfter
 }

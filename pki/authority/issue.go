@@ -3,6 +3,7 @@ package authority
 import (
 	"context"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -87,7 +88,7 @@ func (a *Authority) Credentials(ctx context.Context, id identity.ID, extra profi
 	if err != nil {
 		return nil, err
 	}
-	return issued.Credentials(key, a.roots)
+	return issued.Credentials(key, a.Roots())
 }
 
 // decide runs the funnel of the package doc: evidence, checks, signature, store
@@ -95,6 +96,7 @@ func (a *Authority) Credentials(ctx context.Context, id identity.ID, extra profi
 // if the evidence named somebody.
 func (a *Authority) decide(ctx context.Context, app *application, evidence func(store.Tx) error) (enrol.Issued, error) {
 	var chain []*x509.Certificate
+	keys := a.keys.Load()
 	err := a.db.Update(ctx, func(tx store.Tx) error {
 		if err := evidence(tx); err != nil {
 			return err
@@ -109,7 +111,7 @@ func (a *Authority) decide(ctx context.Context, app *application, evidence func(
 			return err
 		}
 		var err error
-		if chain, err = a.signers[app.id.Kind].sign(ctx, app.id, app.csr, app.extra); err != nil {
+		if chain, err = keys.signers[app.id.Kind].sign(ctx, app.id, app.csr, app.extra); err != nil {
 			return err
 		}
 		return a.record(tx, app, chain[0])
@@ -121,7 +123,7 @@ func (a *Authority) decide(ctx context.Context, app *application, evidence func(
 		"certificate", serialOf(chain[0]), "generation", app.generation, "expires", chain[0].NotAfter)
 	return enrol.Issued{
 		Chain: string(enrol.EncodeCertificates(chain...)),
-		Roots: string(enrol.EncodeCertificates(a.roots...)),
+		Roots: string(enrol.EncodeCertificates(keys.roots...)), Bundle: &keys.bundle,
 	}, nil
 }
 
@@ -143,7 +145,7 @@ func (a *Authority) record(tx store.Tx, app *application, leaf *x509.Certificate
 	c := Certificate{
 		Serial: serialOf(leaf), Identity: path, Lineage: app.lineage, Generation: app.generation, Method: app.method,
 		Issued: time.Now().UTC(), NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter,
-		SPKI: spki(leaf.RawSubjectPublicKeyInfo), DER: leaf.Raw,
+		SPKI: spki(leaf.RawSubjectPublicKeyInfo), Issuer: hex.EncodeToString(leaf.AuthorityKeyId), DER: leaf.Raw,
 	}
 	if err := addCertificate(tx, c); err != nil {
 		return err

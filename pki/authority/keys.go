@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"go.step.sm/crypto/keyutil"
@@ -59,6 +60,8 @@ type Made struct {
 	// NewPassphrase tells whether Init made it.
 	Passphrase    string `json:"passphrase"`
 	NewPassphrase bool   `json:"new_passphrase"`
+	// KMS tells that the keys are in a key management system.
+	KMS bool `json:"kms,omitempty"`
 }
 
 // Init makes a root, one intermediate per kind and the key of the audit log in the
@@ -69,51 +72,35 @@ func Init(cfg Config) (*Made, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(cfg.file(rootsFile)); err == nil {
-		return nil, fmt.Errorf("%w: %s", ErrInitialised, cfg.StateDir)
-	}
-	pass, made, err := cfg.makePassphrase()
+	pass, made, err := cfg.prepare()
 	if err != nil {
 		return nil, err
 	}
 	out := &Made{
 		TrustDomain: cfg.TrustDomain, Intermediates: map[string]string{},
-		RootKey: cfg.file(rootKeyFile), NewPassphrase: made,
+		RootKey: cfg.keyFile(rootKeyFile), NewPassphrase: made, KMS: cfg.external(),
 	}
-	if !cfg.PlainKeys {
+	if !cfg.PlainKeys && !cfg.external() {
 		out.Passphrase = string(cfg.PassphraseFile)
 	}
-	now := time.Now()
-	root := dated(profile.Root(cfg.TrustDomain), now, cfg.Lifetimes.Root)
-	rootKey, err := cfg.makeKey(rootKeyFile, pass)
+	root, rootKey, err := cfg.makeRoot("", pass)
 	if err != nil {
 		return nil, err
 	}
-	if root, err = signCert(root, root, rootKey, rootKey); err != nil {
-		return nil, err
-	}
-	for _, kind := range profile.SignedKinds() {
-		tmpl := dated(profile.Intermediate(cfg.TrustDomain, kind), now, cfg.Lifetimes.Intermediate)
-		var extra []string
-		if kind != identity.KindDevice {
-			extra = cfg.ExtraDNS
-		}
-		profile.Constrain(tmpl, cfg.TrustDomain, kind, extra...)
-		key, err := cfg.makeKey(kind.String()+".key", pass)
+	now := time.Now()
+	for _, r := range cfg.roles() {
+		key, err := cfg.makeKey(r.file(1)+keyExt, pass)
 		if err != nil {
 			return nil, err
 		}
-		cert, err := signCert(tmpl, root, key, rootKey)
+		cert, err := signCert(dated(r.template, now, cfg.Lifetimes.Intermediate), root, key, rootKey)
 		if err != nil {
 			return nil, err
 		}
-		if err := atomicfile.Write(cfg.file(kind.String()+".pem"), enrol.EncodeCertificates(cert), 0o644); err != nil {
+		if err := atomicfile.Write(cfg.file(r.file(1)+certExt), enrol.EncodeCertificates(cert), 0o644); err != nil {
 			return nil, err
 		}
-		out.Intermediates[kind.String()] = enrol.Fingerprint(cert)
+		out.Intermediates[r.name] = enrol.Fingerprint(cert)
 	}
 	if out.LogKey, err = cfg.makeLogKey(pass); err != nil {
 		return nil, err
@@ -125,6 +112,14 @@ func Init(cfg Config) (*Made, error) {
 
 func (c Config) file(name string) string { return filepath.Join(c.StateDir, name) }
 
+// keyFile is where a new key is, or what names it.
+func (c Config) keyFile(name string) string {
+	if c.external() {
+		name = strings.TrimSuffix(name, keyExt) + kmsExt
+	}
+	return c.file(name)
+}
+
 // dated starts a day back, so that a device whose clock is behind believes it.
 func dated(c *x509.Certificate, now time.Time, life time.Duration) *x509.Certificate {
 	c.NotBefore, c.NotAfter = now.Add(-24*time.Hour), now.Add(life)
@@ -132,17 +127,47 @@ func dated(c *x509.Certificate, now time.Time, life time.Duration) *x509.Certifi
 }
 
 func signCert(tmpl, parent *x509.Certificate, key, by crypto.Signer) (*x509.Certificate, error) {
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, key.Public(), by)
+	return signFor(tmpl, parent, key.Public(), by)
+}
+
+func signFor(tmpl, parent *x509.Certificate, public crypto.PublicKey, by crypto.Signer) (*x509.Certificate, error) {
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, public, by)
 	if err != nil {
 		return nil, err
 	}
 	return x509.ParseCertificate(der)
 }
 
+// prepare makes the state directory, which must not have a root, and the
+// passphrase.
+func (c Config) prepare() (pass []byte, made bool, err error) {
+	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+		return nil, false, err
+	}
+	if _, err := os.Stat(c.file(rootsFile)); err == nil {
+		return nil, false, fmt.Errorf("%w: %s", ErrInitialised, c.StateDir)
+	}
+	return c.makePassphrase()
+}
+
+// makeRoot makes the root's key, which it writes, and its certificate.
+func (c Config) makeRoot(label string, pass []byte) (*x509.Certificate, crypto.Signer, error) {
+	tmpl := dated(profile.Root(c.TrustDomain), time.Now(), c.Lifetimes.Root)
+	if label != "" {
+		tmpl.Subject.CommonName += " " + label
+	}
+	key, err := c.makeKey(rootKeyFile, pass)
+	if err != nil {
+		return nil, nil, err
+	}
+	root, err := signCert(tmpl, tmpl, key, key)
+	return root, key, err
+}
+
 // makePassphrase reads the passphrase, or draws one (256 bits) where the file is
 // missing. It gives nil with plain keys.
 func (c Config) makePassphrase() (pass []byte, made bool, err error) {
-	if c.PlainKeys {
+	if c.PlainKeys || c.external() {
 		return nil, false, nil
 	}
 	pass, err = c.passphrase()
@@ -161,6 +186,9 @@ func (c Config) passphrase() ([]byte, error) {
 		return nil, nil
 	}
 	pass, err := c.PassphraseFile.Read()
+	if errors.Is(err, fs.ErrNotExist) && c.external() {
+		return nil, nil // there need not be a key in a file
+	}
 	if err != nil {
 		return nil, fmt.Errorf("passphrase: %w", err)
 	}
@@ -170,8 +198,12 @@ func (c Config) passphrase() ([]byte, error) {
 	return pass, nil
 }
 
-// makeKey makes a P-256 key and writes it; see writeKey.
+// makeKey makes a P-256 key in the key management system, or writes it as encrypted
+// PKCS #8 (PBES2: PBKDF2 with 600,000 rounds, AES-256).
 func (c Config) makeKey(name string, pass []byte) (crypto.Signer, error) {
+	if c.external() {
+		return c.makeExternalKey(strings.TrimSuffix(name, keyExt))
+	}
 	key, err := keyutil.GenerateSigner("EC", "P-256", 0)
 	if err != nil {
 		return nil, err
@@ -193,67 +225,10 @@ func (c Config) writeKey(name string, key crypto.Signer, pass []byte) error {
 	return atomicfile.Write(c.file(name), pem.EncodeToMemory(block), 0o600)
 }
 
-// issuer is one kind's intermediate.
-type issuer struct {
-	kind identity.Kind
-	cert *x509.Certificate
-	key  crypto.Signer
-}
-
-// loadIssuers reads roots, intermediates and keys, and checks that they belong
-// together and to the trust domain.
-func (c Config) loadIssuers() (roots []*x509.Certificate, issuers []issuer, err error) {
-	text, err := os.ReadFile(c.file(rootsFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, fmt.Errorf("%w: %s", ErrNotInitialised, c.StateDir)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	if roots, err = enrol.ParseCertificates(text); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", c.file(rootsFile), err)
-	}
-	pass, err := c.passphrase()
-	if err != nil {
-		return nil, nil, err
-	}
-	pool := x509.NewCertPool()
-	for _, r := range roots {
-		pool.AddCert(r)
-	}
-	for _, kind := range profile.SignedKinds() {
-		i, err := c.loadIssuer(kind, pool, pass)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s authority: %w", kind, err)
-		}
-		issuers = append(issuers, i)
-	}
-	return roots, issuers, nil
-}
-
-func (c Config) loadIssuer(kind identity.Kind, roots *x509.CertPool, pass []byte) (issuer, error) {
-	cert, err := pemutil.ReadCertificate(c.file(kind.String() + ".pem"))
-	if err != nil {
-		return issuer{}, fmt.Errorf("%w: %w", ErrKeys, err)
-	}
-	key, err := c.readKey(kind.String()+".key", pass)
-	if err != nil {
-		return issuer{}, err
-	}
-	if !enrol.SameKey(key.Public(), cert.PublicKey) {
-		return issuer{}, fmt.Errorf("%w: the key is not that of the certificate", ErrKeys)
-	}
-	id, err := identity.FromCert(cert)
-	if want := identity.Authority(c.TrustDomain, kind); err != nil || id != want {
-		return issuer{}, fmt.Errorf("%w: certificate of %s, want %s (trust_domain changed?)", ErrKeys, id, want)
-	}
-	if _, err := cert.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
-		return issuer{}, fmt.Errorf("%w: %w", ErrKeys, err)
-	}
-	return issuer{kind, cert, key}, nil
-}
-
 func (c Config) readKey(name string, pass []byte) (crypto.Signer, error) {
+	if key, err := c.readExternalKey(strings.TrimSuffix(name, keyExt)); key != nil || err != nil {
+		return key, err
+	}
 	text, err := os.ReadFile(c.file(name))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrKeys, err)

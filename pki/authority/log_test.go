@@ -128,7 +128,7 @@ func TestIssueInSilence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chain, err := a.signers[identity.KindDevice].sign(t.Context(), device, req, profile.Extra{})
+	chain, err := a.keys.Load().signers[identity.KindDevice].sign(t.Context(), device, req, profile.Extra{})
 	if err != nil {
 		t.Fatal(err)
 	}

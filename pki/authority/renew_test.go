@@ -136,8 +136,8 @@ func TestOnlyOwnCertificatesRenew(t *testing.T) {
 		"foreign CA":                      foreign.Issue(device, pkitest.Options{}).Leaf,
 		"foreign CA, own serial number":   copied.Leaf,
 		"foreign CA, another domain":      pkitest.New(t, "evil.test").Issue(identity.Device("evil.test", "0123456789"), pkitest.Options{}).Leaf,
-		"an intermediate":                 a.signers[identity.KindDevice].cert,
-		"the root":                        a.roots[0],
+		"an intermediate":                 a.keys.Load().signers[identity.KindDevice].cert,
+		"the root":                        a.Roots()[0],
 		"a certificate without identity":  foreign.Issue(device, pkitest.Options{Mutate: func(c *x509.Certificate) { c.URIs = nil }}).Leaf,
 		"another identity, own serial no": foreign.Issue(other, pkitest.Options{Mutate: func(c *x509.Certificate) { c.SerialNumber = own.Leaf().SerialNumber }}).Leaf,
 	} {
@@ -155,7 +155,7 @@ func TestOnlyOwnCertificatesRenew(t *testing.T) {
 func TestLeafNeverOutlivesItsIssuer(t *testing.T) {
 	t.Parallel()
 	a := open(t, Config{Lifetimes: Lifetimes{Device: 50 * 365 * 24 * time.Hour}})
-	leaf, issuer := enrolled(t, a, device).Leaf(), a.signers[identity.KindDevice].cert
+	leaf, issuer := enrolled(t, a, device).Leaf(), a.keys.Load().signers[identity.KindDevice].cert
 	if !leaf.NotAfter.Equal(issuer.NotAfter) {
 		t.Errorf("leaf until %s, issuer until %s", leaf.NotAfter, issuer.NotAfter)
 	}

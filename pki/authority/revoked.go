@@ -5,16 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"strconv"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/crl"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/store"
 )
 
 // Revocation makes the service that tells third parties what is revoked. Of cfg, the
 // values of the file are used.
 func (a *Authority) Revocation(cfg crl.Config) (*crl.Service, error) {
-	cfg.DB, cfg.Source, cfg.Issuers, cfg.Logger = a.db, revoked{}, a.Issuers, a.cfg.Logger.Named("crl")
+	cfg.DB, cfg.Source, cfg.Issuers, cfg.Logger = a.db, revoked{}, a.revoking, a.cfg.Logger.Named("crl")
+	cfg.Swapped = a.Changed
 	cfg.Changed = func() <-chan struct{} {
 		_, changed := a.feed.Watch()
 		return changed
@@ -22,10 +23,12 @@ func (a *Authority) Revocation(cfg crl.Config) (*crl.Service, error) {
 	return crl.New(cfg)
 }
 
-// Issuers gives the intermediates whose certificates may still be in use.
-func (a *Authority) Issuers() (out []crl.Issuer) {
-	for kind, s := range a.signers {
-		out = append(out, crl.Issuer{Kind: kind, Newest: true, Cert: s.cert, Key: s.key})
+// revoking gives the intermediates in the words of package crl.
+func (a *Authority) revoking() (out []crl.Issuer) {
+	for _, i := range a.keys.Load().issuers {
+		if kind, err := identity.ParseKind(i.Role); err == nil {
+			out = append(out, crl.Issuer{Kind: kind, Newest: i.Active, Cert: i.Certificate, Key: i.Key})
+		}
 	}
 	return out
 }
@@ -33,31 +36,15 @@ func (a *Authority) Issuers() (out []crl.Issuer) {
 // revoked reads the block list for package crl.
 type revoked struct{}
 
-// blockState is the part of a [Block] that says whether it may end.
-type blockState struct {
-	Block
-	State string `json:"state"`
+func (b Block) revocation() crl.Revocation {
+	return crl.Revocation{Identity: b.Identity, Epoch: b.Epoch, Time: b.Time, Final: b.state() == StateRetired}
 }
 
-func (b blockState) revocation() crl.Revocation {
-	return crl.Revocation{Identity: b.Identity, Epoch: b.Epoch, Time: b.Time, Final: b.State == "retired"}
-}
-
-func (revoked) Epoch(tx store.Tx) (uint64, error) {
-	text, err := tx.Get(bucketMeta, keyEpoch)
-	if err != nil || text == nil {
-		return 0, err
-	}
-	epoch, err := strconv.ParseUint(string(text), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("store: epoch: %w", err)
-	}
-	return epoch, nil
-}
+func (revoked) Epoch(tx store.Tx) (uint64, error) { return storedEpoch(tx) }
 
 func (revoked) Revocations(tx store.Tx, f func(crl.Revocation) error) error {
 	return tx.Scan(bucketBlocks, nil, nil, func(_, v []byte) (bool, error) {
-		b, err := parse[blockState](v)
+		b, err := parse[Block](v)
 		if err != nil {
 			return false, err
 		}
@@ -87,7 +74,7 @@ func (revoked) Find(tx store.Tx, serial *big.Int) (*crl.Certificate, *crl.Revoca
 	if err != nil {
 		return nil, nil, err
 	}
-	block, ok, err := get[blockState](tx, bucketBlocks, []byte(c.Identity))
+	block, ok, err := get[Block](tx, bucketBlocks, []byte(c.Identity))
 	if err != nil || !ok {
 		return &out, nil, err
 	}

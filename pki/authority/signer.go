@@ -35,7 +35,9 @@ const leastLife = time.Minute
 // is made when the process starts and never leaves it, so nothing but [signer.sign]
 // can make a token that it accepts.
 type signer struct {
-	issuer
+	kind     identity.Kind
+	cert     *x509.Certificate   // of the intermediate
+	cross    []*x509.Certificate // of its root, by other roots; part of every chain
 	auth     *step.Authority
 	token    jose.Signer
 	name     string // of the provisioner
@@ -43,13 +45,18 @@ type signer struct {
 	links    string // public URL of the revocation lists
 }
 
-func newSigner(i issuer, roots []*x509.Certificate, cfg Config) (*signer, error) {
+func newSigner(kind identity.Kind, i *Issuer, b enrol.Bundle, cfg Config) (*signer, error) {
 	jwk, err := jose.GenerateJWK("EC", "P-256", jose.ES256, "sig", "", 0)
 	if err != nil {
 		return nil, err
 	}
 	public := jwk.Public()
-	s := &signer{issuer: i, name: i.kind.String(), lifetime: cfg.Lifetimes.of(i.kind), links: cfg.PublicURL}
+	s := &signer{kind: kind, cert: i.Certificate, name: i.Role, lifetime: cfg.Lifetimes.of(kind), links: cfg.PublicURL}
+	for _, r := range b.Roots {
+		if r.Certificate.Equal(i.Root) {
+			s.cross = r.Cross
+		}
+	}
 	s.token, err = jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jwk.Key},
 		(&jose.SignerOptions{}).WithType("JWT").WithHeader("kid", jwk.KeyID))
 	if err != nil {
@@ -79,15 +86,15 @@ func newSigner(i issuer, roots []*x509.Certificate, cfg Config) (*signer, error)
 				DisableIssuedAtCheck: true,
 			},
 		}),
-		step.WithX509RootCerts(roots...),
-		step.WithX509SignerChain([]*x509.Certificate{i.cert}, i.key),
-		step.WithX509IntermediateCerts(i.cert), // for the name constraints
+		step.WithX509RootCerts(b.Trusted()...),
+		step.WithX509SignerChain([]*x509.Certificate{i.Certificate}, i.Key),
+		step.WithX509IntermediateCerts(i.Certificate), // for the name constraints
 		step.WithX509Enforcers(provisioner.CertificateEnforcerFunc(s.clamp)),
 		step.WithDatabase(store),
 		step.WithQuietInit(),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("%s authority: %w", i.kind, err)
+		return nil, fmt.Errorf("%s authority: %w", i.Role, err)
 	}
 	return s, nil
 }
@@ -128,7 +135,8 @@ type confirm struct {
 	Fingerprint string `json:"x5rt#S256"`
 }
 
-// sign makes a certificate for the identity. The request must have been checked:
+// sign makes a certificate for the identity, and gives it with its intermediate and
+// the cross certificates, by which those verify it who trust an older root. The request must have been checked:
 // of it, only the key ends up in the certificate.
 func (s *signer) sign(ctx context.Context, id identity.ID, csr *x509.CertificateRequest, extra profile.Extra) ([]*x509.Certificate, error) {
 	now := time.Now()
@@ -155,6 +163,11 @@ func (s *signer) sign(ctx context.Context, id identity.ID, csr *x509.Certificate
 	chain, err := s.auth.SignWithContext(ctx, csr, provisioner.SignOptions{NotAfter: provisioner.NewTimeDuration(notAfter)}, options...)
 	if err != nil {
 		return nil, signError(err)
+	}
+	for _, c := range s.cross {
+		if now.Before(c.NotAfter) {
+			chain = append(chain, c)
+		}
 	}
 	return chain, nil
 }

@@ -2,7 +2,6 @@ package authority
 
 import (
 	"context"
-	"encoding/hex"
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/store"
@@ -37,7 +36,7 @@ type IssuerInfo struct {
 func (a *Authority) Standing(ctx context.Context, serial string) (s Standing, err error) {
 	s = Standing{Time: time.Now().UTC()}
 	for _, i := range a.Issuers() {
-		s.Issuers = append(s.Issuers, IssuerInfo{i.Kind.String(), hex.EncodeToString(i.Cert.SubjectKeyId), i.Newest})
+		s.Issuers = append(s.Issuers, IssuerInfo{i.Role, i.keyID(), i.Active})
 	}
 	err = a.db.View(ctx, func(tx store.Tx) error {
 		c, ok, err := get[Certificate](tx, bucketCerts, []byte(serial))

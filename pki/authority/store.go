@@ -24,6 +24,9 @@ const storeFile = "pki.db"
 //	devices  serial                                    -> Device
 //	meta     "epoch"                                   -> epoch of the block list
 //	meta     "listed"                                  -> since when there is a list of devices
+//	trust    "bundle"                                  -> enrol.Bundle
+//	trust    "root" \0 fingerprint                     -> rootRecord
+//	reports  identity path \0 lineage                  -> report
 //
 // Bucket expiry is described beside its type.
 // The audit log is in a bucket of package audit.
@@ -35,6 +38,8 @@ const (
 	bucketBlocks   store.Bucket = "blocks"
 	bucketDevices  store.Bucket = "devices"
 	bucketMeta     store.Bucket = "meta"
+	bucketTrust    store.Bucket = "trust"
+	bucketReports  store.Bucket = "reports"
 )
 
 // Keys in the bucket meta.
@@ -58,6 +63,8 @@ type Certificate struct {
 	NotAfter   time.Time `json:"not_after"`
 	// SPKI is the SHA-256 of the public key (SubjectPublicKeyInfo) in hex.
 	SPKI string `json:"spki_sha256"`
+	// Issuer is the key identifier of the intermediate, in hex.
+	Issuer string `json:"issuer"`
 	// State is derived when listing; see the State constants.
 	State string `json:"state,omitempty"`
 	// DER is the certificate. Left out of lists.

@@ -36,6 +36,7 @@ func (a *Authority) Sweep(ctx context.Context) (removed int, err error) {
 				return c.NotAfter.Before(cutoff), err
 			}},
 			{bucketLineages, func(k, _ []byte) (bool, error) { return !lineages[string(k)], nil }},
+			{bucketReports, func(k, _ []byte) (bool, error) { return !lineages[string(k)], nil }},
 			{bucketTokens, func(_, v []byte) (bool, error) {
 				t, err := parse[tokenRecord](v)
 				return t.Expires.Before(cutoff), err

@@ -81,6 +81,10 @@ func New(cfg Config) (*Service, error) {
 func (s *Service) Run(ctx context.Context) error {
 	for {
 		changed, start := s.cfg.Changed(), time.Now()
+		var swapped <-chan struct{}
+		if s.cfg.Swapped != nil {
+			swapped = s.cfg.Swapped()
+		}
 		wait := s.cfg.Rebuild
 		if err := s.Build(ctx); err != nil && ctx.Err() == nil {
 			s.mu.Lock()
@@ -96,6 +100,7 @@ func (s *Service) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-changed:
+		case <-swapped:
 		case <-timer.C:
 		}
 		timer.Stop()

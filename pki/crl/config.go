@@ -43,6 +43,9 @@ type Config struct {
 	// Changed gives a channel that is closed at the next change of who is
 	// blocked. It is asked before the store is read.
 	Changed func() <-chan struct{} `yaml:"-"`
+	// Swapped gives a channel that is closed when Issuers gives others than before.
+	// Nil: it always gives the same.
+	Swapped func() <-chan struct{} `yaml:"-"`
 	// Logger; nil means silence.
 	Logger hclog.Logger `yaml:"-"`
 }

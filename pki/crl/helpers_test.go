@@ -27,10 +27,10 @@ const td = identity.DefaultTrustDomain
 
 // The buckets of the source of these tests.
 const (
-	testBlocks store.Bucket = "test blocks"
-	testCerts  store.Bucket = "test certs"
-	testIndex  store.Bucket = "test index"
-	testMeta   store.Bucket = "test meta"
+	testBlocks store.Bucket = "test_blocks"
+	testCerts  store.Bucket = "test_certs"
+	testIndex  store.Bucket = "test_index"
+	testMeta   store.Bucket = "test_meta"
 )
 
 // ledger is a small authority: a source that tests can change.

@@ -12,7 +12,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -78,7 +80,7 @@ func (c *Client) Enrol(ctx context.Context, token string, want identity.ID) (*Cr
 		VerifyConnection: identity.VerifyPeer(identity.Exactly(c.server())),
 	}
 	var out Issued
-	if err := c.post(ctx, cfg, EnrolPath, Request{Token: strings.TrimSpace(token), CSR: string(csr)}, &out); err != nil {
+	if err := c.post(ctx, cfg, nil, EnrolPath, Request{Token: strings.TrimSpace(token), CSR: string(csr)}, &out); err != nil {
 		return nil, err
 	}
 	creds, err := out.Credentials(key, roots)
@@ -101,7 +103,7 @@ func (c *Client) Renew(ctx context.Context, creds *Credentials) (*Credentials, e
 		return nil, err
 	}
 	var out Issued
-	if err := c.post(ctx, c.mutual(creds), RenewPath, Request{CSR: string(csr)}, &out); err != nil {
+	if err := c.post(ctx, c.mutual(creds), creds, RenewPath, Request{CSR: string(csr)}, &out); err != nil {
 		return nil, err
 	}
 	next, err := out.Credentials(key, creds.Roots())
@@ -111,12 +113,48 @@ func (c *Client) Renew(ctx context.Context, creds *Credentials) (*Credentials, e
 	if next.ID() != creds.ID() {
 		return nil, fmt.Errorf("%w: renewed %s and got %s", identity.ErrUnexpected, creds.ID(), next.ID())
 	}
+	if next.BundleVersion() < creds.BundleVersion() {
+		// The PKI does not know what it knew once: its certificate is good, its
+		// list of roots is not.
+		return newCredentials(next.Certificate(), creds.Roots(), creds.BundleVersion())
+	}
 	return next, nil
 }
 
 // Confirm tells the PKI, by using it, that the new certificate is in use.
 func (c *Client) Confirm(ctx context.Context, creds *Credentials) error {
-	return c.post(ctx, c.mutual(creds), ConfirmPath, nil, nil)
+	return c.post(ctx, c.mutual(creds), creds, ConfirmPath, nil, nil)
+}
+
+// Bundle asks for a newer trust bundle than the credentials have, and swaps it in;
+// see [Credentials.SwapBundle]. It tells whether there was one: save the
+// credentials then, and call [Client.Confirm], by which the PKI hears of it.
+func (c *Client) Bundle(ctx context.Context, creds *Credentials) (changed bool, err error) {
+	var b Bundle
+	err = c.do(ctx, c.mutual(creds), http.MethodGet, BundlePath, bundleHeaders(creds), nil, func(answer []byte) (err error) {
+		b, err = ParseBundle(answer)
+		return err
+	})
+	if errors.Is(err, errNotModified) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if b.TrustDomain != c.TrustDomain {
+		return false, fmt.Errorf("%w: it is that of %q, want %q", ErrBundle, b.TrustDomain, c.TrustDomain)
+	}
+	return creds.SwapBundle(b)
+}
+
+// bundleHeaders tell the PKI which bundle is trusted here. creds may be nil.
+func bundleHeaders(creds *Credentials) http.Header {
+	h := http.Header{}
+	if creds != nil && creds.BundleVersion() > 0 {
+		h.Set(BundleHeader, strconv.FormatUint(creds.BundleVersion(), 10))
+		h.Set("If-None-Match", bundleTag(creds.BundleVersion())) // of use with BundlePath only
+	}
+	return h
 }
 
 func (c *Client) server() identity.ID { return identity.Service(c.TrustDomain, ServiceName) }
@@ -136,23 +174,40 @@ func (c *Client) bootstrap(ctx context.Context) ([]*x509.Certificate, error) {
 	}
 	// What comes back is checked against the pin; the server is not trusted.
 	cfg := &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true}
-	var text []byte
-	if err := c.do(ctx, cfg, http.MethodGet, RootsPath, nil, func(body []byte) error {
-		text = body
-		return nil
+	var roots []*x509.Certificate
+	if err := c.do(ctx, cfg, http.MethodGet, RootsPath, nil, nil, func(body []byte) (err error) {
+		roots, err = ParseCertificates(body)
+		return err
 	}); err != nil {
 		return nil, err
 	}
-	roots, err := ParseCertificates(text)
-	if err != nil {
-		return nil, err
+	if r := pinned(roots, want); r != nil {
+		return []*x509.Certificate{r}, nil
 	}
-	for _, r := range roots {
-		if subtle.ConstantTimeCompare([]byte(Fingerprint(r)), []byte(want)) == 1 {
-			return []*x509.Certificate{r}, nil
+	// A root that has been retired since it was pinned still leads to the others,
+	// by the cross certificates in the PKI's chain.
+	var b Bundle
+	if err := c.do(ctx, cfg, http.MethodGet, BundlePath, nil, nil, func(body []byte) (err error) {
+		b, err = ParseBundle(body)
+		return err
+	}); err == nil {
+		for _, r := range b.Roots {
+			if pinned([]*x509.Certificate{r.Certificate}, want) != nil {
+				return []*x509.Certificate{r.Certificate}, nil
+			}
 		}
 	}
 	return nil, fmt.Errorf("%w: the PKI at %s has %s, want %s", ErrFingerprint, c.URL, Fingerprint(roots[0]), want)
+}
+
+// pinned finds the root with the fingerprint, or gives nil.
+func pinned(roots []*x509.Certificate, want string) *x509.Certificate {
+	for _, r := range roots {
+		if subtle.ConstantTimeCompare([]byte(Fingerprint(r)), []byte(want)) == 1 {
+			return r
+		}
+	}
+	return nil
 }
 
 func poolOf(roots []*x509.Certificate) *x509.CertPool {
@@ -163,12 +218,13 @@ func poolOf(roots []*x509.Certificate) *x509.CertPool {
 	return pool
 }
 
-func (c *Client) post(ctx context.Context, cfg *tls.Config, path string, in, out any) error {
+// post sends JSON and reads JSON. creds are those in cfg, nil if there are none.
+func (c *Client) post(ctx context.Context, cfg *tls.Config, creds *Credentials, path string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
-	return c.do(ctx, cfg, http.MethodPost, path, body, func(answer []byte) error {
+	return c.do(ctx, cfg, http.MethodPost, path, bundleHeaders(creds), body, func(answer []byte) error {
 		if out == nil {
 			return nil
 		}
@@ -179,9 +235,12 @@ func (c *Client) post(ctx context.Context, cfg *tls.Config, path string, in, out
 	})
 }
 
+// errNotModified: the caller has what it asks for.
+var errNotModified = errors.New("not modified")
+
 // do makes one call over a connection of its own, because each call may have
 // other credentials.
-func (c *Client) do(ctx context.Context, cfg *tls.Config, method, path string, body []byte, read func([]byte) error) error {
+func (c *Client) do(ctx context.Context, cfg *tls.Config, method, path string, header http.Header, body []byte, read func([]byte) error) error {
 	timeout := c.Timeout
 	if timeout <= 0 {
 		timeout = DefaultTimeout
@@ -192,6 +251,7 @@ func (c *Client) do(ctx context.Context, cfg *tls.Config, method, path string, b
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	maps.Copy(req.Header, header)
 	if len(body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -202,6 +262,9 @@ func (c *Client) do(ctx context.Context, cfg *tls.Config, method, path string, b
 		return fmt.Errorf("PKI: %w", err)
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotModified {
+		return errNotModified
+	}
 	if resp.StatusCode >= http.StatusMultipleChoices {
 		return ReadProblem(resp)
 	}

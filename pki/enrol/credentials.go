@@ -22,7 +22,7 @@ var ErrCredentials = errors.New("unusable credentials")
 //
 // All methods are safe for concurrent use.
 type Credentials struct {
-	swap sync.Mutex // held during Swap, so that no two swaps cross
+	swap sync.Mutex // held during a swap, so that no two swaps cross
 	cur  atomic.Pointer[material]
 }
 
@@ -32,6 +32,7 @@ type material struct {
 	id      identity.ID
 	roots   []*x509.Certificate
 	pool    *x509.CertPool
+	version uint64        // of the trust bundle; 0 if the roots came without one
 	changed chan struct{} // closed when this generation has been replaced
 }
 
@@ -40,10 +41,15 @@ type material struct {
 // carry an identity, and there must be a root. Dates and signatures are not
 // checked: an expired certificate is still what a device has to renew with.
 func NewCredentials(cert tls.Certificate, roots []*x509.Certificate) (*Credentials, error) {
+	return newCredentials(cert, roots, 0)
+}
+
+func newCredentials(cert tls.Certificate, roots []*x509.Certificate, version uint64) (*Credentials, error) {
 	m, err := newMaterial(cert, roots)
 	if err != nil {
 		return nil, err
 	}
+	m.version = version
 	c := &Credentials{}
 	c.cur.Store(m)
 	return c, nil
@@ -105,18 +111,71 @@ func (c *Credentials) Pool() *x509.CertPool { return c.cur.Load().pool }
 // before reading the credentials, and take a new one after it has closed.
 func (c *Credentials) Changed() <-chan struct{} { return c.cur.Load().changed }
 
+// BundleVersion is the version of the trust bundle that the roots are from, 0 if
+// it is not known.
+func (c *Credentials) BundleVersion() uint64 { return c.cur.Load().version }
+
 // Swap replaces certificate, key and roots for every later handshake. Nil roots
 // keep the present ones. A certificate of another identity is refused with
 // [ErrCredentials], and nothing changes.
 func (c *Credentials) Swap(cert tls.Certificate, roots []*x509.Certificate) error {
+	return c.replace(func(old *material) (*material, error) {
+		version := uint64(0)
+		if roots == nil {
+			roots, version = old.roots, old.version
+		}
+		m, err := newMaterial(cert, roots)
+		if err == nil {
+			m.version = version
+		}
+		return m, err
+	})
+}
+
+// Adopt takes over all of next, as in Swap.
+func (c *Credentials) Adopt(next *Credentials) error {
+	n := next.cur.Load()
+	return c.replace(func(*material) (*material, error) { return n.with(n.roots, n.version) })
+}
+
+// SwapBundle replaces the roots by those of the bundle, for every later handshake.
+// It takes only roots that [Bundle.Accept] lets in. A bundle that is older than the
+// present one is refused with [ErrBundle]: somebody turned back the time, or the PKI
+// was restored from a backup. changed tells whether the version is a new one.
+func (c *Credentials) SwapBundle(b Bundle) (changed bool, err error) {
+	err = c.replace(func(old *material) (*material, error) {
+		if b.Version < old.version {
+			return nil, fmt.Errorf("%w: version %d after %d", ErrBundle, b.Version, old.version)
+		}
+		if b.Version == old.version {
+			return old, nil
+		}
+		roots, err := b.Accept(old.roots)
+		if err != nil {
+			return nil, err
+		}
+		changed = true
+		return old.with(roots, b.Version)
+	})
+	return changed && err == nil, err
+}
+
+// with gives the same certificate and key with other roots.
+func (m *material) with(roots []*x509.Certificate, version uint64) (*material, error) {
+	next, err := newMaterial(m.cert, roots)
+	if err == nil {
+		next.version = version
+	}
+	return next, err
+}
+
+// replace stores what next makes of the present generation, unless that is it.
+func (c *Credentials) replace(next func(old *material) (*material, error)) error {
 	c.swap.Lock()
 	defer c.swap.Unlock()
 	old := c.cur.Load()
-	if roots == nil {
-		roots = old.roots
-	}
-	m, err := newMaterial(cert, roots)
-	if err != nil {
+	m, err := next(old)
+	if err != nil || m == old {
 		return err
 	}
 	if m.id != old.id {

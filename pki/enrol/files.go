@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/internal/atomicfile"
@@ -19,6 +20,10 @@ const (
 	CertFile  = "cert.pem"  // chain, leaf first
 	KeyFile   = "key.pem"   // PKCS #8
 	RootsFile = "roots.pem" // trusted roots
+
+	// VersionFile has the version of the trust bundle as a decimal number, where
+	// the roots came with one.
+	VersionFile = "bundle-version"
 )
 
 // A credentials directory that Save has written:
@@ -77,7 +82,26 @@ func load(dir string) (*Credentials, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, RootsFile), err)
 	}
-	return NewCredentials(cert, roots)
+	version, err := loadVersion(filepath.Join(dir, VersionFile))
+	if err != nil {
+		return nil, fmt.Errorf("load credentials: %w", err)
+	}
+	return newCredentials(cert, roots, version)
+}
+
+func loadVersion(path string) (uint64, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	version, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s: want the version of a trust bundle: %w", path, err)
+	}
+	return version, nil
 }
 
 // Save writes the credentials to dir, which it makes if need be. It is atomic:
@@ -100,6 +124,9 @@ func (c *Credentials) Save(dir string) error {
 		CertFile:  encodeChain(m.cert.Certificate),
 		KeyFile:   pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
 		RootsFile: EncodeCertificates(m.roots...),
+	}
+	if m.version > 0 {
+		files[VersionFile] = strconv.AppendUint(nil, m.version, 10)
 	}
 	if err := publish(dir, filepath.Base(gen), files); err != nil {
 		return errors.Join(fmt.Errorf("save credentials: %w", err), os.RemoveAll(gen))

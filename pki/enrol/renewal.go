@@ -23,6 +23,10 @@ type Renewal struct {
 	// means one minute and one hour.
 	RetryMin time.Duration `yaml:"retry_min"`
 	RetryMax time.Duration `yaml:"retry_max"`
+	// BundleEvery is how often the PKI is asked for a newer trust bundle, besides
+	// at each renewal; it is spread by a tenth, both ways. Zero means one day;
+	// negative means never.
+	BundleEvery time.Duration `yaml:"bundle_every"`
 }
 
 // Renewal defaults.
@@ -31,6 +35,7 @@ const (
 	DefaultRenewJitter = 0.1
 	DefaultRetryMin    = time.Minute
 	DefaultRetryMax    = time.Hour
+	DefaultBundleEvery = 24 * time.Hour
 )
 
 func (r Renewal) withDefaults() Renewal {
@@ -47,17 +52,21 @@ func (r Renewal) withDefaults() Renewal {
 	if r.RetryMax < r.RetryMin {
 		r.RetryMax = max(DefaultRetryMax, r.RetryMin)
 	}
+	if r.BundleEvery == 0 {
+		r.BundleEvery = DefaultBundleEvery
+	}
 	return r
 }
 
 // RunRenewal renews the credentials whenever a third of their life is over,
 // until ctx ends; it returns ctx's cause. A new certificate is saved to dir
 // (empty: kept in memory only), then swapped in, then confirmed. A failure is
-// logged and tried again; nothing of the old credentials is lost by it.
+// logged and tried again; nothing of the old credentials is lost by it. In between
+// it asks for a newer trust bundle, and treats that in the same way.
 func (c *Client) RunRenewal(ctx context.Context, creds *Credentials, dir string, r Renewal) error {
 	l := renewalLoop{
 		cfg: r.withDefaults(), creds: creds, log: c.Logger,
-		renew: c.Renew, confirm: c.Confirm,
+		renew: c.Renew, confirm: c.Confirm, bundle: c.Bundle,
 		save: func(next *Credentials) error {
 			if dir == "" {
 				return nil
@@ -77,26 +86,42 @@ type renewalLoop struct {
 	log     hclog.Logger
 	renew   func(context.Context, *Credentials) (*Credentials, error)
 	confirm func(context.Context, *Credentials) error
+	bundle  func(context.Context, *Credentials) (bool, error)
 	save    func(*Credentials) error
 
+	bundleDue   time.Time // when to ask for a newer trust bundle
+	unsaved     bool      // the trust bundle is newer than the one on disk
 	unconfirmed bool      // a certificate is in use that the PKI has not seen yet
 	failures    int       // since the last success
 	fresh       time.Time // when the certificate came; zero if it was there at the start
 }
 
 func (l *renewalLoop) run(ctx context.Context) error {
+	if l.cfg.BundleEvery > 0 { // a fleet that starts at once does not ask at once
+		l.bundleDue = time.Now().Add(rand.N(l.cfg.BundleEvery))
+	}
 	for {
-		changed := l.creds.Changed()
-		timer := time.NewTimer(l.wait())
+		changed, leaf := l.creds.Changed(), l.creds.Leaf()
+		wait, ask := l.wait(), false
+		if due := time.Until(l.bundleDue); l.cfg.BundleEvery > 0 && due < wait {
+			wait, ask = due, true
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return context.Cause(ctx)
 		case <-changed: // somebody else swapped them: plan anew
 			timer.Stop()
-			l.failures, l.fresh = 0, time.Now()
+			if l.creds.Leaf() != leaf {
+				l.failures, l.fresh = 0, time.Now()
+			}
 			continue
 		case <-timer.C:
+		}
+		if ask {
+			l.askBundle(ctx)
+			continue
 		}
 		if err := l.step(ctx); err != nil {
 			if ctx.Err() != nil {
@@ -121,10 +146,10 @@ func (l *renewalLoop) step(ctx context.Context) error {
 		if err := l.save(next); err != nil {
 			return err
 		}
-		if err := l.creds.Swap(next.Certificate(), next.Roots()); err != nil {
+		if err := l.creds.Adopt(next); err != nil {
 			return err
 		}
-		l.unconfirmed, l.fresh = true, time.Now()
+		l.unconfirmed, l.unsaved, l.fresh = true, false, time.Now()
 		l.log.Info("certificate renewed", "identity", l.creds.ID(), "expires", l.creds.Leaf().NotAfter)
 	}
 	if err := l.confirm(ctx, l.creds); err != nil {
@@ -132,6 +157,27 @@ func (l *renewalLoop) step(ctx context.Context) error {
 	}
 	l.unconfirmed = false
 	return nil
+}
+
+// askBundle asks for a newer trust bundle. Its failures do not count as those of
+// the renewal.
+func (l *renewalLoop) askBundle(ctx context.Context) {
+	next := l.cfg.BundleEvery
+	changed, err := l.bundle(ctx, l.creds)
+	l.unsaved = l.unsaved || changed
+	if err == nil && l.unsaved {
+		if err = l.save(l.creds); err == nil {
+			l.unsaved = false
+			l.log.Info("trust bundle changed", "version", l.creds.BundleVersion(), "roots", len(l.creds.Roots()))
+			err = l.confirm(ctx, l.creds) // by which the PKI hears of it
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		next = min(next, l.cfg.RetryMax)
+		l.log.Warn("no trust bundle from the PKI", "version", l.creds.BundleVersion(), "error", err)
+	}
+	const jitter = 0.1
+	l.bundleDue = time.Now().Add(time.Duration(float64(next) * (1 + jitter*(2*rand.Float64()-1))))
 }
 
 // wait is how long nothing is due.

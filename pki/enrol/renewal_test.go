@@ -28,12 +28,16 @@ type fakePKI struct {
 	down  bool
 	full  bool // saving fails
 	state fakeState
+
+	newest *Bundle // what the PKI has
 }
 
 type fakeState struct {
 	tried    int
 	renewed  []time.Time
 	confirms int
+	asked    int // for a bundle
+	saved    int
 }
 
 func (p *fakePKI) set(down, full bool) {
@@ -86,12 +90,26 @@ func (p *fakePKI) confirm(context.Context, *Credentials) error {
 	return nil
 }
 
+func (p *fakePKI) bundle(_ context.Context, c *Credentials) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state.asked++
+	if p.down {
+		return false, errors.New("down")
+	}
+	if p.newest == nil {
+		return false, nil
+	}
+	return c.SwapBundle(*p.newest)
+}
+
 func (p *fakePKI) save(*Credentials) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.full {
 		return errors.New("disk full")
 	}
+	p.state.saved++
 	return nil
 }
 
@@ -101,7 +119,7 @@ func (p *fakePKI) start() *Credentials {
 	ctx, cancel := context.WithCancel(p.t.Context())
 	l := renewalLoop{
 		cfg: Renewal{}.withDefaults(), creds: creds, log: hclog.NewNullLogger(),
-		renew: p.renew, confirm: p.confirm, save: p.save,
+		renew: p.renew, confirm: p.confirm, save: p.save, bundle: p.bundle,
 	}
 	done := make(chan error)
 	go func() { done <- l.run(ctx) }()
@@ -251,4 +269,53 @@ func selfSigned(t *testing.T, key crypto.Signer, life time.Duration) (tls.Certif
 		t.Fatal(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, []*x509.Certificate{leaf}
+}
+
+func selfSignedRoot(t *testing.T) *x509.Certificate {
+	t.Helper()
+	key, _, err := NewRequest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := profile.Root(identity.DefaultTrustDomain)
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// A newer bundle is fetched, saved and told to the PKI between two renewals, and
+// an outage of the bundle does not touch the renewal.
+func TestBundleIsFetched(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &fakePKI{t: t, life: 30 * day}
+		creds := p.start()
+		time.Sleep(26 * time.Hour)
+		if s := p.seen(); s.asked == 0 || s.saved != 0 || s.confirms != 0 {
+			t.Fatalf("nothing new: %+v", s)
+		}
+		root := selfSignedRoot(t)
+		if err := creds.Swap(creds.Certificate(), []*x509.Certificate{root}); err != nil {
+			t.Fatal(err)
+		}
+		p.mu.Lock()
+		p.newest = &Bundle{Version: 5, Roots: []Root{{State: RootActive, Certificate: root}}}
+		p.full = true
+		p.mu.Unlock()
+		time.Sleep(27 * time.Hour)
+		if s := p.seen(); creds.BundleVersion() != 5 || s.confirms != 0 {
+			t.Fatalf("disk full: version %d, %+v", creds.BundleVersion(), s)
+		}
+		p.set(false, false)
+		time.Sleep(2 * time.Hour) // not a day: it is tried again
+		if s := p.seen(); creds.BundleVersion() != 5 || s.saved != 1 || s.confirms != 1 || len(s.renewed) != 0 {
+			t.Fatalf("saved: %+v", s)
+		}
+	})
 }

@@ -55,33 +55,50 @@ func ParseRequest(text []byte) (*x509.CertificateRequest, error) {
 }
 
 // Credentials puts an answer together with the key that was made for it. The
-// chain must lead to one of the roots, and the roots must contain one of the
-// trusted (nil trusts the answer's own): an answer cannot replace all of them.
+// chain must lead to one of the roots. Of these, the credentials get those that
+// somebody who trusts the trusted ones may trust; see [Bundle.Accept]. Nil trusts
+// whatever the answer says.
 func (i Issued) Credentials(key crypto.Signer, trusted []*x509.Certificate) (*Credentials, error) {
 	chain, err := ParseCertificates([]byte(i.Chain))
 	if err != nil {
 		return nil, fmt.Errorf("issued chain: %w", err)
 	}
-	roots, err := ParseCertificates([]byte(i.Roots))
+	roots, version, err := i.trust(trusted)
 	if err != nil {
-		return nil, fmt.Errorf("issued roots: %w", err)
-	}
-	if trusted != nil && !overlap(roots, trusted) {
-		return nil, fmt.Errorf("%w: the issued roots share none with the trusted ones", ErrCredentials)
+		return nil, err
 	}
 	cert := tls.Certificate{PrivateKey: key}
 	for _, c := range chain {
 		cert.Certificate = append(cert.Certificate, c.Raw)
 	}
-	creds, err := NewCredentials(cert, roots)
+	creds, err := newCredentials(cert, roots, version)
 	if err != nil {
 		return nil, err
 	}
 	return creds, verifyChain(chain, creds.Pool())
 }
 
-func overlap(a, b []*x509.Certificate) bool {
-	return slices.ContainsFunc(a, func(x *x509.Certificate) bool { return slices.ContainsFunc(b, x.Equal) })
+// trust gives the roots that may be trusted by who trusts the given ones.
+func (i Issued) trust(trusted []*x509.Certificate) (roots []*x509.Certificate, version uint64, err error) {
+	if b := i.Bundle; b != nil {
+		if trusted == nil {
+			trusted = b.Trusted()
+		}
+		if roots, err = b.Accept(trusted); err != nil {
+			return nil, 0, fmt.Errorf("%w: issued roots: %w", ErrCredentials, err)
+		}
+		return roots, b.Version, nil
+	}
+	if roots, err = ParseCertificates([]byte(i.Roots)); err != nil {
+		return nil, 0, fmt.Errorf("issued roots: %w", err)
+	}
+	if trusted != nil {
+		roots = slices.DeleteFunc(roots, func(c *x509.Certificate) bool { return !contains(trusted, c) })
+	}
+	if len(roots) == 0 {
+		return nil, 0, fmt.Errorf("%w: the issued roots share none with the trusted ones", ErrCredentials)
+	}
+	return roots, 0, nil
 }
 
 // verifyChain checks names and signatures. It asks at the leaf's own start of

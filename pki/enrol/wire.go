@@ -44,6 +44,9 @@ type Issued struct {
 	Chain string `json:"chain"`
 	// Roots is the present trust bundle as PEM text.
 	Roots string `json:"roots"`
+	// Bundle is the same with version and cross certificates. Without it, an
+	// endpoint goes on with those of its roots that are among Roots.
+	Bundle *Bundle `json:"bundle,omitempty"`
 }
 
 // The reasons that the PKI refuses for. Compare with errors.Is; the numbers of
@@ -59,6 +62,7 @@ var (
 	ErrSecret     = errors.New("the serial or its secret is wrong, or the secret was used") // 401
 	ErrConflict   = errors.New("the serial belongs to another box")                         // 409
 	ErrExpired    = errors.New("the certificate has expired")                               // 403
+	ErrUnsafe     = errors.New("the change would cut endpoints off")                        // 409, administrators only
 	ErrServer     = errors.New("the PKI cannot serve the request now")                      // 5xx
 )
 
@@ -80,6 +84,7 @@ var problemTypes = []struct {
 	{"conflict", http.StatusConflict, ErrConflict},
 	{"expired", http.StatusForbidden, ErrExpired},
 	{"server", http.StatusInternalServerError, ErrServer},
+	{"unsafe", http.StatusConflict, ErrUnsafe},
 }
 
 // problemPrefix starts the type of every problem; it is a name, not an address.

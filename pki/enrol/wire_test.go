@@ -63,13 +63,19 @@ func TestIssuedIsChecked(t *testing.T) {
 		return string(append(text, enrol.EncodeCertificates(c.Intermediate(signer))...))
 	}
 	both := string(append(ca.RootPEM(), foreign.RootPEM()...))
+	next := ca.Successor()
+	bundle := func(v uint64, cas ...*pkitest.CA) *enrol.Bundle { b := pkitest.Bundle(v, cas...); return &b }
 	for name, c := range map[string]struct {
 		issued enrol.Issued
 		ok     bool
 	}{
 		"good":                    {enrol.Issued{Chain: chain(ca, pkitest.Options{}), Roots: string(ca.RootPEM())}, true},
 		"a root more":             {enrol.Issued{Chain: chain(ca, pkitest.Options{}), Roots: both}, true},
-		"after a change of roots": {enrol.Issued{Chain: chain(foreign, pkitest.Options{}), Roots: both}, true},
+		"a root that came along":  {enrol.Issued{Chain: chain(foreign, pkitest.Options{}), Roots: both}, false},
+		"after a change of roots": {enrol.Issued{Chain: chain(next, pkitest.Options{}), Bundle: bundle(2, ca, next)}, true},
+		"the old root gone":       {enrol.Issued{Chain: chain(next, pkitest.Options{}), Bundle: bundle(2, next)}, true},
+		"bundle of a stranger":    {enrol.Issued{Chain: chain(foreign, pkitest.Options{}), Bundle: bundle(2, ca, foreign)}, false},
+		"stranger in the bundle":  {enrol.Issued{Chain: chain(ca, pkitest.Options{}), Bundle: bundle(2, foreign, ca)}, true},
 		"another root":            {enrol.Issued{Chain: chain(foreign, pkitest.Options{}), Roots: string(foreign.RootPEM())}, false},
 		"chain of another root":   {enrol.Issued{Chain: chain(foreign, pkitest.Options{}), Roots: string(ca.RootPEM())}, false},
 		"wrong authority":         {enrol.Issued{Chain: chain(ca, pkitest.Options{Signer: service.Kind}), Roots: string(ca.RootPEM())}, false},
@@ -92,7 +98,7 @@ func FuzzReadProblem(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status int, kind string, body []byte) {
 		err := readProblem(t, status, kind, body)
 		for _, reason := range []error{
-			enrol.ErrBadRequest, enrol.ErrToken, enrol.ErrForbidden, enrol.ErrBlocked, enrol.ErrSuperseded, enrol.ErrRateLimit, enrol.ErrServer,
+			enrol.ErrBadRequest, enrol.ErrToken, enrol.ErrForbidden, enrol.ErrBlocked, enrol.ErrSuperseded, enrol.ErrRateLimit, enrol.ErrServer, enrol.ErrUnsafe,
 		} {
 			if errors.Is(err, reason) {
 				return

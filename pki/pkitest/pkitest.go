@@ -34,7 +34,11 @@ type CA struct {
 	TrustDomain identity.TrustDomain
 	// Root is the certificate that endpoints trust.
 	Root *x509.Certificate
+	// Cross certifies the root by that of the CA before, in a CA that
+	// [CA.Successor] made. It is part of every chain.
+	Cross *x509.Certificate
 
+	key     crypto.Signer // of Root
 	signers map[identity.Kind]issuer
 }
 
@@ -79,22 +83,21 @@ func New(t testing.TB, td identity.TrustDomain) *CA {
 }
 
 // NewCA makes a CA outside a test.
-func NewCA(td identity.TrustDomain) (*CA, error) {
+func NewCA(td identity.TrustDomain) (*CA, error) { return newCA(td, "Root "+string(td)) }
+
+func newCA(td identity.TrustDomain, name string) (*CA, error) {
 	if _, err := identity.ParseTrustDomain(string(td)); err != nil {
 		return nil, err
 	}
 	ca := &CA{TrustDomain: td, signers: make(map[identity.Kind]issuer)}
-	now := time.Now()
-	valid := func(c *x509.Certificate) *x509.Certificate {
-		c.NotBefore, c.NotAfter = now.AddDate(-2, 0, 0), now.AddDate(2, 0, 0)
-		return c
-	}
 	rootKey := NewKey()
-	root, err := sign(valid(profile.Root(td)), nil, rootKey.Public(), rootKey)
+	tmpl := profile.Root(td)
+	tmpl.Subject.CommonName = name
+	root, err := sign(valid(tmpl), nil, rootKey.Public(), rootKey)
 	if err != nil {
 		return nil, err
 	}
-	ca.Root = root
+	ca.Root, ca.key = root, rootKey
 	for _, kind := range profile.SignedKinds() {
 		key := NewKey()
 		cert, err := sign(valid(profile.Intermediate(td, kind)), root, key.Public(), rootKey)
@@ -104,6 +107,41 @@ func NewCA(td identity.TrustDomain) (*CA, error) {
 		ca.signers[kind] = issuer{cert, key}
 	}
 	return ca, nil
+}
+
+func valid(c *x509.Certificate) *x509.Certificate {
+	now := time.Now()
+	c.NotBefore, c.NotAfter = now.AddDate(-2, 0, 0), now.AddDate(2, 0, 0)
+	return c
+}
+
+// Successor makes the CA that comes after this one: with a root and intermediates
+// of its own, the root certified by this one's.
+func (ca *CA) Successor() *CA {
+	next, err := newCA(ca.TrustDomain, ca.Root.Subject.CommonName+" next")
+	if err == nil {
+		next.Cross, err = sign(valid(profile.Cross(next.Root)), ca.Root, next.Root.PublicKey, ca.key)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return next
+}
+
+// Bundle is a trust bundle with the roots of the CAs. The last is the active one.
+func Bundle(version uint64, cas ...*CA) enrol.Bundle {
+	b := enrol.Bundle{Version: version}
+	for i, ca := range cas {
+		r := enrol.Root{State: enrol.RootRetiring, Certificate: ca.Root}
+		if i == len(cas)-1 {
+			r.State = enrol.RootActive
+		}
+		if ca.Cross != nil {
+			r.Cross = []*x509.Certificate{ca.Cross}
+		}
+		b.TrustDomain, b.Roots = ca.TrustDomain, append(b.Roots, r)
+	}
+	return b
 }
 
 // NewKey makes a P-256 key.
@@ -126,8 +164,8 @@ func sign(tmpl, parent *x509.Certificate, pub crypto.PublicKey, key crypto.Signe
 	return x509.ParseCertificate(der)
 }
 
-// Issue makes a certificate for the identity: the leaf and its intermediate,
-// without the root.
+// Issue makes a certificate for the identity: the leaf, its intermediate, and the
+// cross certificate where there is one; without the root.
 func (ca *CA) Issue(id identity.ID, o Options) tls.Certificate {
 	if o.Key == nil {
 		o.Key = NewKey()
@@ -159,7 +197,11 @@ func (ca *CA) Issue(id identity.ID, o Options) tls.Certificate {
 	if err != nil {
 		panic(err)
 	}
-	return tls.Certificate{Certificate: [][]byte{leaf.Raw, iss.cert.Raw}, PrivateKey: o.Key, Leaf: leaf}
+	chain := [][]byte{leaf.Raw, iss.cert.Raw}
+	if ca.Cross != nil {
+		chain = append(chain, ca.Cross.Raw)
+	}
+	return tls.Certificate{Certificate: chain, PrivateKey: o.Key, Leaf: leaf}
 }
 
 // Intermediate is the certificate of the authority that signs a kind.

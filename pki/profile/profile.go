@@ -1,7 +1,8 @@
 // Package profile says what the certificates of the COMtrexx cloud look like.
 //
-// There are three forms, and each is a template for [x509.CreateCertificate]:
-// the root, an intermediate per kind of endpoint, and the leaf of an endpoint.
+// There are four forms, and each is a template for [x509.CreateCertificate]: the
+// root, the cross certificate of a root, an intermediate per kind of endpoint, and
+// the leaf of an endpoint.
 // The real authority and the throw-away one of package pkitest use the same
 // templates, so that a test never passes on a certificate that the authority
 // would not issue.
@@ -40,11 +41,24 @@ type Extra struct {
 	IPs []net.IP
 }
 
-// Root is the template of the self-signed root of a trust domain. It permits
-// one level of intermediates below it.
+// Root is the template of the self-signed root of a trust domain. It permits an
+// intermediate below it, and the cross certificate of a later root between the two.
 func Root(td identity.TrustDomain) *x509.Certificate {
 	return &x509.Certificate{
 		Subject:               pkix.Name{Organization: []string{Organization}, CommonName: "Root " + string(td)},
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+		MaxPathLen:            2,
+	}
+}
+
+// Cross is the template of the certificate by which an older root vouches for the
+// name and key of a newer one. It permits an intermediate below it.
+func Cross(root *x509.Certificate) *x509.Certificate {
+	return &x509.Certificate{
+		RawSubject:            root.RawSubject,
+		SubjectKeyId:          root.SubjectKeyId,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,

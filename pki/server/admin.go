@@ -60,6 +60,12 @@ func (s *Server) adminHandler() http.Handler {
 		"GET " + adminVerify:       s.adminVerify,
 		"GET " + adminExpiry:       s.adminExpiry,
 		"GET " + adminStanding:     s.adminStanding,
+		"GET " + adminBundle:       s.adminBundle,
+		"POST " + adminRootAdd:     s.adminRootAdd,
+		"POST " + adminActivate:    s.adminRoot(s.auth.ActivateRoot),
+		"POST " + adminRootRetire:  s.adminRoot(s.auth.RetireRoot),
+		"GET " + adminRollout:      s.adminRollout,
+		"POST " + adminReload:      s.adminReload,
 	} {
 		mux.Handle(pattern, s.wrap("admin "+pattern, h))
 	}

@@ -6,6 +6,7 @@
 //
 //	POST /v1/enrol          anybody with a one-time token; rate-limited per address
 //	GET  /v1/roots.pem      anybody
+//	GET  /v1/bundle         anybody: the trust bundle with its version
 //	GET  /healthz           anybody
 //	POST /v1/renew          the endpoint itself, by its certificate
 //	POST /v1/confirm        the endpoint itself

@@ -54,14 +54,23 @@ func newMetrics(r prometheus.Registerer, a *authority.Authority, lists *crl.Serv
 		m.requests, m.ocsp, m.events, m.subscribers, m.own,
 		gauge("pki_blocked_identities", "Identities on the block list.", func() float64 { return float64(a.Feed().List().Len()) }),
 		gauge("pki_block_epoch", "Epoch of the block list.", func() float64 { return float64(a.Feed().List().Epoch()) }),
+		gauge("pki_bundle_version", "Version of the trust bundle.", func() float64 { return float64(a.Bundle().Version) }),
 		gauge("pki_root_remaining_seconds", "Time until the first of the roots expires.", func() float64 { return time.Until(a.RootExpiry()).Seconds() }),
 		failures{a},
 	}
-	for kind, expires := range a.Expiry() {
+	for kind := range a.Expiry() {
+		labels := prometheus.Labels{"kind": kind.String()}
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "pki_intermediate_remaining_seconds", Help: "Time until an intermediate expires.",
-			ConstLabels: prometheus.Labels{"kind": kind.String()},
-		}, func() float64 { return time.Until(expires).Seconds() }))
+			Name: "pki_intermediate_remaining_seconds", Help: "Time until an active intermediate expires.", ConstLabels: labels,
+		}, func() float64 { return time.Until(a.Expiry()[kind]).Seconds() }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "pki_intermediate_short", ConstLabels: labels,
+			Help: "1 where an active intermediate expires before a certificate of now should, which is cut short.",
+		}, func() float64 {
+			if a.Short(kind) {
+				return 1
+			}
+			return 0
+		}))
 	}
 	if lists != nil {
 		all = append(all, revocationLists{lists})

@@ -28,6 +28,7 @@ func (s *Server) publicHandler() http.Handler {
 		"POST " + enrol.RenewPath:   s.renew,
 		"POST " + enrol.ConfirmPath: s.confirm,
 		"GET " + enrol.RootsPath:    s.roots,
+		"GET " + enrol.BundlePath:   s.bundle,
 		"GET " + blocks.Path:        s.feed,
 		"GET /healthz":              healthz,
 	} {
@@ -41,6 +42,7 @@ func (s *Server) wrap(route string, h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		r.Body = http.MaxBytesReader(w, r.Body, enrol.MaxBody)
+		s.noteBundle(r)
 		err := h(w, r)
 		if err == nil {
 			s.metrics.request(route, "ok")
@@ -79,12 +81,6 @@ func decode[T any](r *http.Request) (v T, err error) {
 func healthz(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "text/plain")
 	_, _ = w.Write([]byte("ok\n"))
-	return nil
-}
-
-func (s *Server) roots(w http.ResponseWriter, _ *http.Request) error {
-	w.Header().Set("Content-Type", "application/x-pem-file")
-	_, _ = w.Write(enrol.EncodeCertificates(s.auth.Roots()...))
 	return nil
 }
 

@@ -35,7 +35,7 @@ func withThirdParty(t *testing.T, scfg server.Config) thirdParty {
 	p := thirdParty{start(t, "", authority.Config{PublicURL: "http://pki.example.com/base/"}, scfg), t.TempDir()}
 	p.write(t, "root.pem", enrol.EncodeCertificates(p.auth.Roots()...))
 	for _, i := range p.auth.Issuers() {
-		p.write(t, i.Kind.String()+".pem", enrol.EncodeCertificates(i.Cert))
+		p.write(t, i.Role+".pem", enrol.EncodeCertificates(i.Certificate))
 	}
 	return p
 }
@@ -96,13 +96,12 @@ func TestRevocationLinks(t *testing.T) {
 	t.Parallel()
 	p := withThirdParty(t, server.Config{})
 	leaf := p.issued(t, device).Leaf()
-	var issuer crl.Issuer
+	var path string
 	for _, i := range p.auth.Issuers() {
-		if i.Kind == identity.KindDevice {
-			issuer = i
+		if i.Role == "device" {
+			path = crl.ListPath + crl.Name(identity.KindDevice, i.Certificate) + ".crl"
 		}
 	}
-	path := crl.ListPath + issuer.Name() + ".crl"
 	if want := "http://pki.example.com/base" + path; len(leaf.CRLDistributionPoints) != 1 || leaf.CRLDistributionPoints[0] != want {
 		t.Errorf("distribution points %q, want %q", leaf.CRLDistributionPoints, want)
 	}

@@ -31,6 +31,7 @@ const (
 	maxHeader       = 16 << 10
 	maxConns        = 8192 // feeds of relays and services, and a burst of enrolments
 	sweepEvery      = 24 * time.Hour
+	reloadEvery     = time.Minute
 )
 
 // Server serves an authority. Make it with [New] and call Run once.
@@ -136,6 +137,7 @@ func (s *Server) Run(ctx context.Context) error {
 		g.Go(func() error { return serve(ctx, server, listener) })
 	}
 	g.Go(func() error { return s.renewSelf(ctx, creds) })
+	g.Go(func() error { return s.reload(ctx) })
 	g.Go(func() error { return s.sweep(ctx) })
 	g.Go(func() error { return s.auth.Follow(ctx) })
 	g.Go(func() error { return s.metrics.follow(ctx, s.auth) })
@@ -211,18 +213,26 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	return l, nil
 }
 
-// renewSelf issues the server's own certificate anew at a third of its life.
+// renewSelf issues the server's own certificate anew at a third of its life, and at
+// once when intermediates or trust bundle have changed.
 func (s *Server) renewSelf(ctx context.Context, creds *enrol.Credentials) error {
 	const retry = time.Minute
+	changed := s.auth.Changed()
 	for {
 		leaf := creds.Leaf()
-		wait := max(retry, time.Until(leaf.NotAfter)-leaf.NotAfter.Sub(leaf.NotBefore)*2/3)
-		if !pause(ctx, wait) {
+		timer := time.NewTimer(max(retry, time.Until(leaf.NotAfter)-leaf.NotAfter.Sub(leaf.NotBefore)*2/3))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
 			return nil
+		case <-timer.C:
+		case <-changed:
+			timer.Stop()
+			changed = s.auth.Changed()
 		}
 		next, err := s.auth.Credentials(ctx, s.self, s.cfg.extra(), "pki serve")
 		if err == nil {
-			err = creds.Swap(next.Certificate(), next.Roots())
+			err = creds.Adopt(next)
 			s.metrics.own.Set(float64(creds.Leaf().NotAfter.Unix()))
 		}
 		if err != nil && ctx.Err() == nil {
@@ -231,13 +241,26 @@ func (s *Server) renewSelf(ctx context.Context, creds *enrol.Credentials) error 
 	}
 }
 
+// reload looks every minute for intermediates that were installed, and for a trust
+// bundle that another instance changed.
+func (s *Server) reload(ctx context.Context) error {
+	for pause(ctx, reloadEvery) {
+		if _, err := s.auth.Reload(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Logger.Error("installed keys or trust bundle cannot be used; the PKI goes on with the former ones", "error", err)
+		}
+	}
+	return nil
+}
+
 func (s *Server) sweep(ctx context.Context) error {
 	for {
 		n, err := s.auth.Sweep(ctx)
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
 			return fmt.Errorf("sweep: %w", err)
-		}
-		if n > 0 {
+		case n > 0:
 			s.cfg.Logger.Info("old records removed", "number", n)
 		}
 		s.limit.forget()
