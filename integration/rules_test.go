@@ -130,7 +130,7 @@ func checkIdentity(pkgs []pkg) (complaints []string) {
 // program.
 func checkSmallstep(pkgs []pkg) (complaints []string) {
 	for _, p := range pkgs {
-		if p.path == "pki" || under(p.path, "pki/authority") {
+		if p.path == "pki" || under(p.path, "pki/authority") || under(p.path, "pki/acmesrv") {
 			continue
 		}
 		for _, i := range p.imports {

@@ -151,6 +151,55 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// A change larger than what goes to a store in one piece is made as a whole.
+func TestLargeChange(t *testing.T) {
+	t.Parallel()
+	forEachKind(t, func(t *testing.T, open func() DB) {
+		db := open()
+		defer db.Close()
+		count := func() (n int) {
+			err := db.View(t.Context(), func(tx Tx) error {
+				return tx.Scan(things, nil, nil, func(_, v []byte) (bool, error) {
+					n++
+					return len(v) > 0, nil
+				})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		const many = 2*loadEntries + 1
+		for _, last := range []bool{false, true} {
+			update(t, db, func(tx Tx) error {
+				for i := range many {
+					key := fmt.Appendf(nil, "%06d", i)
+					var err error
+					switch {
+					case last && i%2 == 0:
+						err = tx.Delete(things, key)
+					case i%2000 == 0:
+						err = tx.Put(things, key, make([]byte, loadBytes/2))
+					default:
+						err = tx.Put(things, key, key)
+					}
+					if err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			want := many
+			if last {
+				want = many / 2
+			}
+			if n := count(); n != want {
+				t.Errorf("%d keys, want %d", n, want)
+			}
+		}
+	})
+}
+
 func TestCancelled(t *testing.T) {
 	t.Parallel()
 	forEachKind(t, func(t *testing.T, open func() DB) {

@@ -18,7 +18,7 @@ type postgresReader struct {
 	err    error           // the first; the transaction has failed
 }
 
-// query calls scan with each row, of no more than two columns.
+// query calls scan with each row.
 func (r *postgresReader) query(sql string, args []any, scan func(row pgx.CollectableRow) error) error {
 	if r.err != nil {
 		return r.err

@@ -12,9 +12,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// flushed is how many keys go to the server in one statement.
-const flushed = 4096
-
 // postgresWriter makes the changes. All is owned by the group's goroutine.
 type postgresWriter struct {
 	db     *postgresDB
@@ -88,7 +85,7 @@ func (w *postgresWriter) commit(c changes) error {
 		return err
 	}
 	tag, err := w.exec("commit")
-	if e, server := errors.AsType[*pgconn.PgError](err); err != nil && (!server || e.Severity != "ERROR") {
+	if e, server := errors.AsType[*pgconn.PgError](err); err != nil && (!server || e.SeverityUnlocalized != "ERROR") {
 		w.disconnect()
 		err = w.settle(err)
 	} else if err == nil && tag.String() != "COMMIT" {
@@ -128,23 +125,30 @@ func (w *postgresWriter) makeTables(c changes) (made []Bucket, err error) {
 func (w *postgresWriter) flush(c changes) error {
 	var batch pgx.Batch
 	for _, b := range slices.Sorted(maps.Keys(c)) {
-		var put, gone, values [][]byte
+		table := pgx.Identifier{w.db.cfg.Schema, string(b)}.Sanitize()
+		var put, values, gone [][]byte
+		size := 0
+		queue := func() {
+			if put != nil {
+				batch.Queue("insert into "+table+" (key, value) select * from unnest($1::bytea[], $2::bytea[])"+
+					" on conflict (key) do update set value = excluded.value", put, values)
+			}
+			if gone != nil {
+				batch.Queue("delete from "+table+" where key = any($1::bytea[])", gone)
+			}
+			put, values, gone, size = nil, nil, nil, 0
+		}
 		for _, key := range slices.Sorted(maps.Keys(c[b])) {
 			if v := c[b][key]; v != nil {
 				put, values = append(put, []byte(key)), append(values, v)
 			} else {
 				gone = append(gone, []byte(key))
 			}
+			if size += len(key) + len(c[b][key]); size >= loadBytes || len(put)+len(gone) >= loadEntries {
+				queue()
+			}
 		}
-		table := pgx.Identifier{w.db.cfg.Schema, string(b)}.Sanitize()
-		for i := 0; i < len(put); i += flushed {
-			end := min(i+flushed, len(put))
-			batch.Queue("insert into "+table+" (key, value) select * from unnest($1::bytea[], $2::bytea[]) on conflict (key) do update set value = excluded.value",
-				put[i:end], values[i:end])
-		}
-		for keys := range slices.Chunk(gone, flushed) {
-			batch.Queue("delete from "+table+" where key = any($1::bytea[])", keys)
-		}
+		queue()
 	}
 	w.queueEnd(&batch)
 	ctx, cancel := context.WithTimeout(context.Background(), w.db.cfg.opLimit())

@@ -15,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/comtrexx-cloud/comtrexx/pki/store/pgtest.(*Server).start.func1"))
+	goleak.VerifyTestMain(m)
 }
 
 // kinds are the stores that have to behave alike. Each gives a new, empty store,

@@ -27,7 +27,7 @@ const (
 	// maxLine bounds a line of an export: a key and a value, each a third longer in
 	// base64, and what is around them.
 	maxLine = (MaxValue+MaxKey)/3*4 + 1024
-	// loadBytes and loadEntries bound what is held and given to the store at a time.
+	// loadBytes and loadEntries bound what is given to a store in one piece.
 	loadBytes   = 4 << 20
 	loadEntries = 4096
 )

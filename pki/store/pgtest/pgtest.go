@@ -36,7 +36,7 @@ type Server struct {
 	as       *syscall.Credential // nil: the user of the test
 	settings []string
 	hold     io.WriteCloser // the server runs until it is closed
-	done     chan struct{}  // closed when it has ended
+	wait     func() error   // until it has ended
 	names    atomic.Int64
 }
 
@@ -235,9 +235,7 @@ func (s *Server) start() error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	done := make(chan struct{})
-	s.hold, s.done = stdin, done
-	go func() { _ = cmd.Wait(); close(done) }()
+	s.hold, s.wait = stdin, cmd.Wait
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for {
@@ -257,7 +255,7 @@ func (s *Server) start() error {
 // Stop ends the server and removes its data.
 func (s *Server) Stop() {
 	_ = s.hold.Close()
-	<-s.done
+	_ = s.wait() // what it was ended by is no error
 }
 
 // Restart ends the server and starts it again. With crash it has no time to end
@@ -271,8 +269,7 @@ func (s *Server) Restart(t testing.TB, crash bool) {
 	if _, err := io.WriteString(s.hold, signal+"\n"); err != nil {
 		t.Fatal(err)
 	}
-	<-s.done
-	_ = s.hold.Close()
+	_ = s.wait()
 	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}
