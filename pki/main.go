@@ -11,7 +11,8 @@
 //	pki unblock SERIAL | KIND/NAME
 //	pki blocks                            who is blocked, and why
 //	pki journal [--verify]                what was done and what was refused
-//	pki inspect FILE | DIR                what a certificate says
+//	pki expiry                            what expires when
+//	pki inspect FILE | DIR                what a certificate says, and what is wrong
 //	pki config check|print|example
 //
 // Init, inspect and config work on files. The others talk to the running "pki
@@ -34,17 +35,19 @@ type program struct {
 }
 
 func newProgram() *program {
-	p := &program{App: cli.New(cli.Program{
+	p := &program{}
+	p.App = cli.New(cli.Program{
 		Name:      "pki",
 		Short:     "Certificate authority of the COMtrexx cloud",
 		NewConfig: func() any { c := defaultConfig(); return &c },
-	})}
+		Check:     p.check,
+	})
 	p.PersistentFlags().StringVar(&p.state, "state", "", "state `directory`; short for --set authority.state_dir=DIR")
 	p.AddCommand(
 		p.initCommand(), p.serveCommand(),
 		p.tokenCommand(), p.issueCommand(), p.listCommand(),
 		p.blockCommand("revoke", true), p.blockCommand("unblock", false), p.blocksCommand(),
-		p.journalCommand(), p.inspectCommand(),
+		p.journalCommand(), p.expiryCommand(), p.inspectCommand(),
 	)
 	return p
 }
