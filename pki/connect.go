@@ -137,7 +137,10 @@ func (p *program) inspectConnection(cmd *cobra.Command, address, as string, with
 	}
 	if own != nil {
 		ours := with
-		ours.name, ours.peer = "", h.date
+		ours.name, ours.peer = "", time.Time{} // the clock is said once
+		if !h.date.IsZero() {
+			ours.now = h.date
+		}
 		if c.Own, err = inspect(ownText, ours); err != nil {
 			return err
 		}

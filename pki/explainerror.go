@@ -14,12 +14,12 @@ var tlsErrors = []struct {
 	explain func(m []string) reason
 }{
 	{pattern(`current time (\S+) is (before|after) (\S+)`), clockOrAge},
-	{pattern(`is not yet valid|CERT_NOT_YET_VALID|ERR_CERT_DATE_INVALID|not valid yet`), says(
+	{pattern(`is not yet valid|CERT_NOT_YET_VALID|not valid yet`), says(
 		"the certificate is not valid yet by the clock of the machine that says so: that clock is behind", setClock)},
 	{pattern(`remote error: tls: expired certificate|alert certificate expired|alert number 45`), says(
 		"the other end says that our own certificate has expired", "renew it; a device uses the recovery listener for up to 400 days. The judge is the clock of the other end")},
 	{pattern(`CRL has expired`), says("the revocation list is older than its validity", "fetch it again; if it is new, the PKI has stopped making lists: see the alert PKIRevocationListOld")},
-	{pattern(`certificate has expired|CERT_HAS_EXPIRED|certificate expired`), says(
+	{pattern(`certificate has expired|CERT_HAS_EXPIRED|certificate expired|CERT_DATE_INVALID`), says(
 		"the certificate has expired by the clock of the machine that says so, or that clock is ahead", "compare the clock first, then look at the certificate: pki inspect FILE")},
 	{pattern(`certificate revoked|revoked certificate|identity is blocked|alert number 44`), says(
 		"the certificate's owner is blocked", "\"pki blocks\" tells since when and why, \"pki unblock\" ends it")},
