@@ -56,6 +56,9 @@ func New(cfg Config) (*Authority, error) {
 		return nil, err
 	}
 	a.db = store.Watch(a.db, a.failures.note)
+	if err := a.db.Update(context.Background(), indexExpiry); err != nil {
+		return nil, errors.Join(err, a.db.Close())
+	}
 	list, err := loadBlocks(context.Background(), a.db)
 	if err != nil {
 		return nil, errors.Join(err, a.db.Close())
