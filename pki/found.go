@@ -1,15 +1,18 @@
 package main
 
 import (
+	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -18,7 +21,7 @@ import (
 type found struct {
 	Kind        string    `json:"kind"` // certificate, request or key
 	Identity    string    `json:"identity,omitempty"`
-	Problem     string    `json:"problem,omitempty"` // why there is no identity, or no good chain
+	Reasons     []reason  `json:"reasons,omitempty"` // what is wrong
 	Subject     string    `json:"subject,omitempty"`
 	Issuer      string    `json:"issuer,omitempty"`
 	Serial      string    `json:"serial,omitempty"`
@@ -29,13 +32,25 @@ type found struct {
 	URIs        []string  `json:"uris,omitempty"`
 	CA          bool      `json:"ca,omitempty"`
 	Chain       string    `json:"chain,omitempty"` // path of identities to the root
+	State       string    `json:"state,omitempty"` // as the running PKI knows it
 	Key         string    `json:"key,omitempty"`
 	SPKI        string    `json:"spki_sha256,omitempty"`
 	Fingerprint string    `json:"fingerprint_sha256,omitempty"`
 }
 
-// inspect reads every block of the text. roots may be nil.
-func inspect(text []byte, roots []*x509.Certificate, now time.Time) (all []found, err error) {
+// inspection is what is known besides the text; see [facts].
+type inspection struct {
+	now, peer time.Time
+	roots     []*x509.Certificate // nil: chains are not verified
+	name      string
+	key       crypto.PublicKey
+	// standing asks the running PKI about a certificate; it gives nil where none
+	// runs.
+	standing func(serial string) (*authority.Standing, error)
+}
+
+// inspect reads every block of the text.
+func inspect(text []byte, with inspection) (all []found, err error) {
 	var certs []*x509.Certificate
 	var places []int // of certs in all
 	for {
@@ -67,18 +82,63 @@ func inspect(text []byte, roots []*x509.Certificate, now time.Time) (all []found
 		return nil, errors.New("no PEM block in it")
 	}
 	for i, c := range certs {
-		f := &all[places[i]]
-		switch {
-		case now.Before(c.NotBefore):
-			f.Problem = join(f.Problem, "not valid yet")
-		case now.After(c.NotAfter):
-			f.Problem = join(f.Problem, "expired")
-		}
-		if roots != nil && !c.IsCA {
-			verify(f, c, certs, roots, now)
+		if err := with.explain(&all[places[i]], c, certs, i == 0); err != nil {
+			return nil, err
 		}
 	}
 	return all, nil
+}
+
+// explain adds what is wrong with one certificate of a file. Name and key are
+// those of the first.
+func (with inspection) explain(f *found, c *x509.Certificate, file []*x509.Certificate, first bool) (err error) {
+	known := facts{now: with.now, peer: with.peer, leaf: c, chain: file, roots: with.roots}
+	if first {
+		known.name, known.key = with.name, with.key
+	} else {
+		known.peer = time.Time{} // the clock is said once
+		if !with.peer.IsZero() {
+			known.now = with.peer
+		}
+	}
+	if with.standing != nil && !c.IsCA {
+		if known.standing, err = with.standing(f.Serial); err != nil {
+			return err
+		}
+		if s := known.standing; s != nil && s.Certificate != nil {
+			f.State = s.Certificate.State
+		}
+	}
+	f.Reasons = explainCertificate(known)
+	if with.roots != nil && !c.IsCA {
+		chain, err := verify(c, file, with.roots, known.clock())
+		f.Chain = chain
+		if err != nil && len(f.Reasons) == 0 {
+			f.Reasons = []reason{{Problem: err.Error()}}
+		}
+	}
+	return nil
+}
+
+// publicOf reads the public half of a private key file; nil where it is encrypted.
+func publicOf(path string) (crypto.PublicKey, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return nil, nil
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("%s: the key cannot sign", path)
+	}
+	return signer.Public(), nil
 }
 
 func ofCertificate(c *x509.Certificate) found {
@@ -93,12 +153,8 @@ func ofCertificate(c *x509.Certificate) found {
 	for _, u := range c.URIs {
 		f.URIs = append(f.URIs, u.String())
 	}
-	id, err := identity.FromCert(c)
-	switch {
-	case err == nil:
+	if id, err := identity.FromCert(c); err == nil { // a root has none
 		f.Identity = id.String()
-	case !c.IsCA: // a root has none
-		f.Problem = err.Error()
 	}
 	return f
 }
@@ -121,8 +177,9 @@ func ofRequest(text []byte) (found, error) {
 	return f, nil
 }
 
-// verify builds the chain from the certificates of the file to a root.
-func verify(f *found, leaf *x509.Certificate, file, roots []*x509.Certificate, now time.Time) {
+// verify builds the chain from the certificates of the file to a root, and gives the
+// names in it.
+func verify(leaf *x509.Certificate, file, roots []*x509.Certificate, now time.Time) (string, error) {
 	pool, between := x509.NewCertPool(), x509.NewCertPool()
 	for _, r := range roots {
 		pool.AddCert(r)
@@ -137,21 +194,13 @@ func verify(f *found, leaf *x509.Certificate, file, roots []*x509.Certificate, n
 		_, err = identity.FromChain(chains[0])
 	}
 	if err != nil {
-		f.Problem = join(f.Problem, err.Error())
-		return
+		return "", err
 	}
 	var names []string
 	for _, c := range chains[0][1:] {
 		names = append(names, c.Subject.CommonName)
 	}
-	f.Chain = strings.Join(names, " < ")
-}
-
-func join(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a + "; " + b
+	return strings.Join(names, " < "), nil
 }
 
 func sum(der []byte) string {

@@ -16,7 +16,8 @@
 //	pki bundle                            the roots that everybody trusts, and their rotation
 //	pki audit show [SERIAL | KIND/NAME]   what was done and what was refused
 //	pki audit verify|head|prove           that nothing of it is missing
-//	pki inspect FILE | DIR                what a certificate says
+//	pki expiry                            what expires when
+//	pki inspect FILE | DIR                what a certificate says, and what is wrong
 //	pki config check|print|example
 //
 // Init, ceremony, inspect and config work on files, "audit head" and "audit prove" also over the
@@ -40,17 +41,19 @@ type program struct {
 }
 
 func newProgram() *program {
-	p := &program{App: cli.New(cli.Program{
+	p := &program{}
+	p.App = cli.New(cli.Program{
 		Name:      "pki",
 		Short:     "Certificate authority of the COMtrexx cloud",
 		NewConfig: func() any { c := defaultConfig(); return &c },
-	})}
+		Check:     p.check,
+	})
 	p.PersistentFlags().StringVar(&p.state, "state", "", "state `directory`; short for --set authority.state_dir=DIR")
 	p.AddCommand(
 		p.initCommand(), p.ceremonyCommand(), p.serveCommand(),
 		p.tokenCommand(), p.issueCommand(), p.listCommand(),
 		p.blockCommand("block", true), p.blockCommand("unblock", false), p.blocksCommand(), p.bundleCommand(),
-		p.devicesCommand(), p.retireCommand(), p.auditCommand(), p.inspectCommand(),
+		p.devicesCommand(), p.retireCommand(), p.auditCommand(), p.expiryCommand(), p.inspectCommand(),
 	)
 	return p
 }

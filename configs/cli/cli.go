@@ -68,6 +68,10 @@ type Program struct {
 	// Nil: the program has no configuration; the config commands and --config,
 	// --set and --log-level are left out.
 	NewConfig func() any
+	// Check is what "config check" does after it has loaded the configuration:
+	// it looks at what the configuration speaks of, and starts nothing. With --json
+	// it prints the result itself. Optional.
+	Check func(cmd *cobra.Command) error
 }
 
 // App is a program's root command with its persistent flags. Make it with [New],

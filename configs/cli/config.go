@@ -24,6 +24,11 @@ func (a *App) configCommand() *cobra.Command {
 				if err := a.Load(a.program.NewConfig()); err != nil {
 					return err
 				}
+				if a.program.Check != nil {
+					if err := a.program.Check(cmd); err != nil || a.JSON {
+						return err
+					}
+				}
 				_, err := fmt.Fprintln(cmd.OutOrStdout(), "configuration is good")
 				return err
 			},

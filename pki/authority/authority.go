@@ -63,8 +63,10 @@ func (a *Authority) start(ctx context.Context, anchors []*x509.Certificate, issu
 	if a.log, err = a.cfg.openLog(ctx, a.db); err != nil {
 		return err
 	}
-	if err := a.db.Update(ctx, adopt); err != nil {
-		return err
+	for _, prepare := range []func(store.Tx) error{adopt, indexExpiry} {
+		if err := a.db.Update(ctx, prepare); err != nil {
+			return err
+		}
 	}
 	var k *keyring
 	if err := a.db.Update(ctx, func(tx store.Tx) error {

@@ -42,6 +42,24 @@ func addExpiry(tx store.Tx, c Certificate) error {
 	return put(tx, bucketExpiry, expiryKey(c.NotAfter, c.Serial), expiry{c.Identity, c.Lineage, c.Generation})
 }
 
+// indexExpiry adds the certificates of a store that had no such index yet.
+func indexExpiry(tx store.Tx) error {
+	key := []byte("expiry")
+	if done, err := tx.Get(bucketMeta, key); err != nil || done != nil {
+		return err
+	}
+	if err := tx.Scan(bucketCerts, nil, nil, func(_, v []byte) (bool, error) {
+		c, err := parse[Certificate](v)
+		if err != nil {
+			return false, err
+		}
+		return true, addExpiry(tx, c)
+	}); err != nil {
+		return err
+	}
+	return tx.Put(bucketMeta, key, []byte("indexed"))
+}
+
 // Forecast tells when certificates expire.
 type Forecast struct {
 	// Authorities are the roots and the intermediates, soonest first.

@@ -65,7 +65,32 @@ func TestForecast(t *testing.T) {
 			t.Errorf("%d left, %v", left, err)
 		}
 	})
+	// A store from before there was an index.
 	a := open(t, Config{})
+	enrolled(t, a, device)
+	if err := a.db.Update(t.Context(), func(tx store.Tx) error {
+		return tx.Scan(bucketExpiry, nil, nil, func(k, _ []byte) (bool, error) { return true, tx.Delete(bucketExpiry, k) })
+	}); err != nil {
+		t.Fatal(err)
+	}
+	open := func() int {
+		f, err := a.Forecast(t.Context(), time.Now(), 31*day, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f.Periods[0].Kinds["device"].Open
+	}
+	if n := open(); n != 0 {
+		t.Errorf("without an index: %d", n)
+	}
+	if err := a.db.Update(t.Context(), func(tx store.Tx) error {
+		return errors.Join(tx.Delete(bucketMeta, []byte("expiry")), indexExpiry(tx), indexExpiry(tx))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if n := open(); n != 1 {
+		t.Errorf("indexed: %d", n)
+	}
 	for _, n := range []int{0, -1, MostPeriods + 1} {
 		if _, err := a.Forecast(t.Context(), time.Now(), time.Hour, n); !errors.Is(err, enrol.ErrBadRequest) {
 			t.Errorf("%d periods: %v", n, err)

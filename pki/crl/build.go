@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"sync"
 	"time"
 
@@ -115,6 +116,7 @@ type state struct {
 	Epoch     uint64    `json:"epoch"`     // of what Number shows
 	Published uint64    `json:"published"` // the number of the list in the store
 	Entries   int       `json:"entries"`   // of it
+	Parts     int       `json:"parts"`     // of it
 	Made      time.Time `json:"made"`      // of it
 }
 
@@ -277,11 +279,11 @@ func (s *Service) make(ctx context.Context, j job, snap snapshot) error {
 		if err != nil || st.Published >= j.number {
 			return err
 		}
-		st.Published, st.Entries, st.Made = j.number, len(list.RevokedCertificateEntries), now
-		if err := putState(tx, name, st); err != nil {
+		if st.Parts, err = putList(tx, name, der, st.Parts); err != nil {
 			return err
 		}
-		return tx.Put(bucket, listKey(name), der)
+		st.Published, st.Entries, st.Made = j.number, len(list.RevokedCertificateEntries), now
+		return putState(tx, name, st)
 	})
 	if err != nil {
 		return err
@@ -317,7 +319,39 @@ func (r Revocation) reason() int {
 }
 
 func stateKey(name string) []byte { return []byte("state/" + name) }
-func listKey(name string) []byte  { return []byte("list/" + name) }
+
+func listKey(name string, part int) []byte { return fmt.Appendf(nil, "list/%s/%03d", name, part) }
+
+// partSize is what one value of the store takes of a list, in bytes; its own bound is
+// reached by the list of a large fleet.
+const partSize = 4 << 20
+
+// putList stores a list instead of one of old parts, and gives the number of parts.
+func putList(tx store.Tx, name string, der []byte, old int) (parts int, err error) {
+	for part := range slices.Chunk(der, partSize) {
+		if err := tx.Put(bucket, listKey(name, parts), part); err != nil {
+			return 0, err
+		}
+		parts++
+	}
+	for p := parts; p < old; p++ {
+		if err := tx.Delete(bucket, listKey(name, p)); err != nil {
+			return 0, err
+		}
+	}
+	return parts, nil
+}
+
+func getList(tx store.Tx, name string, parts int) (der []byte, err error) {
+	for p := range parts {
+		part, err := tx.Get(bucket, listKey(name, p))
+		if err != nil {
+			return nil, err
+		}
+		der = append(der, part...)
+	}
+	return der, nil
+}
 
 func stateOf(tx store.Tx, name string) (st state, err error) {
 	data, err := tx.Get(bucket, stateKey(name))

@@ -1,6 +1,7 @@
 package crl
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -227,6 +228,31 @@ func TestRunFails(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A long list is in parts, which leave nothing behind when it gets shorter.
+func TestParts(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	parts := 0
+	for _, size := range []int{10, 2*partSize + 1, partSize, 0} {
+		der := bytes.Repeat([]byte{byte(size)}, size)
+		l.update(t, func(tx store.Tx) (err error) {
+			if parts, err = putList(tx, "x", der, parts); err != nil {
+				return err
+			}
+			got, err := getList(tx, "x", parts)
+			if !bytes.Equal(got, der) {
+				t.Errorf("%d bytes in %d parts came back as %d", size, parts, len(got))
+			}
+			left := 0
+			err = errors.Join(err, tx.Scan(bucket, []byte("list/"), nil, func(_, _ []byte) (bool, error) { left++; return true, nil }))
+			if want := (size + partSize - 1) / partSize; left != want || parts != want {
+				t.Errorf("%d bytes: %d parts, %d keys, want %d", size, parts, left, want)
+			}
+			return err
+		})
+	}
 }
 
 func TestConfig(t *testing.T) {

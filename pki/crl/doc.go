@@ -39,8 +39,8 @@
 //
 // Bucket "crl", where name is that of [Issuer.Name]:
 //
-//	state/<name>  JSON: numbers and times of the list
-//	list/<name>   the list, DER
+//	state/<name>        JSON: numbers and times of the list, and its parts
+//	list/<name>/<part>  4 MiB of the list, DER; parts from 000
 //
 // The package is not covered by the compatibility promise; the protocols are.
 package crl

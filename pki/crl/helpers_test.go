@@ -214,8 +214,11 @@ func build(t testing.TB, s *Service) {
 func list(t testing.TB, db store.DB, i Issuer) *x509.RevocationList {
 	t.Helper()
 	var der []byte
-	if err := db.View(t.Context(), func(tx store.Tx) (err error) {
-		der, err = tx.Get(bucket, listKey(i.Name()))
+	if err := db.View(t.Context(), func(tx store.Tx) error {
+		st, err := stateOf(tx, i.Name())
+		if err == nil {
+			der, err = getList(tx, i.Name(), st.Parts)
+		}
 		return err
 	}); err != nil {
 		t.Fatal(err)

@@ -9,7 +9,6 @@ import (
 	"encoding/asn1"
 	"encoding/base64"
 	"errors"
-	"io"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -66,25 +65,16 @@ func nonce(t testing.TB, size int) pkix.Extension {
 	return pkix.Extension{Id: oidNonce, Value: value}
 }
 
-func post(s *Service, der []byte) (*http.Response, string) {
+func post(s *Service, der []byte) (*httptest.ResponseRecorder, string) {
 	r := httptest.NewRequest(http.MethodPost, OCSPPath, bytes.NewReader(der))
 	r.Header.Set("Content-Type", ocspRequestType)
 	return serve(s, r)
 }
 
-func serve(s *Service, r *http.Request) (*http.Response, string) {
+func serve(s *Service, r *http.Request) (*httptest.ResponseRecorder, string) {
 	w := httptest.NewRecorder()
 	result := s.ServeOCSP(w, r)
-	return w.Result(), result
-}
-
-func body(t testing.TB, resp *http.Response) []byte {
-	t.Helper()
-	data, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
+	return w, result
 }
 
 func TestOCSP(t *testing.T) {
@@ -117,10 +107,10 @@ func TestOCSP(t *testing.T) {
 		"another CA's certificate": {stranger, 1, crypto.SHA1, ResultUnauthorized, 0, 0},
 	} {
 		resp, result := post(s, ask(t, c.issuer, c.serial, c.hash))
-		if result != c.result || resp.Header.Get("Content-Type") != ocspResponseType || resp.Header.Get("Cache-Control") != "no-store" {
-			t.Errorf("%s: %s, %v", name, result, resp.Header)
+		if result != c.result || resp.Header().Get("Content-Type") != ocspResponseType || resp.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %s, %v", name, result, resp.Header())
 		}
-		got, err := ocsp.ParseResponse(body(t, resp), c.issuer.Cert)
+		got, err := ocsp.ParseResponse(resp.Body.Bytes(), c.issuer.Cert)
 		if c.result == ResultUnauthorized {
 			if refused, ok := errors.AsType[ocsp.ResponseError](err); !ok || refused.Status != ocsp.Unauthorized {
 				t.Errorf("%s: %v", name, err)
@@ -189,11 +179,11 @@ func TestOCSPNonce(t *testing.T) {
 		NonceEcho: {ResultGood, true}, NonceIgnore: {ResultGood, false}, NonceRefuse: {ResultUnauthorized, false},
 	} {
 		s := l.service(t, nil, Config{OCSPNonce: policy}, issuer)
-		if resp, result := post(s, plain); result != ResultGood || bytes.Contains(body(t, resp), sent.Value) {
+		if resp, result := post(s, plain); result != ResultGood || bytes.Contains(resp.Body.Bytes(), sent.Value) {
 			t.Errorf("%s: without a nonce: %s", policy, result)
 		}
 		resp, result := post(s, with(t, plain, sent))
-		der := body(t, resp)
+		der := resp.Body.Bytes()
 		if result != want.result || bytes.Contains(der, sent.Value) != want.echoed {
 			t.Errorf("%s: %s, echoed %v", policy, result, bytes.Contains(der, sent.Value))
 		}
@@ -229,7 +219,7 @@ func TestOCSPRefuses(t *testing.T) {
 		"two certificates":   twice(t, good),
 	} {
 		resp, result := post(s, der)
-		if result != ResultMalformed || !bytes.Equal(body(t, resp), ocsp.MalformedRequestErrorResponse) {
+		if result != ResultMalformed || !bytes.Equal(resp.Body.Bytes(), ocsp.MalformedRequestErrorResponse) {
 			t.Errorf("%s: %s", name, result)
 		}
 	}
@@ -247,8 +237,8 @@ func TestOCSPRefuses(t *testing.T) {
 		r := httptest.NewRequest(c.method, OCSPPath, strings.NewReader(c.body))
 		r.URL.Path = c.path
 		r.Header.Set("Content-Type", c.kind)
-		if resp, result := serve(s, r); resp.StatusCode != c.status || result != ResultMalformed {
-			t.Errorf("%s: %d %s, want %d", name, resp.StatusCode, result, c.status)
+		if resp, result := serve(s, r); resp.Code != c.status || result != ResultMalformed {
+			t.Errorf("%s: %d %s, want %d", name, resp.Code, result, c.status)
 		}
 	}
 	w := httptest.NewRecorder()
@@ -287,19 +277,19 @@ func TestOCSPByGET(t *testing.T) {
 	for _, path := range []string{text, url.PathEscape(text), url.QueryEscape(text)} {
 		r := httptest.NewRequest(http.MethodGet, OCSPPath+"/"+path, nil)
 		resp, result := serve(s, r)
-		h := resp.Header
+		h := resp.Header()
 		if result != ResultGood || h.Get("Cache-Control") != "public, no-transform, must-revalidate, max-age=300" ||
 			h.Get("Last-Modified") == "" || h.Get("Expires") == "" {
 			t.Errorf("%s: %s, %v", path, result, h)
 		}
-		if _, err := ocsp.ParseResponse(body(t, resp), issuer.Cert); err != nil {
+		if _, err := ocsp.ParseResponse(resp.Body.Bytes(), issuer.Cert); err != nil {
 			t.Error(err)
 		}
 	}
 	for name, der := range map[string][]byte{"nonce": with(t, der, nonce(t, 16)), "unknown": ask(t, issuer, 9, crypto.SHA1)} {
 		r := httptest.NewRequest(http.MethodGet, OCSPPath+"/"+url.PathEscape(base64.StdEncoding.EncodeToString(der)), nil)
-		if resp, _ := serve(s, r); resp.Header.Get("Cache-Control") != "no-store" {
-			t.Errorf("%s: %v", name, resp.Header)
+		if resp, _ := serve(s, r); resp.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %v", name, resp.Header())
 		}
 	}
 }
@@ -364,7 +354,7 @@ func TestNoAuditNoSigner(t *testing.T) {
 	issuer := newIssuer(t, identity.KindDevice, true)
 	s := l.service(t, silent{l.db}, Config{}, issuer)
 	resp, result := post(s, ask(t, issuer, 1, crypto.SHA1))
-	if result != ResultFailed || !bytes.Equal(body(t, resp), ocsp.InternalErrorErrorResponse) {
+	if result != ResultFailed || !bytes.Equal(resp.Body.Bytes(), ocsp.InternalErrorErrorResponse) {
 		t.Errorf("%s", result)
 	}
 	if _, err := s.delegate(t.Context(), issuer, time.Now()); !errors.Is(err, errSilent) {

@@ -142,7 +142,7 @@ func (s *Service) list(ctx context.Context, file string) (*served, error) {
 			next.der = have.der
 			return nil
 		}
-		next.der, err = tx.Get(bucket, listKey(name))
+		next.der, err = getList(tx, name, next.Parts)
 		return err
 	})
 	if err != nil {

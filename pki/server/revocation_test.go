@@ -59,7 +59,7 @@ func (p thirdParty) plain(path string) string {
 	return "http://" + p.RevocationAddr().String() + path
 }
 
-func (p thirdParty) fetch(t *testing.T, path string) (*http.Response, []byte) {
+func (p thirdParty) fetch(t *testing.T, path string) (status int, header http.Header, body []byte) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -73,11 +73,10 @@ func (p thirdParty) fetch(t *testing.T, path string) (*http.Response, []byte) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
+	if body, err = io.ReadAll(resp.Body); err != nil {
 		t.Fatal(err)
 	}
-	return resp, body
+	return resp.StatusCode, resp.Header, body
 }
 
 // openssl runs the stock tool and gives what it prints.
@@ -111,9 +110,9 @@ func TestRevocationLinks(t *testing.T) {
 	if err := p.revocation.Build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	resp, plain := p.fetch(t, path)
-	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "application/pkix-crl" {
-		t.Errorf("%d %v", resp.StatusCode, resp.Header)
+	status, header, plain := p.fetch(t, path)
+	if status != http.StatusOK || header.Get("Content-Type") != "application/pkix-crl" {
+		t.Errorf("%d %v", status, header)
 	}
 	status, public, err := p.call(t, p.anonymous(), http.MethodGet, "/crl/device.crl", "")
 	if err != nil || status != http.StatusOK || public != string(plain) {
@@ -124,8 +123,8 @@ func TestRevocationLinks(t *testing.T) {
 		t.Errorf("the control: %d %v", status, err)
 	}
 	for _, path := range []string{enrol.RootsPath, enrol.EnrolPath, "/healthz", "/", "/crl", "/v1/blocks/stream"} {
-		if resp, _ := p.fetch(t, path); resp.StatusCode != http.StatusNotFound {
-			t.Errorf("%s without TLS: %d", path, resp.StatusCode)
+		if status, _, _ := p.fetch(t, path); status != http.StatusNotFound {
+			t.Errorf("%s without TLS: %d", path, status)
 		}
 	}
 	if status, _, err := p.call(t, p.anonymous(), http.MethodPost, "/crl/device.crl", ""); err != nil || status != http.StatusMethodNotAllowed {
@@ -145,9 +144,9 @@ func TestOCSPRate(t *testing.T) {
 	tryLater := []byte{0x30, 0x03, 0x0A, 0x01, 0x03}
 	for n := range 3 {
 		// An empty element of the path is the client's business, not the mux's.
-		resp, body := p.fetch(t, "/ocsp//AAA")
-		if n < 2 && resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusBadRequest || bytes.Equal(body, tryLater) != (n == 2) {
-			t.Errorf("request %d: %d %x", n, resp.StatusCode, body)
+		status, _, body := p.fetch(t, "/ocsp//AAA")
+		if n < 2 && status != http.StatusOK && status != http.StatusBadRequest || bytes.Equal(body, tryLater) != (n == 2) {
+			t.Errorf("request %d: %d %x", n, status, body)
 		}
 	}
 }
@@ -170,7 +169,7 @@ func TestOpenSSL(t *testing.T) {
 	}
 	var lists []byte
 	for _, kind := range profile.SignedKinds() {
-		_, der := p.fetch(t, crl.ListPath+kind.String()+".crl")
+		_, _, der := p.fetch(t, crl.ListPath+kind.String()+".crl")
 		p.write(t, kind.String()+".crl", der)
 		lists = append(lists, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})...)
 	}
@@ -190,7 +189,8 @@ func TestOpenSSL(t *testing.T) {
 	}{
 		"the list": {
 			[]string{"crl", "-inform", "DER", "-in", "device.crl", "-CAfile", "device.pem", "-noout", "-text"},
-			[]string{"verify OK", "Certificate Hold", strings.ToUpper(gone.SerialNumber.Text(16)), "X509v3 CRL Number"}, true,
+			[]string{"verify OK", "Certificate Hold", strings.ToUpper(gone.SerialNumber.Text(16)), "X509v3 CRL Number"},
+			true,
 		},
 		"the list of another intermediate": {
 			[]string{"crl", "-inform", "DER", "-in", "relay.crl", "-CAfile", "device.pem", "-noout"}, []string{"Error getting CRL issuer certificate"}, false,
@@ -205,7 +205,8 @@ func TestOpenSSL(t *testing.T) {
 		"OCSP, SHA-256":         {ask("kept.pem", "device.pem", "-sha256"), []string{"Response verify OK"}, true},
 		"OCSP, not issued": {
 			[]string{"ocsp", "-url", p.plain(crl.OCSPPath), "-issuer", "device.pem", "-serial", "4711", "-CAfile", "root.pem", "-verify_other", "device.pem"},
-			[]string{"Response verify OK", "4711: unknown"}, true,
+			[]string{"Response verify OK", "4711: unknown"},
+			true,
 		},
 		"OCSP, wrong issuer": {ask("kept.pem", "relay.pem"), []string{"unauthorized"}, false},
 	} {
@@ -230,7 +231,7 @@ func TestOpenSSL(t *testing.T) {
 	if err := p.revocation.Build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	_, der := p.fetch(t, "/crl/device.crl")
+	_, _, der := p.fetch(t, "/crl/device.crl")
 	p.write(t, "lists.pem", pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}))
 	if out, err := p.openssl(t, verify("gone.pem", "device.pem")...); err != nil {
 		t.Errorf("unblocked: %v\n%s", err, out)
