@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"go.step.sm/crypto/kms/apiv1"
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -72,7 +73,7 @@ type Config struct {
 	// Logger; nil means silence.
 	Logger hclog.Logger `yaml:"-"`
 
-	keys *keyManager // set by withDefaults
+	keys func() (apiv1.KeyManager, error) // set by withDefaults
 }
 
 // Lifetimes of certificates, from issuing to expiry. A leaf never outlives its
@@ -134,7 +135,7 @@ func (c Config) withDefaults() Config {
 		c.ExtraDNS = d.ExtraDNS
 	}
 	if c.keys == nil {
-		c.keys = &keyManager{}
+		c.keys = c.openKMS()
 	}
 	if c.Rollout == 0 {
 		c.Rollout = d.Rollout

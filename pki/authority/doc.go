@@ -36,16 +36,34 @@
 // refused, and noted as a possible clone. A device or relay has one lineage (a
 // new enrolment retires the old one); a service has as many as it has instances.
 //
+// # Intermediates and roots
+//
+// Each kind has intermediates in generations. The newest one below the active root
+// issues; the others keep their keys to sign revocation lists for what they have
+// issued ([Authority.Issuers]). New ones come by a key ceremony ([RequestIntermediates],
+// [SignRequest], [Install]) and are swapped in by [Authority.Reload] with nothing in
+// between: a certificate comes from the one before or from the one after.
+//
+// The roots are in a trust bundle with a version, which endpoints fetch; its life is
+// drawn at [enrol.RootState]. It is in the store, but a root counts only if the roots
+// on disk lead to it by cross certificates, so that writing to the store is not
+// enough to add one. Chains end with the cross certificates of their root, for
+// endpoints that trust an older one. There is room for one between root and
+// intermediate: cross-sign a root with each older one that is still trusted somewhere.
+//
 // # State directory
 //
-//	roots.pem              trust bundle; the first is the active root
-//	root.key               root key, encrypted; may be taken offline
-//	<kind>.pem, <kind>.key intermediates and their keys, encrypted
-//	log.key, log.pub       key of the audit log, encrypted, and its public half
-//	passphrase             passphrase of the keys, unless configured elsewhere
-//	pki.db                 bbolt: certificates, tokens, blocks, audit log
+//	roots.pem                  the trusted roots; the first is the active one
+//	root.key                   root key, encrypted; may be taken offline
+//	<kind>.pem, <kind>.key     first intermediates and their keys, encrypted
+//	<kind>-<n>.pem, .key, .csr generation n; the request until there is a certificate
+//	<name>.kms                 instead of a .key: its name in a key management system
+//	log.key, log.pub           key of the audit log, encrypted, and its public half
+//	passphrase                 passphrase of the keys, unless configured elsewhere
+//	pki.db                     bbolt: certificates, tokens, blocks, bundle, audit log
 //
-// One process at a time has pki.db open.
+// One process at a time has pki.db open. With the store in PostgreSQL
+// ([StoreConfig]) there is no pki.db, and several processes share the rest.
 //
 // The package is not covered by the compatibility promise.
 package authority

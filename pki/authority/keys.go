@@ -236,6 +236,9 @@ func (c Config) readKey(name string, pass []byte) (crypto.Signer, error) {
 	if block, _ := pem.Decode(text); block == nil || (block.Type != encryptedKey) != c.PlainKeys {
 		return nil, fmt.Errorf("%w: %s is not as plain_keys says", ErrKeys, c.file(name))
 	}
+	if !c.PlainKeys && pass == nil { // pemutil would ask at the terminal
+		return nil, fmt.Errorf("%w: %s is encrypted, and there is no passphrase in %s", ErrKeys, c.file(name), c.PassphraseFile)
+	}
 	parsed, err := pemutil.ParseKey(text, pemutil.WithPassword(pass))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrKeys, c.file(name), err)

@@ -38,13 +38,6 @@ var kmsSchemes = []struct {
 	{apiv1.CloudKMS, "cloudkms", ""},
 }
 
-// keyManager opens the key management system once, for all copies of a Config.
-type keyManager struct {
-	once sync.Once
-	open apiv1.KeyManager
-	err  error
-}
-
 // external tells whether new keys are made outside the state directory.
 func (c Config) external() bool {
 	return c.KMS != "" && !strings.HasPrefix(c.KMS, string(apiv1.SoftKMS))
@@ -79,20 +72,21 @@ func (c Config) checkKMS() error {
 	return &configs.KeyError{Key: "kms", Problem: "is the URI of no key management system known here", Hint: "one of " + strings.Join(known, ", ")}
 }
 
-func (c Config) manager() (apiv1.KeyManager, error) {
-	c.keys.once.Do(func() {
-		c.keys.open, c.keys.err = kms.New(context.Background(), apiv1.Options{URI: c.KMS})
+// openKMS opens the key management system at its first call.
+func (c Config) openKMS() func() (apiv1.KeyManager, error) {
+	return sync.OnceValues(func() (apiv1.KeyManager, error) {
+		m, err := kms.New(context.Background(), apiv1.Options{URI: c.KMS})
+		if err != nil {
+			return nil, fmt.Errorf("%w: key management system: %w", ErrKeys, err)
+		}
+		return m, nil
 	})
-	if c.keys.err != nil {
-		return nil, fmt.Errorf("%w: key management system: %w", ErrKeys, c.keys.err)
-	}
-	return c.keys.open, nil
 }
 
 // makeExternalKey makes a P-256 key in the key management system and writes down its
 // name there. Each key has a name that no other has.
 func (c Config) makeExternalKey(stem string) (crypto.Signer, error) {
-	m, err := c.manager()
+	m, err := c.keys()
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +123,7 @@ func (c Config) readExternalKey(stem string) (crypto.Signer, error) {
 	if !c.external() {
 		return nil, fmt.Errorf("%w: %s names a key in a key management system; set authority.kms", ErrKeys, c.file(stem+kmsExt))
 	}
-	m, err := c.manager()
+	m, err := c.keys()
 	if err != nil {
 		return nil, err
 	}

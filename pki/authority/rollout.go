@@ -18,16 +18,21 @@ type report struct {
 	Time    time.Time `json:"time"`
 }
 
+// reportRest is how long a report of a newer version stands against an older one.
+// With it, an endpoint that reports nonsense cannot make the store write all the time.
+const reportRest = time.Minute
+
 // ReportBundle notes which version of the trust bundle an endpoint has. peer is the
 // verified leaf of the connection. A certificate that this authority has not issued
-// is refused.
+// is refused. A version above the present one counts as the present one.
 func (a *Authority) ReportBundle(ctx context.Context, peer *x509.Certificate, version uint64) error {
 	id, err := a.identify(peer)
 	if err != nil {
 		return err
 	}
 	var key []byte
-	known := false
+	now, known := time.Now().UTC(), false
+	version = min(version, a.Bundle().Version)
 	if err := a.db.View(ctx, func(tx store.Tx) error {
 		c, err := present(tx, id, peer)
 		if err != nil {
@@ -35,13 +40,13 @@ func (a *Authority) ReportBundle(ctx context.Context, peer *x509.Certificate, ve
 		}
 		key = lineageKey(c.Identity, c.Lineage)
 		r, _, err := get[report](tx, bucketReports, key)
-		known = r.Version == version
+		known = r.Version == version || (r.Version > version && now.Sub(r.Time) < reportRest)
 		return err
 	}); err != nil || known {
 		return err // the same as last time costs no write
 	}
 	return a.db.Update(ctx, func(tx store.Tx) error {
-		return put(tx, bucketReports, key, report{Version: version, Time: time.Now().UTC()})
+		return put(tx, bucketReports, key, report{Version: version, Time: now})
 	})
 }
 

@@ -512,7 +512,9 @@ func TestRollout(t *testing.T) {
 		t.Fatal(err)
 	}
 	report(next, version+7)
-	want("a newer one", identity.KindDevice, 2, 2)
+	want("one that is still to come", identity.KindDevice, 2, 2)
+	report(next, version-1)
+	want("an older one, a moment later", identity.KindDevice, 2, 2)
 	if _, err := a.Block(t.Context(), other, "", "test"); err != nil {
 		t.Fatal(err)
 	}

@@ -295,9 +295,14 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer a.Close()
-		enrolled(t, a, device)
+		reported := func(id identity.ID) {
+			if err := a.ReportBundle(t.Context(), enrolled(t, a, id).Leaf(), 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		reported(device)
 		time.Sleep(400 * 24 * time.Hour) // expired for 370 days
-		enrolled(t, a, other)
+		reported(other)
 		if n, err := a.Sweep(t.Context()); err != nil || n != 0 {
 			t.Errorf("removed %d too early, %v", n, err)
 		}
@@ -307,6 +312,12 @@ func TestSweep(t *testing.T) {
 		}
 		if issuedTo(t, a, device) != 0 || issuedTo(t, a, other) != 1 {
 			t.Errorf("left %d and %d", issuedTo(t, a, device), issuedTo(t, a, other))
+		}
+		reports := 0
+		if err := a.db.View(t.Context(), func(tx store.Tx) error {
+			return tx.Scan(bucketReports, nil, nil, func(_, _ []byte) (bool, error) { reports++; return true, nil })
+		}); err != nil || reports != 1 {
+			t.Errorf("%d reports are left, want that of the living: %v", reports, err)
 		}
 		if len(entries(t, a)) == 0 {
 			t.Error("the audit log was swept")

@@ -14,9 +14,13 @@
 // mutual TLS in the cloud: TLS 1.3, our own roots, and a check of the peer's
 // identity that also runs when a session resumes.
 //
+// The roots are from the PKI's trust bundle ([Bundle]), which RunRenewal keeps up to
+// date. A root that is new is believed only where one that is trusted already has
+// certified it.
+//
 // On disk, credentials are three PEM files in one directory: cert.pem (leaf,
-// then intermediate), key.pem (PKCS #8, mode 0600) and roots.pem. They are
-// written as one generation that a single rename makes current; see
+// intermediate, cross certificates), key.pem (PKCS #8, mode 0600) and roots.pem, with
+// the bundle's version in bundle-version. They are written as one generation that a single rename makes current; see
 // [Credentials.Save].
 //
 // The package is covered by the compatibility promise in the README. It links
