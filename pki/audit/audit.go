@@ -1,18 +1,50 @@
 // Package audit keeps the log of what the PKI did, and of what it refused.
 //
-// The log is append-only. Each entry contains the hash of the one before, so that a
-// line that was changed or removed shows ([Verify]). An entry is written in the
-// transaction of what it tells: where it cannot be written, the thing does not
-// happen.
+// The log is append-only. An entry is written in the transaction of what it tells:
+// where it cannot be written, the thing does not happen. Each entry contains the hash
+// of the one before. Over the bytes of all entries there is a hash tree (RFC 6962
+// §2.1), and a signed head of the tree, the checkpoint
+// (https://c2sp.org/tlog-checkpoint), is published. So the operator cannot
+//
+//   - change, remove or reorder an entry: chain and tree do not fit ([Log.Verify]);
+//   - cut off the end, or start again from an old copy: the tree is then none that
+//     contains the one of a checkpoint kept elsewhere ([Consistent]);
+//   - show different logs to different people: two checkpoints of one size with
+//     different roots are signed evidence of that;
+//   - issue in silence: whoever is shown a certificate can ask for a [Proof] that it
+//     is in the log, and check it with the log's public key alone ([Proof.Certificate]).
+//
+// Who follows the tree sees hashes, not entries, and each entry has a random salt, so
+// that a hash cannot be guessed from what an entry may say.
 //
 // Requests without any evidence (an unknown token, a failed handshake) are not in
 // the log, because then anybody could fill the disk.
+//
+// # In the store
+//
+//	audit log           sequence number                  -> entry, as JSON
+//	audit tree          sequence number                  -> hashes of the tree, 32 bytes each
+//	audit identities    identity path \0 sequence number -> empty
+//	audit certificates  serial (hex) \0 sequence number  -> empty
+//	audit state         "key", "checkpoint", "whole"
+//
+// Sequence numbers are 8 bytes, big-endian, from 1 without gaps; the tree counts its
+// leaves from 0, so entry n is leaf n-1. A row of the tree has the hashes of the
+// subtrees that end with the entry, its own hash first.
+//
+// # Over HTTP
+//
+// [CheckpointPath], [TilePath] and [ConsistencyPath] are for everybody; the first two
+// are as https://c2sp.org/tlog-tiles describes them, without the entries.
+// [EntriesPath] gives entries to those whom they concern. A saved proof is a
+// https://c2sp.org/tlog-proof whose extra data is the entry. [Client] speaks all of it.
 //
 // The package is not covered by the compatibility promise.
 package audit
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -20,6 +52,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/store"
@@ -28,7 +61,7 @@ import (
 // ErrBroken: the log is broken, or was changed.
 var ErrBroken = errors.New("the audit log does not verify")
 
-// Bucket has the entries as JSON, by sequence number (8 bytes, big-endian).
+// Bucket has the entries as JSON, by sequence number.
 const Bucket store.Bucket = "audit_log"
 
 // What an entry tells. Append-only.
@@ -59,9 +92,14 @@ type Entry struct {
 	Certificate string `json:"certificate,omitempty"`
 	Generation  uint64 `json:"generation,omitempty"`
 	SPKI        string `json:"spki_sha256,omitempty"`
+	// Fingerprint is the SHA-256, in hex, of the whole certificate.
+	Fingerprint string `json:"certificate_sha256,omitempty"`
 	// Epoch is the block list's.
 	Epoch  uint64 `json:"epoch,omitempty"`
 	Reason string `json:"reason,omitempty"`
+	// Salt is 128 random bits in hex: the entry's hash in the tree is public, and
+	// must not tell what the entry says. Entries older than the tree have none.
+	Salt string `json:"salt,omitempty"`
 	// Prev is the hash of the entry before; of the first, the empty string.
 	Prev string `json:"prev"`
 	// Hash is the SHA-256, in hex, of this entry as JSON with an empty Hash.
@@ -78,22 +116,31 @@ func (e Entry) sum() (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// Append adds an entry in the transaction of what it tells. Seq, Time, Prev and
-// Hash are set here.
+// maxText bounds Actor and Reason, in bytes. Both come from people and peers; what is
+// too long is cut, because an entry that could not be written would be one avoided.
+const maxText = 1024
+
+func clip(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "") + "…"
+}
+
+// Append adds an entry in the transaction of what it tells. Seq, Time, Salt, Prev and
+// Hash are set here. It fails with [ErrBroken] where the log ends elsewhere than its
+// tree, or before the last checkpoint.
 func Append(tx store.Tx, e Entry) error {
-	_, last, err := tx.Last(Bucket)
+	last, err := end(tx)
 	if err != nil {
 		return err
 	}
-	if last != nil {
-		before, err := parse(last)
-		if err != nil {
-			return err
-		}
-		e.Seq, e.Prev = before.Seq, before.Hash
-	}
-	e.Seq++
+	e.Seq, e.Prev = last.Seq+1, last.Hash
 	e.Time = time.Now().UTC()
+	e.Actor, e.Reason = clip(e.Actor), clip(e.Reason)
+	var salt [16]byte
+	rand.Read(salt[:]) // never fails
+	e.Salt = hex.EncodeToString(salt[:])
 	if e.Hash, err = e.sum(); err != nil {
 		return err
 	}
@@ -101,7 +148,10 @@ func Append(tx store.Tx, e Entry) error {
 	if err != nil {
 		return err
 	}
-	return tx.Put(Bucket, key(e.Seq), data)
+	if err := tx.Put(Bucket, key(e.Seq), data); err != nil {
+		return err
+	}
+	return enter(tx, e, data)
 }
 
 func key(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
@@ -152,24 +202,4 @@ func entries(ctx context.Context, db store.DB, after uint64) (page []Entry, err 
 		})
 	})
 	return page, err
-}
-
-// Verify checks every entry and the chain between them, and gives their number and
-// the last hash. A log whose end was cut off verifies too: compare the last hash
-// with one kept elsewhere.
-func Verify(ctx context.Context, db store.DB) (n uint64, head string, err error) {
-	for e, err := range Entries(ctx, db, 0) {
-		if err != nil {
-			return n, head, err
-		}
-		hash, err := e.sum()
-		if err != nil {
-			return n, head, err
-		}
-		if e.Seq != n+1 || e.Prev != head || e.Hash != hash {
-			return n, head, fmt.Errorf("%w: at entry %d", ErrBroken, n+1)
-		}
-		n, head = e.Seq, e.Hash
-	}
-	return n, head, nil
 }

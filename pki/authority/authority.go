@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"iter"
 	"sync"
 	"time"
 
@@ -24,6 +23,7 @@ type Authority struct {
 	roots   []*x509.Certificate
 	signers map[identity.Kind]*signer
 	db      store.DB
+	log     *audit.Log
 	feed    *blocks.Publisher
 
 	blockMu sync.Mutex // serialises changes of the block list; taken before the store
@@ -52,6 +52,9 @@ func New(cfg Config) (*Authority, error) {
 	}
 	if a.db, err = OpenStore(context.Background(), cfg); err != nil {
 		return nil, err
+	}
+	if a.log, err = cfg.openLog(context.Background(), a.db); err != nil {
+		return nil, errors.Join(err, a.db.Close())
 	}
 	if err := a.db.Update(context.Background(), adopt); err != nil {
 		return nil, errors.Join(err, a.db.Close())
@@ -157,14 +160,4 @@ func (a *Authority) Expiry() map[identity.Kind]time.Time {
 		out[kind] = s.cert.NotAfter
 	}
 	return out
-}
-
-// Audit gives the entries of the audit log after a sequence number, oldest first.
-func (a *Authority) Audit(ctx context.Context, after uint64) iter.Seq2[audit.Entry, error] {
-	return audit.Entries(ctx, a.db, after)
-}
-
-// VerifyAudit checks the audit log; see [audit.Verify].
-func (a *Authority) VerifyAudit(ctx context.Context) (entries uint64, head string, err error) {
-	return audit.Verify(ctx, a.db)
 }

@@ -41,6 +41,7 @@
 //	roots.pem              trust bundle; the first is the active root
 //	root.key               root key, encrypted; may be taken offline
 //	<kind>.pem, <kind>.key intermediates and their keys, encrypted
+//	log.key, log.pub       key of the audit log, encrypted, and its public half
 //	passphrase             passphrase of the keys, unless configured elsewhere
 //	pki.db                 bbolt: certificates, tokens, blocks, audit log
 //

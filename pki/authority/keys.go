@@ -17,6 +17,7 @@ import (
 	"go.step.sm/crypto/keyutil"
 	"go.step.sm/crypto/pemutil"
 
+	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/internal/atomicfile"
@@ -50,6 +51,8 @@ type Made struct {
 	RootFingerprint string `json:"root_fingerprint"`
 	// Intermediates are the fingerprints by kind.
 	Intermediates map[string]string `json:"intermediates"`
+	// LogKey is the public key of the audit log, for those who watch over it.
+	LogKey audit.Key `json:"log_key"`
 	// RootKey is the file of the root's key, which may be moved offline now.
 	RootKey string `json:"root_key"`
 	// Passphrase is the file of the passphrase, empty with plain keys;
@@ -58,8 +61,8 @@ type Made struct {
 	NewPassphrase bool   `json:"new_passphrase"`
 }
 
-// Init makes a root and one intermediate per kind in the state directory, their
-// keys encrypted. It never replaces anything. The root's key is needed again
+// Init makes a root, one intermediate per kind and the key of the audit log in the
+// state directory, their keys encrypted. It never replaces anything. The root's key is needed again
 // only for new intermediates.
 func Init(cfg Config) (*Made, error) {
 	if err := cfg.Validate(); err != nil {
@@ -111,6 +114,9 @@ func Init(cfg Config) (*Made, error) {
 			return nil, err
 		}
 		out.Intermediates[kind.String()] = enrol.Fingerprint(cert)
+	}
+	if out.LogKey, err = cfg.makeLogKey(pass); err != nil {
+		return nil, err
 	}
 	// Last: with it, the state directory counts as initialised.
 	out.RootFingerprint = enrol.Fingerprint(root)
@@ -164,22 +170,27 @@ func (c Config) passphrase() ([]byte, error) {
 	return pass, nil
 }
 
-// makeKey makes a P-256 key and writes it as encrypted PKCS #8 (PBES2: PBKDF2
-// with 600,000 rounds, AES-256).
+// makeKey makes a P-256 key and writes it; see writeKey.
 func (c Config) makeKey(name string, pass []byte) (crypto.Signer, error) {
 	key, err := keyutil.GenerateSigner("EC", "P-256", 0)
 	if err != nil {
 		return nil, err
 	}
+	return key, c.writeKey(name, key, pass)
+}
+
+// writeKey writes a key as encrypted PKCS #8 (PBES2: PBKDF2 with 600,000 rounds,
+// AES-256).
+func (c Config) writeKey(name string, key crypto.Signer, pass []byte) error {
 	options := []pemutil.Options{pemutil.WithPKCS8(true)}
 	if pass != nil {
 		options = append(options, pemutil.WithPassword(pass))
 	}
 	block, err := pemutil.Serialize(key, options...)
 	if err != nil {
-		return nil, fmt.Errorf("encrypt %s: %w", name, err)
+		return fmt.Errorf("encrypt %s: %w", name, err)
 	}
-	return key, atomicfile.Write(c.file(name), pem.EncodeToMemory(block), 0o600)
+	return atomicfile.Write(c.file(name), pem.EncodeToMemory(block), 0o600)
 }
 
 // issuer is one kind's intermediate.
