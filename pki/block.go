@@ -1,13 +1,11 @@
 package main
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
-	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 )
 
 // blockCommand is block and unblock.
@@ -51,7 +49,7 @@ func (p *program) blockCommand(name string, block bool) *cobra.Command {
 			"\"pki unblock\"."
 		cmd.Example = "  pki block 0123456789 --reason stolen"
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "`text` for the journal")
+	cmd.Flags().StringVar(&reason, "reason", "", "`text` for the audit log")
 	return cmd
 }
 
@@ -76,45 +74,4 @@ func (p *program) blocksCommand() *cobra.Command {
 			return p.Print(cmd, list, t)
 		},
 	}
-}
-
-func (p *program) journalCommand() *cobra.Command {
-	var after uint64
-	var verify bool
-	cmd := &cobra.Command{
-		Use:   "journal",
-		Short: "Show what was issued, refused and blocked",
-		Long: "Shows the journal, oldest entry first. With --verify, checks that no entry was\n" +
-			"changed or removed, and prints the number of entries and the hash of the last:\n" +
-			"keep both elsewhere, and an end that was cut off shows as well.",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			admin, c, err := p.admin()
-			if err != nil {
-				return err
-			}
-			if verify {
-				v, err := admin.VerifyAudit(cmd.Context())
-				if err != nil {
-					return &cli.Hint{Err: err, Hint: "compare with a backup of pki.db"}
-				}
-				t := &cli.Table{}
-				t.Add("the journal is whole: " + fmt.Sprint(v.Entries) + " entries, the last " + v.Head)
-				return p.Print(cmd, v, t)
-			}
-			t := &cli.Table{Header: []string{"SEQ", "TIME", "EVENT", "IDENTITY", "GENERATION", "BY", "REASON"}}
-			list := []audit.Entry{}
-			for e, err := range admin.Audit(cmd.Context(), after) {
-				if err != nil {
-					return explain(err, c)
-				}
-				list = append(list, e)
-				t.Add(e.Seq, e.Time.Local().Format(time.DateTime), e.Event, e.Identity, e.Generation, e.Actor, e.Reason)
-			}
-			return p.Print(cmd, list, t)
-		},
-	}
-	cmd.Flags().Uint64Var(&after, "after", 0, "show entries after this `number` only")
-	cmd.Flags().BoolVar(&verify, "verify", false, "check the chain of hashes")
-	return cmd
 }

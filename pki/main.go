@@ -12,11 +12,13 @@
 //	pki unblock SERIAL | KIND/NAME
 //	pki retire SERIAL                     for good
 //	pki blocks                            who is blocked, and why
-//	pki journal [--verify]                what was done and what was refused
+//	pki audit show [SERIAL | KIND/NAME]   what was done and what was refused
+//	pki audit verify|head|prove           that nothing of it is missing
 //	pki inspect FILE | DIR                what a certificate says
 //	pki config check|print|example
 //
-// Init, inspect and config work on files. The others talk to the running "pki
+// Init, inspect and config work on files, "audit head" and "audit prove" also over the
+// network or on a saved proof. The others talk to the running "pki
 // serve" over a socket in the state directory that only its owner can open.
 package main
 
@@ -46,7 +48,7 @@ func newProgram() *program {
 		p.initCommand(), p.serveCommand(),
 		p.tokenCommand(), p.issueCommand(), p.listCommand(),
 		p.blockCommand("block", true), p.blockCommand("unblock", false), p.blocksCommand(),
-		p.devicesCommand(), p.retireCommand(), p.journalCommand(), p.inspectCommand(),
+		p.devicesCommand(), p.retireCommand(), p.auditCommand(), p.inspectCommand(),
 	)
 	return p
 }

@@ -2,6 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -9,10 +15,15 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
+	"github.com/comtrexx-cloud/comtrexx/pki/audit"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
+	"github.com/comtrexx-cloud/comtrexx/pki/profile"
 )
 
 func TestMain(m *testing.M) {
@@ -26,7 +37,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await": await, "otherca": otherCA,
+			"await": await, "otherca": otherCA, "otherlog": otherLog, "silent": silent,
 		},
 	})
 }
@@ -59,6 +70,42 @@ func otherCA(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), ca.RootPEM(), 0o600))
 }
 
+// otherLog makes the proof of a log with another key for the same entry: otherlog
+// PROOF OUT KEY.
+func otherLog(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: otherlog PROOF OUT KEY")
+	}
+	proof, err := audit.ParseProof([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	secret, public, err := note.GenerateKey(rand.Reader, "comtrexx.test/audit")
+	ts.Check(err)
+	signer, err := note.NewSigner(secret)
+	ts.Check(err)
+	text := fmt.Sprintf("comtrexx.test/audit\n1\n%s\n", tlog.RecordHash(proof.Entry))
+	signed, err := note.Sign(&note.Note{Text: text}, signer)
+	ts.Check(err)
+	proof.Index, proof.Logged.Proof, proof.Checkpoint = 0, nil, string(signed)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), proof.Marshal(), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(public), 0o600))
+}
+
+// silent issues past the PKI, with the key in its state directory: silent STATE KIND
+// OUT.
+func silent(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: silent STATE KIND OUT")
+	}
+	base := filepath.Join(args[0], args[1])
+	pair, err := tls.X509KeyPair([]byte(ts.ReadFile(base+".pem")), []byte(ts.ReadFile(base+".key")))
+	ts.Check(err)
+	leaf := profile.Leaf(identity.Relay(identity.DefaultTrustDomain, "silent"), profile.Extra{})
+	leaf.SerialNumber, leaf.NotAfter = big.NewInt(7), time.Now().Add(time.Hour)
+	der, err := x509.CreateCertificate(rand.Reader, leaf, pair.Leaf, pkitest.NewKey().Public(), pair.PrivateKey)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+}
+
 // The example must load, and show the defaults where it says so.
 func TestExampleConfig(t *testing.T) {
 	t.Parallel()
@@ -77,6 +124,7 @@ func TestExampleConfig(t *testing.T) {
 	}
 	want.Authority.StateDir = "/var/lib/pki"
 	want.Server.Names = []string{}
+	want.Server.Log.Readers = []string{}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the example gives\n%+v\nwant\n%+v", got, want)
 	}

@@ -16,9 +16,10 @@ func (p *program) initCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "init",
 		Short: "Make the root and the intermediates",
-		Long: "Makes an offline root and one intermediate each for devices, services and\n" +
-			"relays in the state directory. The keys are encrypted with a passphrase, which\n" +
-			"is drawn and kept in a file where there is none. Nothing is ever replaced.",
+		Long: "Makes an offline root, one intermediate each for devices, services and relays,\n" +
+			"and the key of the audit log, in the state directory. The keys are encrypted\n" +
+			"with a passphrase, which is drawn and kept in a file where there is none.\n" +
+			"Nothing is ever replaced.",
 		Example: "  pki init --state /var/lib/pki --set authority.trust_domain=cloud.example.com",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -48,12 +49,14 @@ func (p *program) printMade(cmd *cobra.Command, made *authority.Made) error {
 	}
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), `trust domain      %s
 root fingerprint  %s
+log key           %s
 keys              %s
 root key          %s
 
-Endpoints pin the root by its fingerprint. The root key is not needed to serve:
+Endpoints pin the root by its fingerprint; whoever watches over the audit log needs
+its key. The root key is not needed to serve:
 move it to a safe, offline place now. Then: pki serve
-`, made.TrustDomain, made.RootFingerprint, passphrase, made.RootKey)
+`, made.TrustDomain, made.RootFingerprint, made.LogKey, passphrase, made.RootKey)
 	return err
 }
 

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -131,6 +132,9 @@ func (c *Client) get(ctx context.Context, path string, values url.Values) ([]byt
 		client = http.DefaultClient
 	}
 	resp, err := client.Do(req)
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err // without the address, which the caller knows
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -143,4 +147,20 @@ func (c *Client) get(ctx context.Context, path string, values url.Values) ([]byt
 		err = fmt.Errorf("%w: %s: larger than %d bytes", ErrAnswer, path, maxAnswer)
 	}
 	return text, err
+}
+
+// Certificate asks for the proof that the issue of a certificate is in the log, and
+// verifies it. An error wraps [ErrNotLogged] where the log has no entry for it.
+func (c *Client) Certificate(ctx context.Context, cert *x509.Certificate) (Proof, error) {
+	page, entries, err := c.Find(ctx, Query{Certificate: CertificateSerial(cert)})
+	if err != nil {
+		return Proof{}, err
+	}
+	missing := fmt.Errorf("%w: no entry has the serial number %s", ErrNotLogged, CertificateSerial(cert))
+	for i, e := range entries {
+		if missing = e.Issued(cert); missing == nil {
+			return page.Proof(i), nil
+		}
+	}
+	return Proof{}, missing
 }

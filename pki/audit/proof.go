@@ -216,14 +216,18 @@ func (p Proof) Certificate(k Key, c *x509.Certificate) (Checkpoint, Entry, error
 // public key and identity are the same, and the fingerprint where the entry has one. An
 // error wraps [ErrNotLogged].
 func (e Entry) Issued(c *x509.Certificate) error {
-	id, err := identity.FromCert(c)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNotLogged, err)
+	path := e.Identity // of a certificate that names nobody of ours, such as one for a DNS name
+	if len(c.URIs) > 0 {
+		id, err := identity.FromCert(c)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrNotLogged, err)
+		}
+		path = id.Path()
 	}
 	for _, field := range []struct{ name, have, want string }{
 		{"event", e.Event, EventIssue},
 		{"serial number", e.Certificate, CertificateSerial(c)},
-		{"identity", e.Identity, id.Path()},
+		{"identity", e.Identity, path},
 		{"public key", e.SPKI, sum(c.RawSubjectPublicKeyInfo)},
 		{"fingerprint", e.Fingerprint, sum(c.Raw)},
 	} {

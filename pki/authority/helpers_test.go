@@ -163,8 +163,8 @@ func entries(t testing.TB, a *Authority) (out []audit.Entry) {
 		}
 		out = append(out, e)
 	}
-	if n, _, err := a.VerifyAudit(t.Context()); err != nil || n != uint64(len(out)) {
-		t.Fatalf("audit log of %d entries: %d, %v", len(out), n, err)
+	if v, err := a.Log().Verify(t.Context()); err != nil || v.Entries != uint64(len(out)) {
+		t.Fatalf("audit log of %d entries: %d, %v", len(out), v.Entries, err)
 	}
 	return out
 }

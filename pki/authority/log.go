@@ -86,9 +86,3 @@ func (a *Authority) Audit(ctx context.Context, after uint64) iter.Seq2[audit.Ent
 
 // Log gives checkpoints and proofs of the audit log.
 func (a *Authority) Log() *audit.Log { return a.log }
-
-// VerifyAudit checks the whole audit log; see [audit.Log.Verify].
-func (a *Authority) VerifyAudit(ctx context.Context) (entries uint64, head string, err error) {
-	v, err := a.log.Verify(ctx)
-	return v.Entries, v.Head, err
-}

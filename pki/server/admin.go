@@ -42,15 +42,11 @@ type epochAnswer struct {
 	Epoch uint64 `json:"epoch"`
 }
 
-// Verified is the result of checking the audit log.
-type Verified struct {
-	Entries uint64 `json:"entries"`
-	// Head is the hash of the last entry, to compare with one kept elsewhere.
-	Head string `json:"head"`
-}
-
 func (s *Server) adminHandler() http.Handler {
 	mux := http.NewServeMux()
+	for pattern, h := range (logView{s, true}).routes() {
+		mux.Handle(pattern, s.wrap("admin "+pattern, h))
+	}
 	for pattern, h := range map[string]handler{
 		"POST " + adminTokens:      s.adminToken,
 		"POST " + adminIssue:       s.adminIssue,
@@ -185,9 +181,12 @@ func (s *Server) adminAudit(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) adminVerify(w http.ResponseWriter, r *http.Request) error {
-	entries, head, err := s.auth.VerifyAudit(r.Context())
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Time{}); err != nil {
+		return err
+	}
+	v, err := s.auth.Log().Verify(r.Context())
 	if err != nil {
 		return fmt.Errorf("%w: %w", enrol.ErrForbidden, err)
 	}
-	return answer(w, http.StatusOK, Verified{entries, head})
+	return answer(w, http.StatusOK, v)
 }

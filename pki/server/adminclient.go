@@ -89,9 +89,14 @@ func (a Admin) Unblock(ctx context.Context, id identity.ID, reason string) (epoc
 	return e.Epoch, err
 }
 
-// VerifyAudit checks the audit log's chain.
-func (a Admin) VerifyAudit(ctx context.Context) (v Verified, err error) {
+// VerifyAudit checks the whole audit log.
+func (a Admin) VerifyAudit(ctx context.Context) (v audit.Verified, err error) {
 	return v, a.get(ctx, adminVerify, &v)
+}
+
+// Log reads the audit log with proofs.
+func (a Admin) Log(key audit.Key) *audit.Client {
+	return &audit.Client{URL: adminURL, HTTP: a.client(), Key: key}
 }
 
 // Audit gives the entries after a sequence number.
@@ -150,17 +155,11 @@ func (a Admin) read(ctx context.Context, method, path string, body []byte, out a
 	return nil
 }
 
-func (a Admin) do(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
-	return a.send(ctx, method, path, bytes.NewReader(body))
-}
+// adminURL has a host only because HTTP needs one.
+const adminURL = "http://admin"
 
-func (a Admin) send(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://admin"+path, body)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set(actorHeader, a.Actor)
-	transport := &http.Transport{
+func (a Admin) client() *http.Client {
+	return &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			conn, err := (&net.Dialer{}).DialContext(ctx, "unix", a.Socket)
@@ -169,8 +168,20 @@ func (a Admin) send(ctx context.Context, method, path string, body io.Reader) (i
 			}
 			return conn, nil
 		},
+	}}
+}
+
+func (a Admin) do(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
+	return a.send(ctx, method, path, bytes.NewReader(body))
+}
+
+func (a Admin) send(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, adminURL+path, body)
+	if err != nil {
+		return nil, err
 	}
-	resp, err := (&http.Client{Transport: transport}).Do(req)
+	req.Header.Set(actorHeader, a.Actor)
+	resp, err := a.client().Do(req)
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err // its address means nothing to people
 	}

@@ -10,6 +10,8 @@
 //	POST /v1/renew          the endpoint itself, by its certificate
 //	POST /v1/confirm        the endpoint itself
 //	GET  /v1/blocks/stream  relays and services
+//	GET  /v1/log/entries    a device, about itself; services that are configured
+//	GET  /v1/log/...        anybody: checkpoint, consistency, tile; see package audit
 //
 // A unix socket in the state directory, open to its owner only, serves the admin
 // API of the pki program while the store is locked; see [Admin].
@@ -22,6 +24,7 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,6 +50,8 @@ type Config struct {
 	// AdminSocket is the path of the admin API. Default: admin.sock in
 	// authority.state_dir.
 	AdminSocket string `yaml:"admin_socket"`
+	// Log is how the audit log is read over the network.
+	Log LogConfig `yaml:"log"`
 
 	// MaxImport bounds a list of devices, in bytes. Default: 268435456 (256 MiB).
 	MaxImport int64 `yaml:"max_import"`
@@ -66,7 +71,10 @@ const AdminSocketFile = "admin.sock"
 
 // DefaultConfig gives the values that stand for the zero value.
 func DefaultConfig() Config {
-	return Config{Listen: ":8443", EnrolPerMinute: 30, MaxImport: 256 << 20}
+	return Config{
+		Listen: ":8443", EnrolPerMinute: 30, MaxImport: 256 << 20,
+		Log: LogConfig{PerMinute: 600, MaxEntries: 100, CheckpointEvery: time.Second},
+	}
 }
 
 func (c Config) withDefaults() Config {
@@ -83,6 +91,7 @@ func (c Config) withDefaults() Config {
 	if c.AdminSocket == "" && c.StateDir != "" {
 		c.AdminSocket = filepath.Join(c.StateDir, AdminSocketFile)
 	}
+	c.Log = c.Log.withDefaults()
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
@@ -108,7 +117,7 @@ func (c Config) Validate() error {
 			all = append(all, &configs.KeyError{Key: "names", Problem: "has an empty name"})
 		}
 	}
-	return errors.Join(all...)
+	return errors.Join(append(all, configs.Under("log", c.Log.Validate()))...)
 }
 
 // extra sorts the names into DNS names and addresses.

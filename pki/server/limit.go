@@ -8,7 +8,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// limiter bounds the enrolments per network: an IPv4 address or an IPv6 /64.
+// limiter bounds the requests per network: an IPv4 address or an IPv6 /64.
 type limiter struct {
 	every rate.Limit
 	burst int // 0: no limit

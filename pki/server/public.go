@@ -20,6 +20,9 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 
 func (s *Server) publicHandler() http.Handler {
 	mux := http.NewServeMux()
+	for pattern, h := range (logView{Server: s}).routes() {
+		mux.Handle(pattern, s.wrap(pattern, h))
+	}
 	for pattern, h := range map[string]handler{
 		"POST " + enrol.EnrolPath:   s.enrol,
 		"POST " + enrol.RenewPath:   s.renew,

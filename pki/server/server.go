@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
@@ -41,6 +42,9 @@ type Server struct {
 	metrics *metrics
 	ready   chan struct{} // closed when both listeners are open
 
+	logLimit *limiter
+	signing  *rate.Limiter // of checkpoints, for the network
+
 	mu   sync.Mutex // guards addr
 	addr net.Addr
 }
@@ -57,7 +61,8 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, auth: cfg.Authority, ready: make(chan struct{}),
 		self:  identity.Service(cfg.Authority.TrustDomain(), enrol.ServiceName),
-		limit: newLimiter(cfg.EnrolPerMinute),
+		limit: newLimiter(cfg.EnrolPerMinute), logLimit: newLimiter(cfg.Log.PerMinute),
+		signing: rate.NewLimiter(rate.Every(cfg.Log.CheckpointEvery), 1),
 	}
 	var err error
 	s.metrics, err = newMetrics(cfg.Metrics, s.auth)
@@ -207,6 +212,7 @@ func (s *Server) sweep(ctx context.Context) error {
 			s.cfg.Logger.Info("old records removed", "number", n)
 		}
 		s.limit.forget()
+		s.logLimit.forget()
 		if !pause(ctx, sweepEvery) {
 			return nil
 		}
