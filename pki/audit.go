@@ -63,7 +63,7 @@ func (p *program) auditShowCommand() *cobra.Command {
 				}
 			}
 			if follow {
-				return explainLog(p.follow(cmd, source, after), c)
+				return explainLog(p.follow(cmd, source.each, after), c)
 			}
 			list, t := []audit.Entry{}, auditTable()
 			err = source.each(cmd.Context(), after, func(e audit.Entry) error {
@@ -126,15 +126,15 @@ func (s auditSource) each(ctx context.Context, after uint64, f func(audit.Entry)
 	return nil
 }
 
-// follow prints entries until it is interrupted.
-func (p *program) follow(cmd *cobra.Command, s auditSource, after uint64) error {
+// follow prints the entries that each gives, until it is interrupted.
+func (p *program) follow(cmd *cobra.Command, each func(context.Context, uint64, func(audit.Entry) error) error, after uint64) error {
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
 	t := auditTable()
 	for {
 		n := 0
 		encode := json.NewEncoder(cmd.OutOrStdout())
-		err := s.each(cmd.Context(), after, func(e audit.Entry) error {
+		err := each(cmd.Context(), after, func(e audit.Entry) error {
 			after = e.Seq
 			n++
 			if p.JSON {

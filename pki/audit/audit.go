@@ -120,11 +120,12 @@ func (e Entry) sum() (string, error) {
 // too long is cut, because an entry that could not be written would be one avoided.
 const maxText = 1024
 
+// clip also replaces what is not UTF-8, which JSON would not give back as it was.
 func clip(s string) string {
-	if len(s) <= maxText {
-		return s
+	if len(s) > maxText {
+		s = strings.ToValidUTF8(s[:maxText], "") + "…"
 	}
-	return strings.ToValidUTF8(s[:maxText], "") + "…"
+	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
 // Append adds an entry in the transaction of what it tells. Seq, Time, Salt, Prev and

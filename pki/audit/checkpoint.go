@@ -80,13 +80,16 @@ func (k Key) Checkpoint(signed []byte) (Checkpoint, error) {
 // 6962 §2.1.2 (see [Log.Consistency]); trees of size 0 and trees of one size need
 // none. Both must come from [Key.Checkpoint]. An error wraps [ErrForked].
 func Consistent(earlier, later Checkpoint, proof tlog.TreeProof) error {
+	if earlier.Size == 0 {
+		return nil
+	}
 	if later.Size < earlier.Size {
 		return fmt.Errorf("%w: it had %d entries and has %d", ErrForked, earlier.Size, later.Size)
 	}
 	if earlier.Size == later.Size && earlier.Root != later.Root {
 		return fmt.Errorf("%w: two trees of %d entries, with the roots %s and %s", ErrForked, later.Size, earlier.Root, later.Root)
 	}
-	if earlier.Size == 0 || earlier.Size == later.Size {
+	if earlier.Size == later.Size {
 		return nil
 	}
 	if err := tlog.CheckTree(proof, later.Size, later.Root, earlier.Size, earlier.Root); err != nil {
