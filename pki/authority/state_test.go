@@ -27,7 +27,7 @@ func TestInit(t *testing.T) {
 	if !made.NewPassphrase || len(made.RootFingerprint) != 64 || len(made.Intermediates) != 3 {
 		t.Errorf("made %+v", made)
 	}
-	for _, name := range []string{"root.key", "device.key", "service.key", "relay.key"} {
+	for _, name := range []string{"root.key", "device.key", "service.key", "relay.key", "log.key"} {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil || !strings.Contains(string(text), "ENCRYPTED PRIVATE KEY") {
 			t.Errorf("%s is not encrypted: %v", name, err)
