@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	bucketTree         store.Bucket = "audit tree"
-	bucketIdentities   store.Bucket = "audit identities"
-	bucketCertificates store.Bucket = "audit certificates"
-	bucketState        store.Bucket = "audit state"
+	bucketTree         store.Bucket = "audit_tree"
+	bucketIdentities   store.Bucket = "audit_identities"
+	bucketCertificates store.Bucket = "audit_certificates"
+	bucketState        store.Bucket = "audit_state"
 )
 
 // Keys of the state bucket.
