@@ -8,6 +8,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
 	"github.com/comtrexx-cloud/comtrexx/configs/daemon"
+	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/crl"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
@@ -115,6 +116,7 @@ func explain(err error, c config) error {
 		{enrol.ErrFingerprint, "compare with the signed protocol of the root; do not go on if it differs"},
 		{configs.ErrExposed, "chmod 0600 the file"},
 		{enrol.ErrUnknown, "put it on the list: pki devices import, or pki token"},
+		{audit.ErrBroken, "the store was changed behind the PKI's back; compare it with a backup, and with the checkpoints that others kept"},
 		{enrol.ErrBlocked, "\"pki blocks\" tells why, \"pki unblock\" ends it"},
 		{enrol.ErrForbidden, "names must be below the trust domain or authority.extra_dns as it was at \"pki init\""},
 	} {

@@ -127,7 +127,7 @@ func (p *program) openLog(r *remoteLog) (*audit.Client, config, error) {
 	if r.url == "" {
 		return admin.Log(key), c, nil
 	}
-	tlsConfig, err := r.tls(c)
+	tlsConfig, err := r.tls(key)
 	if err != nil {
 		return nil, c, err
 	}
@@ -137,8 +137,9 @@ func (p *program) openLog(r *remoteLog) (*audit.Client, config, error) {
 	return &audit.Client{URL: r.url, HTTP: client, Key: key}, c, nil
 }
 
-// tls gives the configuration for --url: mutual with credentials.
-func (r *remoteLog) tls(c config) (*tls.Config, error) {
+// tls gives the configuration for --url: mutual with credentials. Whoever has no
+// configuration has the trust domain in the log's key.
+func (r *remoteLog) tls(key audit.Key) (*tls.Config, error) {
 	if r.credentials != "" {
 		creds, err := enrol.LoadCredentials(r.credentials)
 		if err != nil {
@@ -165,7 +166,8 @@ func (r *remoteLog) tls(c config) (*tls.Config, error) {
 	for _, root := range roots {
 		pool.AddCert(root)
 	}
-	pki := identity.Service(c.Authority.TrustDomain, enrol.ServiceName)
+	domain, _, _ := strings.Cut(string(key), "/")
+	pki := identity.Service(identity.TrustDomain(domain), enrol.ServiceName)
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, RootCAs: pool, ServerName: pki.DNSName(),
 		VerifyConnection: identity.VerifyPeer(identity.Exactly(pki)),

@@ -22,11 +22,11 @@
 //
 // # In the store
 //
-//	audit log           sequence number                  -> entry, as JSON
-//	audit tree          sequence number                  -> hashes of the tree, 32 bytes each
-//	audit identities    identity path \0 sequence number -> empty
-//	audit certificates  serial (hex) \0 sequence number  -> empty
-//	audit state         "key", "checkpoint", "whole"
+//	audit_log           sequence number                  -> entry, as JSON
+//	audit_tree          sequence number                  -> hashes of the tree, 32 bytes each
+//	audit_identities    identity path \0 sequence number -> empty
+//	audit_certificates  serial (hex) \0 sequence number  -> empty
+//	audit_state         "key", "checkpoint", "whole"
 //
 // Sequence numbers are 8 bytes, big-endian, from 1 without gaps; the tree counts its
 // leaves from 0, so entry n is leaf n-1. A row of the tree has the hashes of the
@@ -78,7 +78,6 @@ const (
 	EventReinstate = "reinstate" // its retirement was taken back
 	EventSecret    = "secret"    // a device got a new factory secret
 	EventImport    = "import"    // devices were imported; the reason tells how many
-	EventBundle    = "bundle"    // the trust bundle was changed
 )
 
 // Entry is one line of the log.

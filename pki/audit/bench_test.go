@@ -95,9 +95,10 @@ func benchEntry(i int) Entry {
 
 func fill(b *testing.B, db store.DB, size int) {
 	b.Helper()
-	for from := 0; from < size; from += batch {
+	const most = 50 * batch // bounds the memory of a transaction
+	for from := 0; from < size; from += most {
 		update(b, db, func(tx store.Tx) error {
-			for i := from; i < min(size, from+batch); i++ {
+			for i := from; i < min(size, from+most); i++ {
 				if err := Append(tx, benchEntry(i+1)); err != nil {
 					return err
 				}

@@ -172,7 +172,17 @@ func (v logView) entries(w http.ResponseWriter, r *http.Request) error {
 	}
 	page, err := v.auth.Log().Find(r.Context(), q)
 	if err != nil {
-		return logError(err)
+		return err
+	}
+	if len(page.Entries) == 0 && q.Certificate != "" && q.Identity != "" {
+		// "Not in the log" is an alarm, and must not be said of what is only hidden.
+		hidden, err := v.auth.Log().Find(r.Context(), audit.Query{Certificate: q.Certificate, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(hidden.Entries) > 0 {
+			return fmt.Errorf("%w: the certificate is not one of %s", enrol.ErrForbidden, q.Identity)
+		}
 	}
 	return answer(w, http.StatusOK, page)
 }

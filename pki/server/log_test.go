@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net/http"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/server"
 )
 
@@ -87,8 +89,12 @@ func TestLogByIdentity(t *testing.T) {
 	if proof, err := owner.Certificate(ctx, mine.Leaf()); err != nil || proof.Index != 2 {
 		t.Errorf("own certificate: %+v, %v", proof, err)
 	}
-	if _, err := owner.Certificate(ctx, foreign.Leaf()); !errors.Is(err, audit.ErrNotLogged) {
+	if _, err := owner.Certificate(ctx, foreign.Leaf()); !errors.Is(err, enrol.ErrForbidden) {
 		t.Errorf("somebody else's certificate: %v", err)
+	}
+	silent := p.forge(t, identity.KindDevice, device, func(*x509.Certificate) {})
+	if _, err := owner.Certificate(ctx, silent.Leaf()); !errors.Is(err, audit.ErrNotLogged) {
+		t.Errorf("own certificate that the PKI hides: %v", err)
 	}
 	for _, id := range []string{other.Path(), service.Path()} {
 		if _, _, err := owner.Find(ctx, audit.Query{Identity: id}); !errors.Is(err, enrol.ErrForbidden) {
