@@ -60,8 +60,13 @@ func live(t *testing.T, f func(t *testing.T, n *fakeNet)) {
 // until waits for something to happen.
 func until(t *testing.T, what string, happened func() bool) {
 	t.Helper()
-	for limit := time.Now().Add(15 * time.Second); !happened(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(limit) {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(2 * time.Minute)
+	for !happened() {
+		select {
+		case <-tick.C:
+		case <-limit:
 			t.Fatalf("waited in vain until %s", what)
 		}
 	}

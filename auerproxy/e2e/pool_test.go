@@ -15,10 +15,11 @@ import (
 // poolWorld is a pool whose sessions end at an echoing device.
 type poolWorld struct {
 	*world
-	pool  *Pool
-	dials atomic.Int64
-	hold  chan struct{} // where set, a dial waits for it
-	fail  atomic.Pointer[tunnel.Error]
+	pool    *Pool
+	dials   atomic.Int64
+	dialing chan struct{} // closed at the first dial
+	hold    chan struct{} // where set, a dial waits for it
+	fail    atomic.Pointer[tunnel.Error]
 
 	mu   sync.Mutex
 	last *Session // guarded by mu; the device's side of the newest session
@@ -27,14 +28,16 @@ type poolWorld struct {
 var key = Key{Target: pbx, Service: "echo"}
 
 func newPoolWorld(t *testing.T, idle time.Duration, hold chan struct{}) *poolWorld {
-	w := &poolWorld{world: newWorld(t), hold: hold}
+	w := &poolWorld{world: newWorld(t), hold: hold, dialing: make(chan struct{})}
 	w.pool = NewPool(PoolConfig{Dial: w.dial, IdleTimeout: idle})
 	t.Cleanup(w.pool.Close)
 	return w
 }
 
 func (w *poolWorld) dial(ctx context.Context, _ Key) (*Session, error) {
-	w.dials.Add(1)
+	if w.dials.Add(1) == 1 {
+		close(w.dialing)
+	}
 	if w.hold != nil {
 		select {
 		case <-w.hold:
@@ -232,9 +235,7 @@ func TestPoolClose(t *testing.T) {
 	w = newPoolWorld(t, time.Minute, hold)
 	done := make(chan error, 1)
 	go func() { _, err := w.call(); done <- err }()
-	for w.dials.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	<-w.dialing
 	w.pool.Close()
 	if err := <-done; err == nil {
 		t.Error("a call that waited for its session got one after Close")

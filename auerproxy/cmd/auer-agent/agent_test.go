@@ -241,16 +241,19 @@ func start(t *testing.T, args ...string) *running {
 // askUntil asks the agent until its answer is as wanted.
 func askUntil(t *testing.T, what string, want func(result) bool, args ...string) result {
 	t.Helper()
-	limit := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(2 * time.Minute)
 	for {
 		got := auerAgent(t.Context(), "", append([]string{"status"}, args...)...)
 		if want(got) {
 			return got
 		}
-		if time.Now().After(limit) {
+		select {
+		case <-tick.C:
+		case <-limit:
 			t.Fatalf("waited in vain until %s: %+v", what, got)
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 
@@ -280,7 +283,7 @@ func TestRunAndStatus(t *testing.T) {
 	if got := auerAgent(t.Context(), "", append([]string{"status"}, state...)...); got.code != cli.ExitFailed || !strings.Contains(got.err, "no agent answers") {
 		t.Errorf("status without an agent: %+v", got)
 	}
-	agentRun := start(t, append(state, "--set", "relays="+r.Addr(), "--set", "services=[{name: web, target: 'tcp:127.0.0.1:9'}]")...)
+	agentRun := start(t, append(state, "--set", "relays="+r.Addr(), "--set", "transport=quic", "--set", "services=[{name: web, target: 'tcp:127.0.0.1:9'}]")...)
 	got := askUntil(t, "the tunnel is up", func(r result) bool { return r.code == cli.ExitOK }, state...)
 	for _, want := range []string{"device/0123456789", "online", "relay/r1", "quic", "web", "tcp:127.0.0.1:9"} {
 		if !strings.Contains(got.out, want) {

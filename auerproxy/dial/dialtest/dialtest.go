@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/dial"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/relay"
@@ -27,13 +29,15 @@ import (
 )
 
 // patience bounds the wait for a component to start, to connect or to end.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // Net is a trust domain with some relays.
 type Net struct {
 	CA     *pkitest.CA
 	Relays []*Relay
 	t      testing.TB
+	// log shows with a failed test what its relays and devices said.
+	log hclog.Logger
 }
 
 // Relay is one running relay. Relays share no registry: a device is reached
@@ -52,13 +56,13 @@ type Relay struct {
 // and every device open every service of "ccc".
 func New(t testing.TB, relays int) *Net {
 	t.Helper()
-	n := &Net{t: t, CA: pkitest.New(t, identity.DefaultTrustDomain)}
+	n := &Net{t: t, CA: pkitest.New(t, identity.DefaultTrustDomain), log: hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: t.Output()})}
 	for i := range relays {
 		id := identity.Relay(n.CA.TrustDomain, fmt.Sprint("r", i+1))
 		r := &Relay{net: n, cfg: relay.Config{
-			Listen: "127.0.0.1:0", Heartbeat: time.Second,
-			Credentials: n.CA.Credentials(id),
-			Drain:       relay.Drain{Deadline: 3 * time.Second},
+			Listen:      "127.0.0.1:0",
+			Credentials: n.CA.Credentials(id), Logger: n.log.Named(id.Name),
+			Drain: relay.Drain{Deadline: 3 * time.Second},
 			Policy: []relay.Rule{
 				{Caller: "service/*", Target: "device", Services: []string{"*"}, Raw: true},
 				{Caller: "device", Target: "service/ccc", Services: []string{"*"}},
@@ -114,6 +118,7 @@ func (n *Net) Device(serial identity.Serial, services map[string]Handler, change
 	cfg := agent.Config{
 		Relays: n.Addrs(), Credentials: n.CA.Credentials(identity.Device(n.CA.TrustDomain, serial)),
 		Timing: agent.Timing{BackoffBase: 50 * time.Millisecond, BackoffCap: 200 * time.Millisecond},
+		Logger: n.log.Named(string(serial)),
 	}
 	for name := range services {
 		cfg.Services = append(cfg.Services, agent.Service{Name: name, Raw: true})
