@@ -78,6 +78,7 @@ const (
 	EventReinstate = "reinstate" // its retirement was taken back
 	EventSecret    = "secret"    // a device got a new factory secret
 	EventImport    = "import"    // devices were imported; the reason tells how many
+	EventBundle    = "bundle"    // the trust bundle was changed
 )
 
 // Entry is one line of the log.
