@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,9 +12,9 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -37,12 +36,13 @@ type Server struct {
 	cfg     Config
 	auth    *authority.Authority
 	self    identity.ID
+	factory *authority.Factory // nil: there is no factory listener
 	limit   *limiter
 	metrics *metrics
-	ready   chan struct{} // closed when both listeners are open
+	ready   chan struct{} // closed when the listeners are open
 
-	mu   sync.Mutex // guards addr
-	addr net.Addr
+	mu    sync.Mutex // guards addrs
+	addrs map[string]net.Addr
 }
 
 // New checks the configuration. It opens nothing.
@@ -57,9 +57,15 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, auth: cfg.Authority, ready: make(chan struct{}),
 		self:  identity.Service(cfg.Authority.TrustDomain(), enrol.ServiceName),
-		limit: newLimiter(cfg.EnrolPerMinute),
+		limit: newLimiter(cfg.EnrolPerMinute), addrs: make(map[string]net.Addr),
 	}
 	var err error
+	if s.factory, err = s.auth.Factory(); err != nil {
+		return nil, err
+	}
+	if cfg.FactoryListen != "" && s.factory == nil {
+		return nil, &configs.KeyError{Key: "server.factory_listen", Problem: "is set, but no factory's root is", Hint: "name them in authority.factory_roots"}
+	}
 	s.metrics, err = newMetrics(cfg.Metrics, s.auth)
 	return s, err
 }
@@ -68,10 +74,20 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
 // Addr is the address of the public API, nil before Ready.
-func (s *Server) Addr() net.Addr {
+func (s *Server) Addr() net.Addr { return s.addrOf(public) }
+
+// FactoryAddr is the address of the factory listener, nil before Ready and where
+// there is none.
+func (s *Server) FactoryAddr() net.Addr { return s.addrOf(factory) }
+
+// RecoveryAddr is the address of the recovery listener, nil before Ready and where
+// there is none.
+func (s *Server) RecoveryAddr() net.Addr { return s.addrOf(recovery) }
+
+func (s *Server) addrOf(name string) net.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.addr
+	return s.addrs[name]
 }
 
 // Run serves until ctx ends, and returns nil then; or it returns what broke a
@@ -81,25 +97,12 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("certificate of the PKI itself: %w", err)
 	}
-	public, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
+	servers, err := s.open(ctx, creds)
 	if err != nil {
 		return err
 	}
-	servers := map[*http.Server]net.Listener{
-		s.httpServer("public", s.publicHandler()): tls.NewListener(netutil.LimitListener(public, maxConns), s.tlsConfig(creds)),
-	}
-	if s.cfg.AdminSocket != "" {
-		admin, err := listenUnix(ctx, s.cfg.AdminSocket)
-		if err != nil {
-			return errors.Join(err, public.Close())
-		}
-		servers[s.httpServer("admin", s.adminHandler())] = admin
-	}
-	s.mu.Lock()
-	s.addr = public.Addr()
-	s.mu.Unlock()
-	s.cfg.Logger.Info("PKI serves", "listen", public.Addr().String(), "trust_domain", s.auth.TrustDomain(),
-		"root", enrol.Fingerprint(s.auth.Roots()[0]))
+	s.cfg.Logger.Info("PKI serves", "listen", s.Addr(), "factory", s.FactoryAddr(), "recovery", s.RecoveryAddr(),
+		"trust_domain", s.auth.TrustDomain(), "root", enrol.Fingerprint(s.auth.Roots()[0]))
 	close(s.ready)
 
 	g, ctx := errgroup.WithContext(ctx)
@@ -146,20 +149,6 @@ func serve(ctx context.Context, server *http.Server, l net.Listener) error {
 		return errors.Join(err, server.Close())
 	}
 	return <-stopped
-}
-
-// tlsConfig lets clients without a certificate in; handlers that need one check.
-func (s *Server) tlsConfig(creds *enrol.Credentials) *tls.Config {
-	cfg := creds.ServerConfig(nil, "http/1.1")
-	cfg.ClientAuth = tls.VerifyClientCertIfGiven
-	check := identity.VerifyPeer(identity.OfKind(s.auth.TrustDomain(), identity.KindDevice, identity.KindService, identity.KindRelay))
-	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
-		if len(cs.PeerCertificates) == 0 {
-			return nil
-		}
-		return check(cs)
-	}
-	return cfg
 }
 
 // listenUnix opens the admin socket. Whoever holds the store's lock is the only
