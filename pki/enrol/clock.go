@@ -47,24 +47,34 @@ const (
 	clockMaxJump = 5 * 365 * 24 * time.Hour
 )
 
-// OpenClock reads what was proven earlier from a file, which may be missing, and
-// keeps it there. An empty path keeps it in memory only; a nil logger is silent.
-func OpenClock(path string, log hclog.Logger) *Clock { return openClock(path, log, time.Now) }
+// ClockConfig of a [Clock]. The zero value keeps what is proven in memory only.
+type ClockConfig struct {
+	// File keeps the proven time over a restart. Empty: it is not kept.
+	File string
+	// Wall is the device's own clock. Nil means time.Now.
+	Wall func() time.Time
+	// Logger; nil means silence.
+	Logger hclog.Logger
+}
 
-func openClock(path string, log hclog.Logger, wall func() time.Time) *Clock {
-	if log == nil {
-		log = hclog.NewNullLogger()
+// OpenClock reads what was proven earlier from the file, which may be missing.
+func OpenClock(cfg ClockConfig) *Clock {
+	if cfg.Logger == nil {
+		cfg.Logger = hclog.NewNullLogger()
 	}
-	c := &Clock{wall: wall, path: path, log: log, proven: built(), at: time.Now()}
-	if path == "" {
+	if cfg.Wall == nil {
+		cfg.Wall = time.Now
+	}
+	c := &Clock{wall: cfg.Wall, path: cfg.File, log: cfg.Logger, proven: built(), at: time.Now()}
+	if c.path == "" {
 		return c
 	}
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(c.path)
 	if err != nil {
 		return c
 	}
 	if err := c.saved.UnmarshalText(text); err != nil {
-		log.Warn("the last known time is lost", "file", path, "error", err)
+		c.log.Warn("the last known time is lost", "file", c.path, "error", err)
 		return c
 	}
 	if c.saved.After(c.proven) {

@@ -27,7 +27,7 @@ func TestClockNeverGoesBelowWhatIsProven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "clock")
 		m := &machine{}
-		c := openClock(path, nil, m.now)
+		c := OpenClock(ClockConfig{File: path, Wall: m.now})
 		if c.Behind() || !c.Now().Equal(time.Now()) {
 			t.Errorf("a good clock: %s, behind %v", c.Now(), c.Behind())
 		}
@@ -39,7 +39,7 @@ func TestClockNeverGoesBelowWhatIsProven(t *testing.T) {
 		if want := now.Add(3 * time.Hour); !c.Now().Equal(want) || !c.Behind() {
 			t.Errorf("%s, want %s; behind %v", c.Now(), want, c.Behind())
 		}
-		c.Saw(now.Add(time.Hour)) // old news
+		c.Saw(now.Add(time.Hour))                                 // old news
 		if want := now.Add(3 * time.Hour); !c.Now().Equal(want) { // no time has passed
 			t.Errorf("it went back to %s", c.Now())
 		}
@@ -47,7 +47,7 @@ func TestClockNeverGoesBelowWhatIsProven(t *testing.T) {
 		c.Saw(time.Now())
 		// After a restart there is what was saved, at most an hour older.
 		m.off = time.Until(epoch)
-		again := openClock(path, nil, m.now)
+		again := OpenClock(ClockConfig{File: path, Wall: m.now})
 		if lost := c.Now().Sub(again.Now()); lost < 0 || lost > 4*time.Hour {
 			t.Errorf("%s after the restart, %s before", again.Now(), c.Now())
 		}
@@ -71,7 +71,7 @@ func TestClockNeverGoesBelowWhatIsProven(t *testing.T) {
 func TestClockDoesNotBelieveDecades(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := openClock("", nil, time.Now)
+		c := OpenClock(ClockConfig{Wall: time.Now})
 		start := time.Now()
 		c.Saw(start)
 		c.Saw(start.Add(10 * 365 * day))
@@ -94,13 +94,13 @@ func TestClockFile(t *testing.T) {
 	}
 	m := machine{off: time.Until(epoch)}
 	for _, path := range []string{broken, filepath.Join(dir, "none"), filepath.Join(dir, "no", "directory")} {
-		c := openClock(path, nil, m.now)
+		c := OpenClock(ClockConfig{File: path, Wall: m.now})
 		c.Saw(time.Now())
 		if !c.Behind() {
 			t.Errorf("%s: the clock is %s", path, c.Now())
 		}
 	}
-	if c := openClock(broken, nil, m.now); !c.Behind() {
+	if c := OpenClock(ClockConfig{File: broken, Wall: m.now}); !c.Behind() {
 		t.Error("a broken file is not replaced")
 	}
 	if c := openClock(filepath.Join(dir, "none"), nil, m.now); !c.Behind() {
@@ -154,7 +154,7 @@ func TestClockLearns(t *testing.T) {
 	now := time.Now().Truncate(time.Second)
 	chain, roots := issuedAt(t, now)
 	foreign, _ := issuedAt(t, now)
-	c := openClock("", nil, m.now)
+	c := OpenClock(ClockConfig{Wall: m.now})
 	notYet := func(certs []*x509.Certificate) error {
 		return errors.Join(errors.New("dial"), &tls.CertificateVerificationError{UnverifiedCertificates: certs, Err: errors.New("not yet valid")})
 	}
@@ -182,7 +182,7 @@ func TestCredentialsUseTheClock(t *testing.T) {
 		t.Error("without a clock the configuration has one")
 	}
 	m := machine{off: time.Until(epoch)}
-	creds.SetClock(openClock("", nil, m.now))
+	creds.SetClock(OpenClock(ClockConfig{Wall: m.now}))
 	for name, cfg := range map[string]*tls.Config{"client": creds.ClientConfig("x", nil), "server": creds.ServerConfig(nil)} {
 		if least := creds.Leaf().NotBefore; cfg.Time == nil || cfg.Time().Before(least) {
 			t.Errorf("%s: the certificate proves %s", name, least)
