@@ -103,7 +103,7 @@ func TestClockFile(t *testing.T) {
 	if c := OpenClock(ClockConfig{File: broken, Wall: m.now}); !c.Behind() {
 		t.Error("a broken file is not replaced")
 	}
-	if c := openClock(filepath.Join(dir, "none"), nil, m.now); !c.Behind() {
+	if c := OpenClock(ClockConfig{File: filepath.Join(dir, "none"), Wall: m.now}); !c.Behind() {
 		t.Error("a new file is not written")
 	}
 	var none *Clock
