@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -56,10 +57,8 @@ func (a *Authority) Factory() (*Factory, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrFactory, path, err)
 		}
-		for _, r := range roots {
-			if a.own(r) {
-				return nil, fmt.Errorf("%w: %s has a root or intermediate of this PKI, whose certificates would then pass for a factory's", ErrFactory, path)
-			}
+		if slices.ContainsFunc(roots, a.own) {
+			return nil, fmt.Errorf("%w: %s has a root or intermediate of this PKI, whose certificates would then pass for a factory's", ErrFactory, path)
 		}
 		f.Roots = append(f.Roots, roots...)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"net/http"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
@@ -19,9 +20,7 @@ func (s *Server) estRoutes(more map[string]handler) map[string]handler {
 		"GET " + enrol.ESTCACertsPath:  s.estCACerts,
 		"GET " + enrol.ESTCSRAttrsPath: func(w http.ResponseWriter, _ *http.Request) error { return est.WriteCSRAttrs(w) },
 	}
-	for pattern, h := range more {
-		routes[pattern] = h
-	}
+	maps.Copy(routes, more)
 	return routes
 }
 

@@ -189,6 +189,9 @@ func (s *Server) renewSelf(ctx context.Context, creds *enrol.Credentials) error 
 func (s *Server) sweep(ctx context.Context) error {
 	for {
 		n, err := s.auth.Sweep(ctx)
+		if err != nil && ctx.Err() != nil {
+			return nil // stopped in the middle of it
+		}
 		if err != nil {
 			return fmt.Errorf("sweep: %w", err)
 		}

@@ -238,7 +238,9 @@ func TestTunnelIn1970(t *testing.T) {
 				t.Errorf("%s: online %v, want %v", transport, got, learns)
 			}
 			stop()
-			<-done
+			if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: %v", transport, err)
+			}
 		}
 	}
 }
