@@ -14,6 +14,11 @@
 // mutual TLS in the cloud: TLS 1.3, our own roots, and a check of the peer's
 // identity that also runs when a session resumes.
 //
+// A device may also have its first certificate for a factory certificate
+// ([Client.EnrolFactory]) or a factory secret ([Client.EnrolSecret]); the loop then
+// falls back to what there is when the certificate has expired. A [Clock] makes it
+// independent of its own clock.
+//
 // On disk, credentials are three PEM files in one directory: cert.pem (leaf,
 // then intermediate), key.pem (PKCS #8, mode 0600) and roots.pem. They are
 // written as one generation that a single rename makes current; see
