@@ -98,6 +98,7 @@ func TestRulesComplain(t *testing.T) {
 			{path: "pki", imports: []string{"github.com/smallstep/certificates/db"}},
 			{path: "pki/authority", imports: []string{"go.step.sm/crypto/jose"}},
 			{path: "pki/enrol", imports: []string{"go.step.sm/crypto/jose"}},
+			{path: "pki/est", imports: []string{"github.com/smallstep/pkcs7"}},
 			{path: "integration/world", imports: []string{"github.com/smallstep/certificates/authority"}},
 		}), []string{
 			"pki/enrol imports go.step.sm/crypto/jose: only the pki program embeds the CA",

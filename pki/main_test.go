@@ -134,7 +134,7 @@ func TestExampleConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	want.Authority.StateDir = "/var/lib/pki"
-	want.Server.Names = []string{}
+	want.Authority.FactoryRoots, want.Server.Names = []string{}, []string{}
 	want.Server.Log.Readers = []string{}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the example gives\n%+v\nwant\n%+v", got, want)

@@ -228,14 +228,18 @@ func (s *slot) connect(ctx context.Context, addr string, legs []leg, why func(tu
 	s.mu.Unlock()
 	var control *tunnel.Control
 	var welcome *tunnel.Welcome
-	session, err := race(ctx, addr, t.ConnectTimeout, legs, func(ctx context.Context, ts tunnel.Session) (err error) {
+	greet := func(ctx context.Context, ts tunnel.Session) (err error) {
 		ctx, cancel := context.WithTimeout(ctx, t.WelcomeTimeout)
 		defer cancel()
 		hello := s.agent.helloFor(s.index)
 		hello.Choice = why(ts.Transport())
 		control, welcome, err = tunnel.Connect(ctx, ts, hello)
 		return err
-	})
+	}
+	session, err := race(ctx, addr, t.ConnectTimeout, legs, greet)
+	if s.agent.cfg.Credentials.Learn(err) { // the clock was behind, and is not now
+		session, err = race(ctx, addr, t.ConnectTimeout, legs, greet)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -64,6 +64,16 @@ type Config struct {
 
 	// Store says where everything but the keys is kept.
 	Store StoreConfig `yaml:"store"`
+
+	// FactoryRoots are PEM files with the manufacturers' roots: their factory
+	// certificates (IEEE 802.1AR IDevID) enrol at server.factory_listen. Default:
+	// none.
+	FactoryRoots []string `yaml:"factory_roots"`
+	// FactoryBlocklist is a file with factory certificates that do not enrol; its
+	// form is in configs/pki.yaml. It is read again when it changes. Default:
+	// none.
+	FactoryBlocklist string `yaml:"factory_blocklist"`
+
 	// Limits of what devices may ask for.
 	Limits Limits `yaml:"limits"`
 

@@ -1,18 +1,14 @@
 package enrol
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -48,6 +44,17 @@ type Client struct {
 	// Roots is empty: the client then fetches the roots and keeps the pinned
 	// one only.
 	RootFingerprint string
+	// FactoryURL is where the PKI takes factory certificates, e.g.
+	// "https://pki.example.com:8444".
+	FactoryURL string
+	// Factory is the device's factory certificate (IEEE 802.1AR IDevID) with its
+	// key, for [Client.EnrolFactory]; see [LoadFactory].
+	Factory tls.Certificate
+	// RecoveryURL is where the PKI renews certificates that have expired.
+	RecoveryURL string
+	// Clock verifies the PKI, and learns the time from it. Nil is the machine's
+	// own. Give the same to [Credentials.SetClock].
+	Clock *Clock
 	// Timeout bounds one call. Zero means [DefaultTimeout].
 	Timeout time.Duration
 	// Logger receives what [Client.RunRenewal] does. Nil means silence.
@@ -65,6 +72,36 @@ func Fingerprint(c *x509.Certificate) string {
 // The caller saves the result. Errors wrap [ErrToken], [ErrBlocked] and the
 // other reasons, or tell of the connection.
 func (c *Client) Enrol(ctx context.Context, token string, want identity.ID) (*Credentials, error) {
+	return c.first(ctx, want, func(cfg *tls.Config, csr []byte, out *Issued) error {
+		return c.post(ctx, cfg, nil, EnrolPath, Request{Token: strings.TrimSpace(token), CSR: string(csr)}, out)
+	})
+}
+
+// EnrolSecret is [Client.Enrol] with the device's serial and the secret that it left
+// the factory with. The secret is good for one enrolment. Errors wrap [ErrSecret],
+// [ErrRateLimit] and the other reasons.
+func (c *Client) EnrolSecret(ctx context.Context, serial identity.Serial, secret string) (*Credentials, error) {
+	return c.first(ctx, identity.Device(c.TrustDomain, serial), func(cfg *tls.Config, csr []byte, out *Issued) error {
+		return c.est(ctx, cfg, c.URL, ESTEnrolPath, csr, func(r *http.Request) { r.SetBasicAuth(string(serial), secret) }, out)
+	})
+}
+
+// EnrolFactory is [Client.Enrol] with the factory certificate, whose serial decides.
+// Errors wrap [ErrConflict], where another box has the serial, [ErrUnknown] and the
+// other reasons.
+func (c *Client) EnrolFactory(ctx context.Context, want identity.ID) (*Credentials, error) {
+	if c.FactoryURL == "" || c.Factory.PrivateKey == nil {
+		return nil, fmt.Errorf("%w: no factory certificate, or no address for it", ErrConfig)
+	}
+	return c.first(ctx, want, func(cfg *tls.Config, csr []byte, out *Issued) error {
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c.Factory, nil }
+		return c.est(ctx, cfg, c.FactoryURL, ESTEnrolPath, csr, nil, out)
+	})
+}
+
+// first gets the first certificate, by exchange, from a PKI that is known by its
+// roots only.
+func (c *Client) first(ctx context.Context, want identity.ID, exchange func(cfg *tls.Config, csr []byte, out *Issued) error) (*Credentials, error) {
 	roots, err := c.bootstrap(ctx)
 	if err != nil {
 		return nil, err
@@ -73,14 +110,8 @@ func (c *Client) Enrol(ctx context.Context, token string, want identity.ID) (*Cr
 	if err != nil {
 		return nil, err
 	}
-	cfg := &tls.Config{
-		MinVersion:       tls.VersionTLS13,
-		RootCAs:          poolOf(roots),
-		ServerName:       c.server().DNSName(),
-		VerifyConnection: identity.VerifyPeer(identity.Exactly(c.server())),
-	}
 	var out Issued
-	if err := c.post(ctx, cfg, nil, EnrolPath, Request{Token: strings.TrimSpace(token), CSR: string(csr)}, &out); err != nil {
+	if err := exchange(c.anonymous(roots), csr, &out); err != nil {
 		return nil, err
 	}
 	creds, err := out.Credentials(key, roots)
@@ -88,9 +119,22 @@ func (c *Client) Enrol(ctx context.Context, token string, want identity.ID) (*Cr
 		return nil, err
 	}
 	if !want.IsZero() && creds.ID() != want {
-		return nil, fmt.Errorf("%w: the token is for %s, want %s", identity.ErrUnexpected, creds.ID(), want)
+		return nil, fmt.Errorf("%w: issued for %s, want %s", identity.ErrUnexpected, creds.ID(), want)
 	}
 	return creds, nil
+}
+
+// anonymous verifies the PKI and shows no certificate.
+func (c *Client) anonymous(roots []*x509.Certificate) *tls.Config {
+	for _, r := range roots {
+		c.Clock.Saw(r.NotBefore)
+	}
+	return &tls.Config{
+		MinVersion:       tls.VersionTLS13,
+		RootCAs:          poolOf(roots),
+		ServerName:       c.server().DNSName(),
+		VerifyConnection: identity.VerifyPeer(identity.Exactly(c.server())),
+	}
 }
 
 // Renew gets a certificate for the same identity with a new key, authenticated
@@ -98,13 +142,31 @@ func (c *Client) Enrol(ctx context.Context, token string, want identity.ID) (*Cr
 // result, swap it in, then call [Client.Confirm]. Until then the PKI lets the
 // present certificate renew again, so a lost answer costs nothing.
 func (c *Client) Renew(ctx context.Context, creds *Credentials) (*Credentials, error) {
+	return c.next(creds, func(csr []byte, out *Issued) error {
+		return c.post(ctx, c.mutual(creds), creds, RenewPath, Request{CSR: string(csr)}, out)
+	})
+}
+
+// Recover is [Client.Renew] for a certificate that has expired, at RecoveryURL.
+// Errors wrap [ErrExpired] where that was too long ago.
+func (c *Client) Recover(ctx context.Context, creds *Credentials) (*Credentials, error) {
+	if c.RecoveryURL == "" {
+		return nil, fmt.Errorf("%w: no address for expired certificates", ErrConfig)
+	}
+	return c.next(creds, func(csr []byte, out *Issued) error {
+		return c.est(ctx, c.mutual(creds), c.RecoveryURL, ESTReenrolPath, csr, func(r *http.Request) { trusts(r, creds) }, out)
+	})
+}
+
+// next gets the next certificate, by exchange.
+func (c *Client) next(creds *Credentials, exchange func(csr []byte, out *Issued) error) (*Credentials, error) {
 	key, csr, err := NewRequest()
 	if err != nil {
 		return nil, err
 	}
 	var out Issued
-	if err := c.post(ctx, c.mutual(creds), creds, RenewPath, Request{CSR: string(csr)}, &out); err != nil {
-		return nil, err
+	if err := exchange(csr, &out); err != nil {
+		return nil, c.explain(creds.Leaf(), err)
 	}
 	next, err := out.Credentials(key, creds.Roots())
 	if err != nil {
@@ -121,6 +183,22 @@ func (c *Client) Renew(ctx context.Context, creds *Credentials) (*Credentials, e
 	return next, nil
 }
 
+// explain adds to an error of the connection what the certificate has to do with it:
+// the PKI refuses one in the handshake without a word.
+func (c *Client) explain(leaf *x509.Certificate, err error) error {
+	now := c.Clock.Now()
+	if _, answered := errors.AsType[*Problem](err); answered || !now.Before(leaf.NotBefore) && now.Before(leaf.NotAfter) {
+		return err
+	}
+	return fmt.Errorf("%w (the certificate is valid from %s to %s; by this clock it is %s)", err,
+		leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+}
+
+// Time asks the PKI for the time, which goes to the Clock. It shows no certificate.
+func (c *Client) Time(ctx context.Context, roots []*x509.Certificate) error {
+	return c.do(ctx, c.anonymous(roots), c.URL, http.MethodGet, healthPath, nil, nil, func([]byte) error { return nil })
+}
+
 // Confirm tells the PKI, by using it, that the new certificate is in use.
 func (c *Client) Confirm(ctx context.Context, creds *Credentials) error {
 	return c.post(ctx, c.mutual(creds), creds, ConfirmPath, nil, nil)
@@ -131,7 +209,7 @@ func (c *Client) Confirm(ctx context.Context, creds *Credentials) error {
 // credentials then, and call [Client.Confirm], by which the PKI hears of it.
 func (c *Client) Bundle(ctx context.Context, creds *Credentials) (changed bool, err error) {
 	var b Bundle
-	err = c.do(ctx, c.mutual(creds), http.MethodGet, BundlePath, bundleHeaders(creds), nil, func(answer []byte) (err error) {
+	err = c.do(ctx, c.mutual(creds), c.URL, http.MethodGet, BundlePath, nil, func(r *http.Request) { trusts(r, creds) }, func(answer []byte) (err error) {
 		b, err = ParseBundle(answer)
 		return err
 	})
@@ -147,14 +225,12 @@ func (c *Client) Bundle(ctx context.Context, creds *Credentials) (changed bool, 
 	return creds.SwapBundle(b)
 }
 
-// bundleHeaders tell the PKI which bundle is trusted here. creds may be nil.
-func bundleHeaders(creds *Credentials) http.Header {
-	h := http.Header{}
+// trusts tells the PKI which bundle is trusted here. creds may be nil.
+func trusts(r *http.Request, creds *Credentials) {
 	if creds != nil && creds.BundleVersion() > 0 {
-		h.Set(BundleHeader, strconv.FormatUint(creds.BundleVersion(), 10))
-		h.Set("If-None-Match", bundleTag(creds.BundleVersion())) // of use with BundlePath only
+		r.Header.Set(BundleHeader, strconv.FormatUint(creds.BundleVersion(), 10))
+		r.Header.Set("If-None-Match", bundleTag(creds.BundleVersion())) // of use with BundlePath only
 	}
-	return h
 }
 
 func (c *Client) server() identity.ID { return identity.Service(c.TrustDomain, ServiceName) }
@@ -175,7 +251,7 @@ func (c *Client) bootstrap(ctx context.Context) ([]*x509.Certificate, error) {
 	// What comes back is checked against the pin; the server is not trusted.
 	cfg := &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true}
 	var roots []*x509.Certificate
-	if err := c.do(ctx, cfg, http.MethodGet, RootsPath, nil, nil, func(body []byte) (err error) {
+	if err := c.do(ctx, cfg, c.URL, http.MethodGet, RootsPath, nil, nil, func(body []byte) (err error) {
 		roots, err = ParseCertificates(body)
 		return err
 	}); err != nil {
@@ -187,7 +263,7 @@ func (c *Client) bootstrap(ctx context.Context) ([]*x509.Certificate, error) {
 	// A root that has been retired since it was pinned still leads to the others,
 	// by the cross certificates in the PKI's chain.
 	var b Bundle
-	if err := c.do(ctx, cfg, http.MethodGet, BundlePath, nil, nil, func(body []byte) (err error) {
+	if err := c.do(ctx, cfg, c.URL, http.MethodGet, BundlePath, nil, nil, func(body []byte) (err error) {
 		b, err = ParseBundle(body)
 		return err
 	}); err == nil {
@@ -217,63 +293,3 @@ func poolOf(roots []*x509.Certificate) *x509.CertPool {
 	}
 	return pool
 }
-
-// post sends JSON and reads JSON. creds are those in cfg, nil if there are none.
-func (c *Client) post(ctx context.Context, cfg *tls.Config, creds *Credentials, path string, in, out any) error {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return err
-	}
-	return c.do(ctx, cfg, http.MethodPost, path, bundleHeaders(creds), body, func(answer []byte) error {
-		if out == nil {
-			return nil
-		}
-		if err := json.Unmarshal(answer, out); err != nil {
-			return fmt.Errorf("%w: answer of %s: %w", ErrServer, path, err)
-		}
-		return nil
-	})
-}
-
-// errNotModified: the caller has what it asks for.
-var errNotModified = errors.New("not modified")
-
-// do makes one call over a connection of its own, because each call may have
-// other credentials.
-func (c *Client) do(ctx context.Context, cfg *tls.Config, method, path string, header http.Header, body []byte, read func([]byte) error) error {
-	timeout := c.Timeout
-	if timeout <= 0 {
-		timeout = DefaultTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+path, bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	maps.Copy(req.Header, header)
-	if len(body) > 0 {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	transport := &http.Transport{TLSClientConfig: cfg, DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment}
-	defer transport.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: transport, CheckRedirect: noRedirect}).Do(req)
-	if err != nil {
-		return fmt.Errorf("PKI: %w", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusNotModified {
-		return errNotModified
-	}
-	if resp.StatusCode >= http.StatusMultipleChoices {
-		return ReadProblem(resp)
-	}
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody))
-	if err != nil {
-		return fmt.Errorf("PKI: read the answer: %w", err)
-	}
-	return read(answer)
-}
-
-// noRedirect keeps a token from following a redirect to somebody else.
-func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -21,12 +21,13 @@ func (c *Credentials) ServerConfig(check func(identity.ID) error, protos ...stri
 		NextProtos:       protos,
 		ClientAuth:       tls.RequireAndVerifyClientCert,
 		ClientCAs:        c.Pool(),
-		VerifyConnection: identity.VerifyPeer(orAnyone(check)),
+		VerifyConnection: c.verify(check),
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			cert := c.Certificate()
 			return &cert, nil
 		},
 	}
+	c.setTime(cfg)
 	// The clone takes whatever the caller has set on cfg, and serves until the roots
 	// are swapped: a connection keeps its configuration for life. Session tickets
 	// stay resumable across clones, because crypto/tls keeps their keys on cfg.
@@ -55,22 +56,39 @@ func (c *Credentials) ServerConfig(check func(identity.ID) error, protos ...stri
 // make a new configuration per dial (it is cheap) to see a swapped bundle.
 // ClientSessionCache is nil, so nothing resumes unless the caller sets one.
 func (c *Credentials) ClientConfig(serverName string, check func(identity.ID) error, protos ...string) *tls.Config {
-	return &tls.Config{
+	cfg := &tls.Config{
 		MinVersion:       tls.VersionTLS13,
 		NextProtos:       protos,
 		ServerName:       serverName,
 		RootCAs:          c.Pool(),
-		VerifyConnection: identity.VerifyPeer(orAnyone(check)),
+		VerifyConnection: c.verify(check),
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			cert := c.Certificate()
 			return &cert, nil
 		},
 	}
+	c.setTime(cfg)
+	return cfg
 }
 
-func orAnyone(check func(identity.ID) error) func(identity.ID) error {
-	if check != nil {
-		return check
+// setTime has a configuration verify by the credentials' clock.
+func (c *Credentials) setTime(cfg *tls.Config) {
+	if clock := c.clock.Load(); clock != nil {
+		cfg.Time = clock.Now
 	}
-	return func(identity.ID) error { return nil }
+}
+
+// verify checks the other side's identity. What its certificate proves about the
+// time goes to the clock.
+func (c *Credentials) verify(check func(identity.ID) error) func(tls.ConnectionState) error {
+	return func(cs tls.ConnectionState) error {
+		id, err := identity.FromConnectionState(cs)
+		if err == nil && check != nil {
+			err = check(id)
+		}
+		if err == nil {
+			c.clock.Load().Saw(cs.VerifiedChains[0][0].NotBefore)
+		}
+		return err
+	}
 }

@@ -22,8 +22,9 @@ var ErrCredentials = errors.New("unusable credentials")
 //
 // All methods are safe for concurrent use.
 type Credentials struct {
-	swap sync.Mutex // held during a swap, so that no two swaps cross
-	cur  atomic.Pointer[material]
+	swap  sync.Mutex // held during a swap, so that no two swaps cross
+	cur   atomic.Pointer[material]
+	clock atomic.Pointer[Clock] // nil: the machine's own
 }
 
 // material is one generation of credentials. It is never changed.
@@ -90,6 +91,22 @@ func SameKey(a, b crypto.PublicKey) bool {
 	eq, ok := a.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && eq.Equal(b)
 }
+
+// SetClock makes every later configuration verify the other side by this clock,
+// and tell it what certificates prove. Devices do it, whose own clock may be wrong;
+// servers judge by theirs.
+func (c *Credentials) SetClock(clock *Clock) {
+	m := c.cur.Load()
+	clock.Saw(m.cert.Leaf.NotBefore)
+	for _, r := range m.roots {
+		clock.Saw(r.NotBefore)
+	}
+	c.clock.Store(clock)
+}
+
+// Learn lets the clock that was set learn from a handshake that failed; see
+// [Clock.Learn].
+func (c *Credentials) Learn(err error) bool { return c.clock.Load().Learn(err, c.Pool()) }
 
 // ID is the endpoint that the credentials speak for. It never changes.
 func (c *Credentials) ID() identity.ID { return c.cur.Load().id }

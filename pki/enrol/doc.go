@@ -17,6 +17,10 @@
 // The roots are from the PKI's trust bundle ([Bundle]), which RunRenewal keeps up to
 // date. A root that is new is believed only where one that is trusted already has
 // certified it.
+// A device may also have its first certificate for a factory certificate
+// ([Client.EnrolFactory]) or a factory secret ([Client.EnrolSecret]); the loop then
+// falls back to what there is when the certificate has expired. A [Clock] makes it
+// independent of its own clock.
 //
 // On disk, credentials are three PEM files in one directory: cert.pem (leaf,
 // intermediate, cross certificates), key.pem (PKCS #8, mode 0600) and roots.pem, with

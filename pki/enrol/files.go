@@ -61,18 +61,9 @@ func load(dir string) (*Credentials, error) {
 	if gen, err := os.Readlink(filepath.Join(dir, liveLink)); err == nil {
 		dir = filepath.Join(dir, gen)
 	}
-	keyPath := filepath.Join(dir, KeyFile)
-	info, err := os.Stat(keyPath)
+	cert, err := loadPair(dir)
 	if err != nil {
-		return nil, fmt.Errorf("load credentials: %w", err)
-	}
-	if info.Mode().Perm()&0o007 != 0 {
-		return nil, fmt.Errorf("%w: %s has mode %04o: others may read the key; chmod 0600 it",
-			ErrCredentials, keyPath, info.Mode().Perm())
-	}
-	cert, err := tls.LoadX509KeyPair(filepath.Join(dir, CertFile), keyPath)
-	if err != nil {
-		return nil, fmt.Errorf("load credentials: %w", err)
+		return nil, err
 	}
 	text, err := os.ReadFile(filepath.Join(dir, RootsFile))
 	if err != nil {
@@ -104,81 +95,122 @@ func loadVersion(path string) (uint64, error) {
 	return version, nil
 }
 
+// LoadFactory reads a device's factory certificate from the files cert.pem (leaf
+// first, then intermediates) and key.pem of a directory. A key that others may read
+// is refused.
+func LoadFactory(dir string) (tls.Certificate, error) { return loadPair(dir) }
+
+func loadPair(dir string) (cert tls.Certificate, err error) {
+	keyPath := filepath.Join(dir, KeyFile)
+	info, err := os.Stat(keyPath)
+	if err != nil {
+		return cert, fmt.Errorf("load credentials: %w", err)
+	}
+	if info.Mode().Perm()&0o007 != 0 {
+		return cert, fmt.Errorf("%w: %s has mode %04o: others may read the key; chmod 0600 it",
+			ErrCredentials, keyPath, info.Mode().Perm())
+	}
+	cert, err = tls.LoadX509KeyPair(filepath.Join(dir, CertFile), keyPath)
+	if err != nil {
+		return cert, fmt.Errorf("load credentials: %w", err)
+	}
+	return cert, nil
+}
+
 // Save writes the credentials to dir, which it makes if need be. It is atomic:
 // after a crash at any point dir holds the old set or the new one, never a
 // mixture. dir must be on a file system with symbolic links.
-func (c *Credentials) Save(dir string) error {
+func (c *Credentials) Save(dir string) error { return c.save(dir, func(string) {}) }
+
+// save calls step before everything that changes the disk, where a test cuts the
+// power.
+func (c *Credentials) save(dir string, step func(what string)) error {
 	m := c.cur.Load()
 	key, err := x509.MarshalPKCS8PrivateKey(m.cert.PrivateKey)
 	if err != nil {
 		return fmt.Errorf("save credentials: %w", err)
 	}
+	step("make the directory")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("save credentials: %w", err)
 	}
+	step("make the generation")
 	gen, err := os.MkdirTemp(dir, genPrefix) // mode 0700
 	if err != nil {
 		return fmt.Errorf("save credentials: %w", err)
 	}
-	files := map[string][]byte{
-		CertFile:  encodeChain(m.cert.Certificate),
-		KeyFile:   pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
-		RootsFile: EncodeCertificates(m.roots...),
+	files := []file{
+		{CertFile, encodeChain(m.cert.Certificate)},
+		{KeyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})},
+		{RootsFile, EncodeCertificates(m.roots...)},
 	}
 	if m.version > 0 {
-		files[VersionFile] = strconv.AppendUint(nil, m.version, 10)
+		files = append(files, file{VersionFile, strconv.AppendUint(nil, m.version, 10)})
 	}
-	if err := publish(dir, filepath.Base(gen), files); err != nil {
+	if err := publish(dir, filepath.Base(gen), files, step); err != nil {
 		return errors.Join(fmt.Errorf("save credentials: %w", err), os.RemoveAll(gen))
 	}
-	return sweep(dir, filepath.Base(gen))
+	return sweep(dir, filepath.Base(gen), step)
+}
+
+// file is one file of a generation.
+type file struct {
+	name string
+	data []byte
 }
 
 // publish fills the generation and makes it the live one.
-func publish(dir, gen string, files map[string][]byte) error {
-	for name, data := range files {
-		if err := writeSync(filepath.Join(dir, gen, name), data); err != nil {
+func publish(dir, gen string, files []file, step func(string)) error {
+	for _, f := range files {
+		step("write " + f.name)
+		if err := writeSync(filepath.Join(dir, gen, f.name), f.data); err != nil {
 			return err
 		}
 	}
+	step("sync the generation")
 	if err := atomicfile.SyncDir(filepath.Join(dir, gen)); err != nil {
 		return err
 	}
-	if err := relink(dir, liveLink, gen); err != nil {
+	if err := relink(dir, liveLink, gen, step); err != nil {
 		return err
 	}
-	for name := range files {
-		if err := relink(dir, name, filepath.Join(liveLink, name)); err != nil {
+	for _, f := range files {
+		if err := relink(dir, f.name, filepath.Join(liveLink, f.name), step); err != nil {
 			return err
 		}
 	}
+	step("sync the directory")
 	return atomicfile.SyncDir(dir)
 }
 
 // relink points dir/name at target in one step, unless it does already.
-func relink(dir, name, target string) error {
+func relink(dir, name, target string, step func(string)) error {
 	path := filepath.Join(dir, name)
 	if old, err := os.Readlink(path); err == nil && old == target {
 		return nil
 	}
 	tmp := path + ".new"
+	step("clear the way for " + name)
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	step("link " + name)
 	if err := os.Symlink(target, tmp); err != nil {
 		return err
 	}
+	step("rename " + name)
 	return os.Rename(tmp, path)
 }
 
 // sweep removes the generations that are not live.
-func sweep(dir, live string) error {
+func sweep(dir, live string, step func(string)) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), genPrefix) && e.Name() != live {
+			step("remove an old generation")
 			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}

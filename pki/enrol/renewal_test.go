@@ -80,6 +80,8 @@ func (p *fakePKI) renew(context.Context, *Credentials) (*Credentials, error) {
 	return p.issue(), nil
 }
 
+func (p *fakePKI) askTime(context.Context) error { return errors.New("down") }
+
 func (p *fakePKI) confirm(context.Context, *Credentials) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -119,7 +121,7 @@ func (p *fakePKI) start() *Credentials {
 	ctx, cancel := context.WithCancel(p.t.Context())
 	l := renewalLoop{
 		cfg: Renewal{}.withDefaults(), creds: creds, log: hclog.NewNullLogger(),
-		renew: p.renew, confirm: p.confirm, save: p.save, bundle: p.bundle,
+		renew: p.renew, confirm: p.confirm, save: p.save, askTime: p.askTime, bundle: p.bundle,
 	}
 	done := make(chan error)
 	go func() { done <- l.run(ctx) }()

@@ -44,7 +44,12 @@ func ParseRequest(text []byte) (*x509.CertificateRequest, error) {
 	if block == nil || block.Type != csrBlock {
 		return nil, fmt.Errorf("%w: no %s in PEM form", ErrBadRequest, csrBlock)
 	}
-	csr, err := x509.ParseCertificateRequest(block.Bytes)
+	return ParseRequestDER(block.Bytes)
+}
+
+// ParseRequestDER is [ParseRequest] for a request in DER.
+func ParseRequestDER(der []byte) (*x509.CertificateRequest, error) {
+	csr, err := x509.ParseCertificateRequest(der)
 	if err != nil {
 		return nil, fmt.Errorf("%w: certificate request: %w", ErrBadRequest, err)
 	}

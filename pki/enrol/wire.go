@@ -23,6 +23,20 @@ const (
 	RootsPath = "/v1/roots.pem"
 )
 
+// healthPath answers everybody, with the time in its Date.
+const healthPath = "/healthz"
+
+// Resources of Enrolment over Secure Transport (RFC 7030 §3.2.2). The bodies are
+// those of the RFC; where the request accepts application/json, an answer with a
+// certificate is an [Issued] instead.
+const (
+	ESTPrefix       = "/.well-known/est/"
+	ESTCACertsPath  = ESTPrefix + "cacerts"
+	ESTCSRAttrsPath = ESTPrefix + "csrattrs"
+	ESTEnrolPath    = ESTPrefix + "simpleenroll"
+	ESTReenrolPath  = ESTPrefix + "simplereenroll"
+)
+
 // ServiceName is the service identity of the PKI itself.
 const ServiceName = "pki"
 

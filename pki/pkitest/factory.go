@@ -25,14 +25,19 @@ type Factory struct {
 // never is the notAfter of a certificate that does not expire (RFC 5280 §4.1.2.5).
 var never = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 
-// NewFactory makes a manufacturer's CA.
-func NewFactory(t testing.TB, name string) *Factory {
+// NewFactory makes a manufacturer's CA. change gets the root's template, e.g. to let
+// it expire.
+func NewFactory(t testing.TB, name string, change ...func(*x509.Certificate)) *Factory {
 	t.Helper()
 	f := &Factory{key: NewKey(), t: t}
-	f.Root = f.sign(&x509.Certificate{
+	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: never,
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}, nil, f.key.Public())
+	}
+	for _, f := range change {
+		f(tmpl)
+	}
+	f.Root = f.sign(tmpl, nil, f.key.Public())
 	return f
 }
 

@@ -1,8 +1,11 @@
 // Package server puts an authority on the network.
 //
-// One TLS listener serves the public API. Clients may show a certificate; one
-// that does not chain to our own root fails the handshake, so what a handler sees
-// is either nobody or a verified endpoint:
+// Three TLS listeners serve clients, each with its own idea of a client certificate.
+// A certificate that a listener does not know fails the handshake, so what a handler
+// sees is either nobody or somebody verified. No listener has roots of two sorts: a
+// certificate that is good for one thing is never taken for another.
+//
+// The public listener (server.listen) takes certificates of our own, or none:
 //
 //	POST /v1/enrol          anybody with a one-time token; rate-limited per address
 //	GET  /v1/roots.pem      anybody
@@ -15,6 +18,22 @@
 //	     /ocsp              anybody, by GET or POST; rate-limited per address
 //	GET  /v1/log/entries    a device, about itself; services that are configured
 //	GET  /v1/log/...        anybody: checkpoint, consistency, tile; see package audit
+//	POST simpleenroll       a device with serial and factory secret (HTTP Basic);
+//	                        rate-limited per address
+//	POST simplereenroll     a device, by its certificate
+//
+// The factory listener (server.factory_listen) demands a certificate of a
+// manufacturer (IEEE 802.1AR IDevID):
+//
+//	POST simpleenroll       the box itself; rate-limited per address
+//
+// The recovery listener (server.recovery_listen) demands a certificate of a device of
+// ours, which may have expired up to authority.recover_for ago:
+//
+//	POST simplereenroll     the device itself
+//
+// simpleenroll and the like are below /.well-known/est (RFC 7030; see package est).
+// Every listener has cacerts and csrattrs, too.
 //
 // A unix socket in the state directory, open to its owner only, serves the admin
 // API of the pki program while the store is locked; see [Admin].
@@ -44,6 +63,12 @@ import (
 type Config struct {
 	// Listen is the address of the public API. Default: :8443.
 	Listen string `yaml:"listen"`
+	// FactoryListen is the address for enrolment with a factory certificate, e.g.
+	// :8444; it needs authority.factory_roots. Default: none.
+	FactoryListen string `yaml:"factory_listen"`
+	// RecoveryListen is the address where devices renew whose certificate has
+	// expired, e.g. :8445. Default: none.
+	RecoveryListen string `yaml:"recovery_listen"`
 	// Names are further DNS names and IP addresses for the server's own
 	// certificate, for clients that are not ours, e.g. localhost or 127.0.0.1.
 	// Our own clients verify pki.svc.<trust domain>. The names must be below
@@ -127,8 +152,14 @@ func (c Config) Socket() string { return c.withDefaults().AdminSocket }
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	var all []error
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-		all = append(all, &configs.KeyError{Key: "listen", Problem: err.Error(), Hint: "as in :8443", Cause: err})
+	for _, l := range []struct{ key, address string }{
+		{"listen", c.Listen},
+		{"factory_listen", c.FactoryListen},
+		{"recovery_listen", c.RecoveryListen},
+	} {
+		if _, _, err := net.SplitHostPort(l.address); err != nil && l.address != "" {
+			all = append(all, &configs.KeyError{Key: l.key, Problem: err.Error(), Hint: "as in :8443", Cause: err})
+		}
 	}
 	if c.MaxImport < 0 {
 		all = append(all, &configs.KeyError{Key: "max_import", Problem: "is below zero"})

@@ -6,12 +6,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/blocks"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
+	"github.com/comtrexx-cloud/comtrexx/pki/est"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
@@ -19,22 +22,38 @@ import (
 type handler func(w http.ResponseWriter, r *http.Request) error
 
 func (s *Server) publicHandler() http.Handler {
+	routes := map[string]handler{
+		"POST " + enrol.EnrolPath:      s.limited(s.enrol),
+		"POST " + enrol.RenewPath:      s.renew,
+		"POST " + enrol.ConfirmPath:    s.confirm,
+		"GET " + enrol.RootsPath:       s.roots,
+		"GET " + enrol.BundlePath:      s.bundle,
+		"GET " + blocks.Path:           s.feed,
+		"GET /healthz":                 healthz,
+		"POST " + enrol.ESTEnrolPath:   s.limited(s.estIssue(s.estBySecret)),
+		"POST " + enrol.ESTReenrolPath: s.estIssue(s.estByCertificate),
+	}
+	maps.Copy(routes, logView{Server: s}.routes())
+	return s.withRevocation(s.mux("", s.estRoutes(routes)))
+}
+
+// mux serves the routes; their names in the metrics begin with name.
+func (s *Server) mux(name string, routes map[string]handler) http.Handler {
 	mux := http.NewServeMux()
-	for pattern, h := range (logView{Server: s}).routes() {
-		mux.Handle(pattern, s.wrap(pattern, h))
+	for pattern, h := range routes {
+		mux.Handle(pattern, s.wrap(name+pattern, h))
 	}
-	for pattern, h := range map[string]handler{
-		"POST " + enrol.EnrolPath:   s.enrol,
-		"POST " + enrol.RenewPath:   s.renew,
-		"POST " + enrol.ConfirmPath: s.confirm,
-		"GET " + enrol.RootsPath:    s.roots,
-		"GET " + enrol.BundlePath:   s.bundle,
-		"GET " + blocks.Path:        s.feed,
-		"GET /healthz":              healthz,
-	} {
-		mux.Handle(pattern, s.wrap(pattern, h))
+	return mux
+}
+
+// limited bounds the tries per address.
+func (s *Server) limited(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if !s.limit.allow(r.RemoteAddr) {
+			return fmt.Errorf("%w from this address", enrol.ErrRateLimit)
+		}
+		return h(w, r)
 	}
-	return s.withRevocation(mux)
 }
 
 // wrap turns errors into problem documents and counts.
@@ -53,6 +72,16 @@ func (s *Server) wrap(route string, h handler) http.Handler {
 			s.cfg.Logger.Error("request failed", "route", route, "error", err)
 		}
 		s.metrics.request(route, http.StatusText(p.Status))
+		switch p.Status {
+		case http.StatusTooManyRequests:
+			w.Header().Set("Retry-After", "60")
+		case http.StatusUnauthorized:
+			w.Header().Set("WWW-Authenticate", `Basic realm="serial and factory secret", charset="UTF-8"`)
+		}
+		if strings.HasPrefix(r.URL.Path, enrol.ESTPrefix) {
+			est.WriteProblem(w, r, p)
+			return
+		}
 		w.Header().Set("Content-Type", enrol.ProblemMediaType)
 		w.WriteHeader(p.Status)
 		_ = json.NewEncoder(w).Encode(p) // the client is gone, and there is nobody to tell
@@ -85,10 +114,6 @@ func healthz(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (s *Server) enrol(w http.ResponseWriter, r *http.Request) error {
-	if !s.limit.allow(r.RemoteAddr) {
-		w.Header().Set("Retry-After", "60")
-		return fmt.Errorf("%w from this address", enrol.ErrRateLimit)
-	}
 	req, err := decode[enrol.Request](r)
 	if err != nil {
 		return err

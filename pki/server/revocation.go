@@ -1,8 +1,6 @@
 package server
 
 import (
-	"context"
-	"net"
 	"net/http"
 	"strings"
 
@@ -46,13 +44,4 @@ func (s *Server) ocsp(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.metrics.ocsp.WithLabelValues(s.cfg.Revocation.ServeOCSP(w, r)).Inc()
-}
-
-// plainRevocation opens the listener without TLS, which serves nothing else, and
-// gives nil where none is wanted.
-func (s *Server) plainRevocation(ctx context.Context) (net.Listener, error) {
-	if s.cfg.Revocation == nil || s.cfg.RevocationListen == "" {
-		return nil, nil
-	}
-	return (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.RevocationListen)
 }

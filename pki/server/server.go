@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,10 +12,10 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
+	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -39,6 +38,7 @@ type Server struct {
 	cfg     Config
 	auth    *authority.Authority
 	self    identity.ID
+	factory *authority.Factory // nil: there is no factory listener
 	limit   *limiter
 	metrics *metrics
 	ready   chan struct{} // closed when the listeners are open
@@ -47,9 +47,8 @@ type Server struct {
 	logLimit  *limiter
 	signing   *rate.Limiter // of checkpoints, for the network
 
-	mu    sync.Mutex // guards what follows
-	addr  net.Addr
-	plain net.Addr
+	mu    sync.Mutex // guards addrs
+	addrs map[string]net.Addr
 }
 
 // New checks the configuration. It opens nothing.
@@ -65,9 +64,15 @@ func New(cfg Config) (*Server, error) {
 		cfg: cfg, auth: cfg.Authority, ready: make(chan struct{}),
 		self:  identity.Service(cfg.Authority.TrustDomain(), enrol.ServiceName),
 		limit: newLimiter(cfg.EnrolPerMinute), ocspLimit: newLimiter(cfg.OCSPPerMinute), logLimit: newLimiter(cfg.Log.PerMinute),
-		signing: rate.NewLimiter(rate.Every(cfg.Log.CheckpointEvery), 1),
+		signing: rate.NewLimiter(rate.Every(cfg.Log.CheckpointEvery), 1), addrs: make(map[string]net.Addr),
 	}
 	var err error
+	if s.factory, err = s.auth.Factory(); err != nil {
+		return nil, err
+	}
+	if cfg.FactoryListen != "" && s.factory == nil {
+		return nil, &configs.KeyError{Key: "server.factory_listen", Problem: "is set, but no factory's root is", Hint: "name them in authority.factory_roots"}
+	}
 	s.metrics, err = newMetrics(cfg.Metrics, s.auth, cfg.Revocation)
 	return s, err
 }
@@ -76,19 +81,25 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
 // Addr is the address of the public API, nil before Ready.
-func (s *Server) Addr() net.Addr {
+func (s *Server) Addr() net.Addr { return s.addrOf(public) }
+
+// FactoryAddr is the address of the factory listener, nil before Ready and where
+// there is none.
+func (s *Server) FactoryAddr() net.Addr { return s.addrOf(factory) }
+
+// RecoveryAddr is the address of the recovery listener, nil before Ready and where
+// there is none.
+func (s *Server) RecoveryAddr() net.Addr { return s.addrOf(recovery) }
+
+func (s *Server) addrOf(name string) net.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.addr
+	return s.addrs[name]
 }
 
 // RevocationAddr is the address of the listener without TLS, nil before Ready and
 // where there is none.
-func (s *Server) RevocationAddr() net.Addr {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.plain
-}
+func (s *Server) RevocationAddr() net.Addr { return s.addrOf(revocation) }
 
 // Run serves until ctx ends, and returns nil then; or it returns what broke a
 // listener. All that it started has ended when it returns.
@@ -98,38 +109,12 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("certificate of the PKI itself: %w", err)
 	}
 	s.metrics.own.Set(float64(creds.Leaf().NotAfter.Unix()))
-	public, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
+	servers, err := s.open(ctx, creds)
 	if err != nil {
 		return err
 	}
-	servers := map[*http.Server]net.Listener{
-		s.httpServer("public", s.publicHandler()): tls.NewListener(netutil.LimitListener(public, maxConns), s.tlsConfig(creds)),
-	}
-	if s.cfg.AdminSocket != "" {
-		admin, err := listenUnix(ctx, s.cfg.AdminSocket)
-		if err != nil {
-			return errors.Join(err, public.Close())
-		}
-		servers[s.httpServer("admin", s.adminHandler())] = admin
-	}
-	plain, err := s.plainRevocation(ctx)
-	if err != nil {
-		for _, l := range servers {
-			err = errors.Join(err, l.Close())
-		}
-		return err
-	}
-	if plain != nil {
-		servers[s.httpServer("revocation", s.withRevocation(http.NotFoundHandler()))] = netutil.LimitListener(plain, maxConns)
-	}
-	s.mu.Lock()
-	s.addr = public.Addr()
-	if plain != nil {
-		s.plain = plain.Addr()
-	}
-	s.mu.Unlock()
-	s.cfg.Logger.Info("PKI serves", "listen", public.Addr().String(), "trust_domain", s.auth.TrustDomain(),
-		"root", enrol.Fingerprint(s.auth.Roots()[0]))
+	s.cfg.Logger.Info("PKI serves", "listen", s.Addr(), "factory", s.FactoryAddr(), "recovery", s.RecoveryAddr(),
+		"trust_domain", s.auth.TrustDomain(), "root", enrol.Fingerprint(s.auth.Roots()[0]))
 	close(s.ready)
 
 	g, ctx := errgroup.WithContext(ctx)
@@ -181,20 +166,6 @@ func serve(ctx context.Context, server *http.Server, l net.Listener) error {
 		return errors.Join(err, server.Close())
 	}
 	return <-stopped
-}
-
-// tlsConfig lets clients without a certificate in; handlers that need one check.
-func (s *Server) tlsConfig(creds *enrol.Credentials) *tls.Config {
-	cfg := creds.ServerConfig(nil, "http/1.1")
-	cfg.ClientAuth = tls.VerifyClientCertIfGiven
-	check := identity.VerifyPeer(identity.OfKind(s.auth.TrustDomain(), identity.KindDevice, identity.KindService, identity.KindRelay))
-	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
-		if len(cs.PeerCertificates) == 0 {
-			return nil
-		}
-		return check(cs)
-	}
-	return cfg
 }
 
 // listenUnix opens the admin socket. Whoever holds the store's lock is the only

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"path/filepath"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
 	"github.com/comtrexx-cloud/comtrexx/configs"
-	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
@@ -20,8 +18,8 @@ import (
 // services are those of [agent.Config], on the same level.
 type Config struct {
 	// StateDir keeps the device's key and certificate (credentials/), the
-	// instance id (instance-id) and the status socket. Default
-	// /var/lib/auer-agent.
+	// instance id (instance-id), the last known time (clock) and the status socket.
+	// Default /var/lib/auer-agent.
 	StateDir string `yaml:"state_dir"`
 
 	// Socket is the unix socket that "auer-agent status" asks. Default: status.sock
@@ -36,17 +34,6 @@ type Config struct {
 	Log Log `yaml:"log"`
 
 	agent.Config `yaml:",inline"`
-}
-
-// PKI says where certificates come from.
-type PKI struct {
-	// URL of the PKI, e.g. https://pki.example.net:8443. Empty: the certificate is
-	// not renewed.
-	URL string `yaml:"url"`
-	// TrustDomain is the name under which the PKI issues. Default comtrexx.test.
-	TrustDomain identity.TrustDomain `yaml:"trust_domain"`
-	// Renewal tunes the renewal; see [enrol.Renewal].
-	Renewal enrol.Renewal `yaml:"renewal"`
 }
 
 // Log says what is logged, to standard error.
@@ -76,14 +63,7 @@ func (c *Config) Validate() error {
 	if c.StateDir == "" {
 		bad("state_dir", "is required", "as in /var/lib/auer-agent")
 	}
-	if c.PKI.URL != "" {
-		if u, err := url.Parse(c.PKI.URL); err != nil || u.Scheme != "https" || u.Host == "" {
-			bad("pki.url", fmt.Sprintf("%q is no https address", c.PKI.URL), "as in https://pki.example.net:8443")
-		}
-	}
-	if _, err := identity.ParseTrustDomain(string(c.PKI.TrustDomain)); err != nil {
-		bad("pki.trust_domain", err.Error(), "")
-	}
+	c.PKI.validate(bad)
 	if hclog.LevelFromString(c.Log.Level) == hclog.NoLevel {
 		bad("log.level", fmt.Sprintf("%q is no level", c.Log.Level), "trace, debug, info, warn, error or off")
 	}
@@ -123,6 +103,7 @@ func keyErrors(err error) configs.Errors {
 }
 
 func (c *Config) credentialsDir() string { return filepath.Join(c.StateDir, "credentials") }
+func (c *Config) clockFile() string      { return filepath.Join(c.StateDir, "clock") }
 func (c *Config) instanceFile() string   { return filepath.Join(c.StateDir, "instance-id") }
 func (c *Config) socket() string {
 	return cmp.Or(c.Socket, filepath.Join(c.StateDir, "status.sock"))

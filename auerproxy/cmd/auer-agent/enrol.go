@@ -31,8 +31,10 @@ func enrolCommand(app *cli.App) *cobra.Command {
 	var f enrolFlags
 	cmd := &cobra.Command{
 		Use:   "enrol",
-		Short: "Make the device's key and exchange a one-time token for its certificate",
-		Long: `Make the device's key and exchange a one-time token for its certificate.
+		Short: "Make the device's key and get its first certificate",
+		Long: `Make the device's key and get its first certificate: for a one-time token, or with
+what the device left the factory with, if the configuration has it
+(pki.factory_dir, pki.secret_file).
 
 The key never leaves the device. The PKI is known by its root certificate
 (--roots) or by the root's SHA-256 (--fingerprint); one of them is needed.
@@ -45,14 +47,12 @@ command runs; --token-file avoids that, and "-" reads standard input.`,
 	flags.StringVar(&f.pki, "pki", "", "`address` of the PKI (default: pki.url of the configuration)")
 	flags.StringVar(&f.token, "token", "", "one-time `token`")
 	flags.StringVar(&f.tokenFile, "token-file", "", "`file` with the token; - for standard input")
-	flags.StringVar(&f.roots, "roots", "", "PEM `file` with the PKI's root certificate")
-	flags.StringVar(&f.fingerprint, "fingerprint", "", "SHA-256 of the root certificate, in `hex`")
-	flags.StringVar(&f.serial, "serial", "", "`serial` that the token must be for")
+	flags.StringVar(&f.roots, "roots", "", "PEM `file` with the PKI's root certificate (default: pki.roots)")
+	flags.StringVar(&f.fingerprint, "fingerprint", "", "SHA-256 of the root certificate, in `hex` (default: pki.fingerprint)")
+	flags.StringVar(&f.serial, "serial", "", "`serial` that the certificate must be for")
 	flags.BoolVar(&f.force, "force", false, "replace credentials that are there already")
 	cmd.MarkFlagsMutuallyExclusive("token", "token-file")
-	cmd.MarkFlagsOneRequired("token", "token-file")
 	cmd.MarkFlagsMutuallyExclusive("roots", "fingerprint")
-	cmd.MarkFlagsOneRequired("roots", "fingerprint")
 	return cmd
 }
 
@@ -69,20 +69,24 @@ func runEnrol(cmd *cobra.Command, app *cli.App, f enrolFlags) error {
 	if err := app.Load(&cfg); err != nil {
 		return err
 	}
-	client := &enrol.Client{
-		URL: cmp.Or(f.pki, cfg.PKI.URL), TrustDomain: cfg.PKI.TrustDomain, RootFingerprint: f.fingerprint,
+	p := &cfg.PKI
+	p.URL = cmp.Or(f.pki, p.URL)
+	if f.roots != "" || f.fingerprint != "" {
+		p.Roots, p.Fingerprint = f.roots, f.fingerprint
 	}
-	if client.URL == "" {
-		return &cli.Hint{Err: errors.New("the address of the PKI is not known"), Hint: "give --pki https://host:port, or pki.url in the configuration", ExitCode: cli.ExitUsage}
+	byToken := f.token != "" || f.tokenFile != ""
+	switch {
+	case !byToken && !p.enrols():
+		return usage("there is nothing to enrol with", "give --token-file, or pki.factory_dir or pki.secret_file in the configuration")
+	case p.Roots == "" && p.Fingerprint == "":
+		return usage("nothing tells the PKI from others", "give --roots or --fingerprint, or pki.roots or pki.fingerprint in the configuration")
+	case p.URL == "" && (byToken || p.FactoryDir == "" || p.Roots == ""):
+		return usage("the address of the PKI is not known", "give --pki https://host:port, or pki.url in the configuration")
 	}
-	if f.roots != "" {
-		text, err := os.ReadFile(f.roots)
-		if err != nil {
-			return err
-		}
-		if client.Roots, err = enrol.ParseCertificates(text); err != nil {
-			return fmt.Errorf("%s: %w", f.roots, err)
-		}
+	clock := enrol.OpenClock(enrol.ClockConfig{File: cfg.clockFile()})
+	client, err := p.client(clock, cfg.logger(cmd.ErrOrStderr()))
+	if err != nil {
+		return err
 	}
 	var want identity.ID
 	if f.serial != "" {
@@ -96,21 +100,19 @@ func runEnrol(cmd *cobra.Command, app *cli.App, f enrolFlags) error {
 	if _, err := enrol.LoadCredentials(dir); !errors.Is(err, fs.ErrNotExist) && !f.force {
 		return &cli.Hint{Err: fmt.Errorf("%s holds credentials already", dir), Hint: "--force replaces them; the old certificate stays valid until it expires or is revoked"}
 	}
-	token, err := readToken(cmd.InOrStdin(), f)
-	if err != nil {
-		return err
+	get := func() (*enrol.Credentials, error) { return p.enrol(cmd.Context(), client, want) }
+	if byToken {
+		token, err := readToken(cmd.InOrStdin(), f)
+		if err != nil {
+			return err
+		}
+		get = func() (*enrol.Credentials, error) { return client.Enrol(cmd.Context(), token, want) }
 	}
-	creds, err := client.Enrol(cmd.Context(), token, want)
+	creds, err := get()
 	if err != nil {
 		return &cli.Hint{Err: fmt.Errorf("enrol: %w", err), Hint: enrolHint(err)}
 	}
-	if creds.ID().Kind != identity.KindDevice {
-		return fmt.Errorf("the token is for %s, which is not a device", creds.ID())
-	}
-	if err := writeInstanceID(cfg.instanceFile(), agent.NewInstanceID()); err != nil {
-		return err
-	}
-	if err := creds.Save(dir); err != nil {
+	if err := keep(&cfg.Config, creds); err != nil {
 		return err
 	}
 	out := enrolled{creds.ID().String(), creds.Leaf().NotAfter.UTC().Format("2006-01-02 15:04 MST"), dir}
@@ -119,6 +121,21 @@ func runEnrol(cmd *cobra.Command, app *cli.App, f enrolFlags) error {
 	t.Add("expires", out.Expires)
 	t.Add("kept in", out.Dir)
 	return app.Print(cmd, out, t)
+}
+
+func usage(problem, hint string) error {
+	return &cli.Hint{Err: errors.New(problem), Hint: hint, ExitCode: cli.ExitUsage}
+}
+
+// keep saves what an enrolment gave.
+func keep(cfg *Config, creds *enrol.Credentials) error {
+	if creds.ID().Kind != identity.KindDevice {
+		return fmt.Errorf("the certificate is for %s, which is not a device", creds.ID())
+	}
+	if err := writeInstanceID(cfg.instanceFile(), agent.NewInstanceID()); err != nil {
+		return err
+	}
+	return creds.Save(cfg.credentialsDir())
 }
 
 // looseConfig is a configuration of which only the PKI and the state directory
@@ -152,6 +169,12 @@ func enrolHint(err error) string {
 	switch {
 	case errors.Is(err, enrol.ErrToken):
 		return "a token works once and for a limited time; ask for a new one"
+	case errors.Is(err, enrol.ErrSecret):
+		return "a secret is good for one enrolment; ask for a new one"
+	case errors.Is(err, enrol.ErrConflict):
+		return "another box has this serial; the PKI's operator can tell which"
+	case errors.Is(err, enrol.ErrUnknown):
+		return "the PKI's operator puts devices on the list"
 	case errors.Is(err, enrol.ErrFingerprint):
 		return "compare the fingerprint with the one that the PKI's operator tells you"
 	default:

@@ -38,13 +38,19 @@ func runCommand(app *cli.App) *cobra.Command {
 // ends.
 func run(ctx context.Context, cmd *cobra.Command, cfg *Config) error {
 	log := cfg.logger(cmd.ErrOrStderr())
-	creds, err := enrol.LoadCredentials(cfg.credentialsDir())
-	if errors.Is(err, fs.ErrNotExist) {
-		return &cli.Hint{Err: fmt.Errorf("no credentials in %s", cfg.credentialsDir()), Hint: `run "auer-agent enrol" first`}
-	}
+	clock := enrol.OpenClock(enrol.ClockConfig{File: cfg.clockFile(), Logger: log})
+	client, err := cfg.PKI.client(clock, log)
 	if err != nil {
 		return err
 	}
+	creds, err := credentials(ctx, cfg, client)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // stopped
+		}
+		return err
+	}
+	creds.SetClock(clock)
 	ac := cfg.Config
 	ac.Credentials, ac.Logger, ac.Program = creds, log, program()
 	if ac.InstanceID, err = instanceID(cfg.instanceFile()); err != nil {
@@ -66,7 +72,10 @@ func run(ctx context.Context, cmd *cobra.Command, cfg *Config) error {
 		return err
 	}
 	log.Info("started", "device", a.ID(), "expires", creds.Leaf().NotAfter, "version", program())
-	if left := time.Until(creds.Leaf().NotAfter); left <= 0 {
+	if clock.Behind() {
+		log.Warn("the clock is behind", "clock", time.Now(), "at_least", clock.Now())
+	}
+	if !clock.Now().Before(creds.Leaf().NotAfter) {
 		log.Error("the certificate has expired", "since", creds.Leaf().NotAfter)
 	}
 
@@ -76,7 +85,7 @@ func run(ctx context.Context, cmd *cobra.Command, cfg *Config) error {
 	if cfg.PKI.URL == "" {
 		log.Warn("the certificate will not be renewed: pki.url is not set", "expires", creds.Leaf().NotAfter)
 	} else {
-		client := &enrol.Client{URL: cfg.PKI.URL, TrustDomain: creds.ID().TrustDomain, Logger: log}
+		client.TrustDomain = creds.ID().TrustDomain
 		g.Go(func() error {
 			if err := client.RunRenewal(ctx, creds, cfg.credentialsDir(), cfg.PKI.Renewal); ctx.Err() == nil {
 				return err
@@ -85,4 +94,21 @@ func run(ctx context.Context, cmd *cobra.Command, cfg *Config) error {
 		})
 	}
 	return g.Wait()
+}
+
+// credentials reads the device's credentials; where there are none, the device
+// enrols, if it can by itself.
+func credentials(ctx context.Context, cfg *Config, client *enrol.Client) (*enrol.Credentials, error) {
+	creds, err := enrol.LoadCredentials(cfg.credentialsDir())
+	if !errors.Is(err, fs.ErrNotExist) {
+		return creds, err
+	}
+	if !cfg.PKI.enrols() {
+		return nil, &cli.Hint{Err: fmt.Errorf("no credentials in %s", cfg.credentialsDir()), Hint: `run "auer-agent enrol" first`}
+	}
+	if creds, err = cfg.PKI.enrolUntil(ctx, client); err != nil {
+		return nil, err
+	}
+	client.Logger.Info("enrolled", "device", creds.ID(), "expires", creds.Leaf().NotAfter)
+	return creds, keep(cfg, creds)
 }
