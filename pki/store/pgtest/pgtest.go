@@ -17,7 +17,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -127,9 +126,6 @@ func Exec(t testing.TB, url, sql string) {
 
 // programs gives the newest of Debian's.
 func programs() (dir string, err error) {
-	if runtime.GOOS == "windows" {
-		return "", errNone
-	}
 	dirs, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if len(dirs) == 0 {
 		return "", fmt.Errorf("%w: no /usr/lib/postgresql/*/bin/initdb (apt-get install postgresql)", errNone)
@@ -161,7 +157,7 @@ func unprivileged() (*syscall.Credential, error) {
 	return nil, fmt.Errorf("%w that could run: it refuses root, and there is no user postgres or nobody", errNone)
 }
 
-// create makes the data directory.
+// create makes the directory that everything is in.
 func create() (*Server, error) {
 	bin, err := programs()
 	if err != nil {
@@ -183,34 +179,22 @@ func create() (*Server, error) {
 			return nil, errors.Join(err, os.RemoveAll(dir))
 		}
 	}
-	cmd := s.command(filepath.Join(s.bin, "initdb"), "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", s.data())
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("initdb: %w: %s", err, out), os.RemoveAll(dir))
-	}
-	// The role secret, where a test makes it, has to give a password.
-	hba := "local all secret scram-sha-256\nlocal all all trust\n"
-	if err := os.WriteFile(filepath.Join(s.data(), "pg_hba.conf"), []byte(hba), 0o600); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
 	return s, nil
 }
 
-func (s *Server) data() string { return filepath.Join(s.dir, "data") }
-func (s *Server) log() string  { return filepath.Join(s.dir, "log") }
+func (s *Server) log() string { return filepath.Join(s.dir, "log") }
 
-func (s *Server) command(program string, args ...string) *exec.Cmd {
-	cmd := exec.Command(program, args...) //nolint:noctx // it ends by itself, or with its standard input
-	cmd.Dir = s.dir
-	// A group of its own: an interrupt from the terminal is for the test.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as, Setpgid: true}
-	return cmd
-}
-
-// guard runs the server in $1, with further arguments, until a signal for it comes over standard input; the
-// end of that is the end of the test process, or of the need for the server.
+// guard makes the data directory in $1 where there is none, and runs the server, with
+// further arguments, until a signal for it comes over standard input; the end of
+// that is the end of the test process, or of the need for the server. The role
+// secret, where a test makes it, has to give a password.
 const guard = `
 bin=$0 dir=$1
 shift
+if [ ! -d "$dir/data" ]; then
+	"$bin/initdb" --no-sync --auth=trust --username=postgres --encoding=UTF8 --locale=C "$dir/data" >>"$dir/log" 2>&1
+	printf 'local all secret scram-sha-256\nlocal all all trust\n' >"$dir/data/pg_hba.conf"
+fi
 "$bin/postgres" -D "$dir/data" -k "$dir" "$@" >>"$dir/log" 2>&1 &
 if read -r signal; then
 	kill -"$signal" $!
@@ -221,13 +205,19 @@ else
 	rm -rf "$dir"
 fi`
 
+// startWait is how long a server is waited for, on a machine with much else to do.
+const startWait = 3 * time.Minute
+
 // start starts the server and waits until it can be used.
 func (s *Server) start() error {
 	args := []string{"-c", guard, s.bin, s.dir}
 	for _, setting := range append([]string{"listen_addresses=", "max_connections=200", "fsync=off"}, s.settings...) {
 		args = append(args, "-c", setting)
 	}
-	cmd := s.command("/bin/sh", args...)
+	cmd := exec.Command("/bin/sh", args...) //nolint:noctx // it ends with its standard input
+	cmd.Dir = s.dir
+	// A group of its own: an interrupt from the terminal is for the test.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as, Setpgid: true}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return err
@@ -236,7 +226,7 @@ func (s *Server) start() error {
 		return err
 	}
 	s.hold, s.wait = stdin, cmd.Wait
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), startWait)
 	defer cancel()
 	for {
 		conn, err := pgx.Connect(ctx, s.URL("postgres"))
