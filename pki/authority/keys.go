@@ -58,8 +58,8 @@ type Made struct {
 	NewPassphrase bool   `json:"new_passphrase"`
 }
 
-// Init makes a root and one intermediate per kind in the state directory, their
-// keys encrypted. It never replaces anything. The root's key is needed again
+// Init makes a root, one intermediate per kind and one for the names of servers in
+// the state directory, their keys encrypted. It never replaces anything. The root's key is needed again
 // only for new intermediates.
 func Init(cfg Config) (*Made, error) {
 	if err := cfg.Validate(); err != nil {
@@ -111,6 +111,9 @@ func Init(cfg Config) (*Made, error) {
 			return nil, err
 		}
 		out.Intermediates[kind.String()] = enrol.Fingerprint(cert)
+	}
+	if out.Intermediates[profile.ServerAuthority], err = cfg.makeServerIssuer(root, rootKey, pass); err != nil {
+		return nil, err
 	}
 	// Last: with it, the state directory counts as initialised.
 	out.RootFingerprint = enrol.Fingerprint(root)

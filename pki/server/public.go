@@ -13,6 +13,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/pki/blocks"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/internal/ratelimit"
 )
 
 // handler is an HTTP handler that gives its refusal as an error.
@@ -86,7 +87,7 @@ func (s *Server) roots(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (s *Server) enrol(w http.ResponseWriter, r *http.Request) error {
-	if !s.limit.allow(r.RemoteAddr) {
+	if network, ok := ratelimit.Network(r.RemoteAddr); !ok || !s.limit.Allow(network) {
 		w.Header().Set("Retry-After", "60")
 		return fmt.Errorf("%w from this address", enrol.ErrRateLimit)
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/internal/ratelimit"
 )
 
 // Bounds of the listeners.
@@ -37,7 +39,7 @@ type Server struct {
 	cfg     Config
 	auth    *authority.Authority
 	self    identity.ID
-	limit   *limiter
+	limit   *ratelimit.Limiter[netip.Prefix]
 	metrics *metrics
 	ready   chan struct{} // closed when both listeners are open
 
@@ -57,7 +59,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, auth: cfg.Authority, ready: make(chan struct{}),
 		self:  identity.Service(cfg.Authority.TrustDomain(), enrol.ServiceName),
-		limit: newLimiter(cfg.EnrolPerMinute),
+		limit: ratelimit.New[netip.Prefix](cfg.EnrolPerMinute, time.Minute),
 	}
 	var err error
 	s.metrics, err = newMetrics(cfg.Metrics, s.auth)
@@ -206,7 +208,7 @@ func (s *Server) sweep(ctx context.Context) error {
 		if n > 0 {
 			s.cfg.Logger.Info("old records removed", "number", n)
 		}
-		s.limit.forget()
+		s.limit.Forget()
 		if !pause(ctx, sweepEvery) {
 			return nil
 		}
