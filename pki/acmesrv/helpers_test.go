@@ -31,8 +31,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// badger, which smallstep links unless built with -tags nobadger, starts it.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"))
+	misbehave()
+	goleak.VerifyTestMain(m,
+		// badger, which smallstep links unless built with -tags nobadger, starts it.
+		goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"),
+		// certmagic never ends the first, and the second sees after five seconds that
+		// its lock is gone.
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"),
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"),
+	)
 }
 
 const td = identity.DefaultTrustDomain
