@@ -13,6 +13,7 @@
 //	pki retire SERIAL                     for good
 //	pki blocks                            who is blocked, and why
 //	pki journal [--verify]                what was done and what was refused
+//	pki acme eab ROLE                     let servers of a role open an ACME account, once
 //	pki inspect FILE | DIR                what a certificate says
 //	pki config check|print|example
 //
@@ -46,7 +47,7 @@ func newProgram() *program {
 		p.initCommand(), p.serveCommand(),
 		p.tokenCommand(), p.issueCommand(), p.listCommand(),
 		p.blockCommand("block", true), p.blockCommand("unblock", false), p.blocksCommand(),
-		p.devicesCommand(), p.retireCommand(), p.journalCommand(), p.inspectCommand(),
+		p.devicesCommand(), p.retireCommand(), p.acmeCommand(), p.journalCommand(), p.inspectCommand(),
 	)
 	return p
 }

@@ -3,6 +3,7 @@ package acmesrv_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"io"
 	"net"
 	"net/netip"
@@ -11,7 +12,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
-	"time"
 )
 
 // child is the variable that makes this program the child of TestSilent; its value
@@ -122,7 +122,8 @@ func misbehave() {
 	case "read":
 		_, _ = io.Copy(io.Discard, io.LimitReader(os.Stdin, 7)) // all of it
 	case "dial":
-		if conn, err := net.DialTimeout("tcp", "192.0.2.1:443", time.Millisecond); err == nil {
+		// UDP, so that nobody waits for an answer.
+		if conn, err := (&net.Dialer{}).DialContext(context.Background(), "udp", "192.0.2.1:443"); err == nil {
 			_ = conn.Close()
 		}
 	}

@@ -164,6 +164,15 @@ func (a *Authority) Audit(ctx context.Context, after uint64) iter.Seq2[audit.Ent
 	return audit.Entries(ctx, a.db, after)
 }
 
+// Note adds to the audit log what is decided elsewhere: about the names of servers.
+func (a *Authority) Note(ctx context.Context, e audit.Entry) error {
+	return a.db.Update(ctx, func(tx store.Tx) error { return audit.Append(tx, e) })
+}
+
+// ServerIssuer loads the intermediate for the names of servers; see
+// [LoadServerIssuer].
+func (a *Authority) ServerIssuer() (*ServerIssuer, error) { return LoadServerIssuer(a.cfg) }
+
 // VerifyAudit checks the audit log; see [audit.Verify].
 func (a *Authority) VerifyAudit(ctx context.Context) (entries uint64, head string, err error) {
 	return audit.Verify(ctx, a.db)

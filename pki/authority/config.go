@@ -121,7 +121,7 @@ func (c Config) withDefaults() Config {
 	if c.ExtraDNS == nil {
 		c.ExtraDNS = d.ExtraDNS
 	}
-	if c.ServerNames == nil {
+	if len(c.ServerNames) == 0 {
 		c.ServerNames = []string{string(c.TrustDomain), "localhost", "127.0.0.0/8", "::1"}
 	}
 	if c.Logger == nil {

@@ -11,6 +11,9 @@
 //	POST /v1/confirm        the endpoint itself
 //	GET  /v1/blocks/stream  relays and services
 //
+// A second TLS listener, on a private address and without client certificates, is
+// the ACME server of our own servers (package acmesrv), where it is configured.
+//
 // A unix socket in the state directory, open to its owner only, serves the admin
 // API of the pki program while the store is locked; see [Admin].
 //
@@ -22,11 +25,13 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"slices"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/pki/acmesrv"
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/profile"
 )
@@ -48,6 +53,13 @@ type Config struct {
 	// authority.state_dir.
 	AdminSocket string `yaml:"admin_socket"`
 
+	// ACMEListen is the address of the ACME server, from which our servers get the
+	// certificates for their own names: a private address, or loopback. Its host is
+	// among the names of the server's own certificate. Default: empty, no ACME.
+	ACMEListen string `yaml:"acme_listen"`
+	// ACME says which servers get which names there.
+	ACME acmesrv.Config `yaml:"acme"`
+
 	// MaxImport bounds a list of devices, in bytes. Default: 268435456 (256 MiB).
 	MaxImport int64 `yaml:"max_import"`
 
@@ -66,7 +78,7 @@ const AdminSocketFile = "admin.sock"
 
 // DefaultConfig gives the values that stand for the zero value.
 func DefaultConfig() Config {
-	return Config{Listen: ":8443", EnrolPerMinute: 30, MaxImport: 256 << 20}
+	return Config{Listen: ":8443", EnrolPerMinute: 30, MaxImport: 256 << 20, ACME: acmesrv.DefaultConfig()}
 }
 
 func (c Config) withDefaults() Config {
@@ -103,6 +115,15 @@ func (c Config) Validate() error {
 	if c.MaxImport < 0 {
 		all = append(all, &configs.KeyError{Key: "max_import", Problem: "is below zero"})
 	}
+	if c.ACMEListen != "" {
+		if _, _, err := net.SplitHostPort(c.ACMEListen); err != nil {
+			all = append(all, &configs.KeyError{Key: "acme_listen", Problem: err.Error(), Hint: "as in 127.0.0.1:8444", Cause: err})
+		}
+		if len(c.ACME.Roles) == 0 {
+			all = append(all, &configs.KeyError{Key: "acme.roles", Problem: "is empty", Hint: "without acme_listen there is no ACME"})
+		}
+	}
+	all = append(all, configs.Under("acme", c.ACME.Validate()))
 	for _, n := range c.Names {
 		if n == "" {
 			all = append(all, &configs.KeyError{Key: "names", Problem: "has an empty name"})
@@ -113,7 +134,11 @@ func (c Config) Validate() error {
 
 // extra sorts the names into DNS names and addresses.
 func (c Config) extra() (x profile.Extra) {
-	for _, n := range c.Names {
+	names := c.Names
+	if host, _, err := net.SplitHostPort(c.ACMEListen); err == nil && host != "" && !net.ParseIP(host).IsUnspecified() && !slices.Contains(names, host) {
+		names = append(slices.Clone(names), host)
+	}
+	for _, n := range names {
 		if ip := net.ParseIP(n); ip != nil {
 			x.IPs = append(x.IPs, ip)
 		} else {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/comtrexx-cloud/comtrexx/pki/acmesrv"
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -41,10 +42,12 @@ type Server struct {
 	self    identity.ID
 	limit   *ratelimit.Limiter[netip.Prefix]
 	metrics *metrics
-	ready   chan struct{} // closed when both listeners are open
+	acme    *acmesrv.Server // set by Run before it serves; nil without ACME
+	ready   chan struct{}   // closed when all listeners are open
 
-	mu   sync.Mutex // guards addr
-	addr net.Addr
+	mu       sync.Mutex // guards what follows
+	addr     net.Addr
+	acmeAddr net.Addr
 }
 
 // New checks the configuration. It opens nothing.
@@ -76,31 +79,30 @@ func (s *Server) Addr() net.Addr {
 	return s.addr
 }
 
+// ACMEAddr is the address of the ACME server, nil before Ready and without one.
+func (s *Server) ACMEAddr() net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.acmeAddr
+}
+
 // Run serves until ctx ends, and returns nil then; or it returns what broke a
 // listener. All that it started has ended when it returns.
-func (s *Server) Run(ctx context.Context) error {
+func (s *Server) Run(ctx context.Context) (err error) {
+	closeACME, err := s.openACME()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeACME()) }()
 	creds, err := s.auth.Credentials(ctx, s.self, s.cfg.extra(), "pki serve")
 	if err != nil {
 		return fmt.Errorf("certificate of the PKI itself: %w", err)
 	}
-	public, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
+	servers, err := s.listen(ctx, creds)
 	if err != nil {
 		return err
 	}
-	servers := map[*http.Server]net.Listener{
-		s.httpServer("public", s.publicHandler()): tls.NewListener(netutil.LimitListener(public, maxConns), s.tlsConfig(creds)),
-	}
-	if s.cfg.AdminSocket != "" {
-		admin, err := listenUnix(ctx, s.cfg.AdminSocket)
-		if err != nil {
-			return errors.Join(err, public.Close())
-		}
-		servers[s.httpServer("admin", s.adminHandler())] = admin
-	}
-	s.mu.Lock()
-	s.addr = public.Addr()
-	s.mu.Unlock()
-	s.cfg.Logger.Info("PKI serves", "listen", public.Addr().String(), "trust_domain", s.auth.TrustDomain(),
+	s.cfg.Logger.Info("PKI serves", "listen", s.Addr().String(), "trust_domain", s.auth.TrustDomain(),
 		"root", enrol.Fingerprint(s.auth.Roots()[0]))
 	close(s.ready)
 
@@ -111,7 +113,48 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.renewSelf(ctx, creds) })
 	g.Go(func() error { return s.sweep(ctx) })
 	g.Go(func() error { return s.auth.Follow(ctx) })
+	if s.acme != nil {
+		g.Go(func() error { return s.sweepACME(ctx) })
+	}
 	return g.Wait()
+}
+
+// listen opens every listener, or none.
+func (s *Server) listen(ctx context.Context, creds *enrol.Credentials) (servers map[*http.Server]net.Listener, err error) {
+	servers = make(map[*http.Server]net.Listener)
+	defer func() {
+		if err != nil {
+			for _, l := range servers {
+				err = errors.Join(err, l.Close())
+			}
+		}
+	}()
+	public, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
+	if err != nil {
+		return servers, err
+	}
+	servers[s.httpServer("public", s.publicHandler())] = tls.NewListener(netutil.LimitListener(public, maxConns), s.tlsConfig(creds))
+	s.mu.Lock()
+	s.addr = public.Addr()
+	s.mu.Unlock()
+	if s.acme != nil {
+		private, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.ACMEListen)
+		if err != nil {
+			return servers, fmt.Errorf("ACME: %w", err)
+		}
+		servers[s.httpServer("acme", s.acme)] = tls.NewListener(netutil.LimitListener(private, maxACMEConns), acmeTLS(creds))
+		s.mu.Lock()
+		s.acmeAddr = private.Addr()
+		s.mu.Unlock()
+	}
+	if s.cfg.AdminSocket != "" {
+		admin, err := listenUnix(ctx, s.cfg.AdminSocket)
+		if err != nil {
+			return servers, err
+		}
+		servers[s.httpServer("admin", s.adminHandler())] = admin
+	}
+	return servers, nil
 }
 
 func (s *Server) httpServer(name string, h http.Handler) *http.Server {
@@ -202,6 +245,9 @@ func (s *Server) renewSelf(ctx context.Context, creds *enrol.Credentials) error 
 func (s *Server) sweep(ctx context.Context) error {
 	for {
 		n, err := s.auth.Sweep(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("sweep: %w", err)
 		}

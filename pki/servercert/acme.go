@@ -26,10 +26,11 @@ import (
 
 // acmeSource has certificates from a CA.
 type acmeSource struct {
-	cfg    Config
-	zap    *zap.Logger
-	stored map[string]*tls.Certificate // what was there at the start
-	magic  atomic.Pointer[magic]       // while run runs
+	cfg     Config
+	zap     *zap.Logger
+	storage *storage
+	stored  map[string]*tls.Certificate // what was there at the start
+	magic   atomic.Pointer[magic]       // set by run
 }
 
 // magic is certmagic at work.
@@ -42,7 +43,9 @@ func newACME(cfg Config) (*acmeSource, error) {
 	if err := privateDir(cfg.Storage); err != nil {
 		return nil, err
 	}
-	s := &acmeSource{cfg: cfg, zap: zap.New(core{log: cfg.Logger}), stored: make(map[string]*tls.Certificate)}
+	s := &acmeSource{
+		cfg: cfg, zap: zap.New(core{log: cfg.Logger}), storage: newStorage(cfg.Storage), stored: make(map[string]*tls.Certificate),
+	}
 	m := s.newMagic()
 	defer m.cache.Stop()
 	for _, name := range cfg.Domains {
@@ -83,7 +86,7 @@ func (s *acmeSource) newMagic() *magic {
 		Logger:           s.zap,
 	})
 	m.cfg = certmagic.New(m.cache, certmagic.Config{
-		Storage:            &certmagic.FileStorage{Path: s.cfg.Storage},
+		Storage:            s.storage,
 		RenewalWindowRatio: renewalRatio,
 		OCSP:               certmagic.OCSPConfig{DisableStapling: true},
 		DisableARI:         s.cfg.Mode == ModeInternal,

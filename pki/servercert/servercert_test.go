@@ -248,6 +248,44 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+func TestLock(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStorage("names")
+		if err := s.Lock(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Lock(t.Context(), "b"); err != nil {
+			t.Fatal(err)
+		}
+		got := make(chan error, 1)
+		go func() { got <- s.Lock(t.Context(), "a") }()
+		synctest.Wait()
+		if len(got) > 0 {
+			t.Fatal("locked twice")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := s.Lock(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if err := s.Unlock(t.Context(), "a"); err != nil {
+			t.Error(err)
+		}
+		if err := <-got; err != nil {
+			t.Error(err)
+		}
+		for _, name := range []string{"a", "b"} {
+			if err := s.Unlock(t.Context(), name); err != nil {
+				t.Error(err)
+			}
+		}
+		if s.Unlock(t.Context(), "a") == nil {
+			t.Error("unlocked twice")
+		}
+	})
+}
+
 func TestLog(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
