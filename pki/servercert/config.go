@@ -168,8 +168,11 @@ func (c Config) checkRuntime() error {
 	if c.Mode == ModeInternal && c.Roots == nil {
 		return errors.New("servercert: Roots are needed in mode internal")
 	}
-	if _, _, err := net.SplitHostPort(c.Listen); c.acme() && err != nil {
-		return fmt.Errorf("servercert: Listen: %w", err)
+	if !c.acme() {
+		return nil
+	}
+	if _, port, err := net.SplitHostPort(c.Listen); err != nil || port == "0" {
+		return fmt.Errorf("servercert: Listen %q, want an address with a port", c.Listen)
 	}
 	return nil
 }

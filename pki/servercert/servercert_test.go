@@ -76,6 +76,7 @@ func TestValidate(t *testing.T) {
 		"off":      {},
 		"no roots": change(internal(t.TempDir()), func(c *Config) { c.Roots = nil }),
 		"no port":  change(internal(t.TempDir()), func(c *Config) { c.Listen = "" }),
+		"any port": change(internal(t.TempDir()), func(c *Config) { c.Listen = "127.0.0.1:0" }),
 	} {
 		if _, err := New(c); err == nil {
 			t.Errorf("%s: made", name)
