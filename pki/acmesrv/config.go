@@ -52,8 +52,7 @@ type Config struct {
 	// DB keeps the state. It stays open.
 	DB database.DB `yaml:"-"`
 	// Issued is told about every certificate before the client can have it. An
-	// error means that the client never gets it. It must not keep the certificate's
-	// memory. Default: nobody is told.
+	// error means that the client never gets it. Default: nobody is told.
 	Issued func(context.Context, Issue) error `yaml:"-"`
 	// Refused is told about every request that was refused, but for those with a
 	// stale nonce, which clients repeat. Default: nobody is told.

@@ -193,6 +193,9 @@ func (s *Server) mount() http.Handler {
 	})
 }
 
+// Lifetime is that of the certificates from now on.
+func (s *Server) Lifetime() time.Duration { return s.cfg.Lifetime }
+
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{ResponseWriter: w}
@@ -259,7 +262,7 @@ type EAB struct {
 	// HMACKey is the key, 32 bytes in base64url without padding. Secret.
 	HMACKey string `json:"hmac_key"`
 	// Path is where the role's directory is on the ACME listener.
-	Path string `json:"path"`
+	Path string `json:"-"`
 }
 
 // ErrNoRole: no role has that name.

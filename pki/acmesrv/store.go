@@ -49,6 +49,10 @@ func (s *store) UpdateChallenge(ctx context.Context, c *acme.Challenge) error {
 	if err != nil {
 		return err
 	}
+	// Another proof may have been good.
+	if err := authz.UpdateStatus(ctx, s); err != nil || authz.Status != acme.StatusPending {
+		return err
+	}
 	authz.Status = acme.StatusInvalid
 	return s.UpdateAuthorization(ctx, authz)
 }

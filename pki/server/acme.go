@@ -18,6 +18,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
+	"github.com/comtrexx-cloud/comtrexx/pki/profile"
 )
 
 // maxACMEConns bounds the connections of our own servers, which are few.
@@ -42,8 +43,15 @@ func (s *Server) openACME() (closeACME func() error, err error) {
 	cfg := s.cfg.ACME
 	cfg.Roots, cfg.Issuer, cfg.Key, cfg.DB = issuer.Roots, issuer.Cert, issuer.Key, db
 	cfg.Issued, cfg.Refused, cfg.Logger = s.acmeIssued, s.acmeRefused, s.cfg.Logger.Named("acme")
-	if s.acme, err = acmesrv.New(cfg); err != nil {
+	if s.acme, err = acmesrv.New(cfg); err == nil && s.cfg.Metrics != nil {
+		err = s.cfg.Metrics.Register(lifeOf(profile.ServerAuthority, issuer.Cert.NotAfter))
+	}
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
+	}
+	if left := time.Until(issuer.Cert.NotAfter); left < s.acme.Lifetime() {
+		s.cfg.Logger.Warn("the intermediate for the names of servers expires before the certificates it signs would; make a new one",
+			"expires", issuer.Cert.NotAfter)
 	}
 	return db.Close, nil
 }

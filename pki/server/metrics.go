@@ -36,10 +36,7 @@ func newMetrics(r prometheus.Registerer, a *authority.Authority) (*metrics, erro
 		}, func() float64 { return float64(a.Feed().List().Epoch()) }),
 	}
 	for kind, expires := range a.Expiry() {
-		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "pki_intermediate_remaining_seconds", Help: "Time until an intermediate expires.",
-			ConstLabels: prometheus.Labels{"kind": kind.String()},
-		}, func() float64 { return time.Until(expires).Seconds() }))
+		all = append(all, lifeOf(kind.String(), expires))
 	}
 	for _, c := range all {
 		if err := r.Register(c); err != nil {
@@ -47,6 +44,13 @@ func newMetrics(r prometheus.Registerer, a *authority.Authority) (*metrics, erro
 		}
 	}
 	return m, nil
+}
+
+func lifeOf(kind string, expires time.Time) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pki_intermediate_remaining_seconds", Help: "Time until an intermediate expires.",
+		ConstLabels: prometheus.Labels{"kind": kind},
+	}, func() float64 { return time.Until(expires).Seconds() })
 }
 
 func (m *metrics) request(route, result string) { m.requests.WithLabelValues(route, result).Inc() }

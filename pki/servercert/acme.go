@@ -124,10 +124,11 @@ func (s *acmeSource) names() []string { return s.cfg.Domains }
 
 func (s *acmeSource) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == challengeProtocol {
-		if m := s.magic.Load(); m != nil {
-			return m.cfg.GetCertificate(hello)
+		m := s.magic.Load()
+		if _, active := certmagic.GetACMEChallenge(hello.ServerName); !active || m == nil {
+			return nil, noCertificate(hello.ServerName) // certmagic would log what strangers ask for
 		}
-		return nil, noCertificate(hello.ServerName)
+		return m.cfg.GetCertificate(hello)
 	}
 	name := nameOf(hello)
 	if cert := s.current(name); cert != nil {
