@@ -90,9 +90,11 @@ func (s *acmeSource) newMagic() *magic {
 		RenewalWindowRatio: renewalRatio,
 		OCSP:               certmagic.OCSPConfig{DisableStapling: true},
 		DisableARI:         s.cfg.Mode == ModeInternal,
-		OnEvent:            s.event,
-		Logger:             s.zap,
-		Issuers:            []certmagic.Issuer{}, // so that it makes none of its own
+		// It writes outside of any lock. New has looked at the directory.
+		DisableStorageCheck: true,
+		OnEvent:             s.event,
+		Logger:              s.zap,
+		Issuers:             []certmagic.Issuer{}, // so that it makes none of its own
 	})
 	m.cfg.Issuers = []certmagic.Issuer{&issuer{cfg: s.cfg, magic: m.cfg, zap: s.zap}}
 	return m
@@ -111,6 +113,7 @@ func (s *acmeSource) event(_ context.Context, event string, data map[string]any)
 
 func (s *acmeSource) run(ctx context.Context) error {
 	m := s.newMagic()
+	defer s.storage.close()
 	defer m.cache.Stop()
 	s.magic.Store(m)
 	if err := m.cfg.ManageAsync(ctx, s.cfg.Domains); err != nil {

@@ -79,8 +79,8 @@ func New(cfg Config) (*Server, error) {
 // listener at [Config.Listen] must be open before, and use [Server.Challenge] or
 // [Server.TLSConfig]. Whatever happens to the CA is logged and tried again.
 //
-// An order that is running when ctx ends is given up; certmagic may need a moment
-// longer than Run for that.
+// An order that is running when ctx ends is given up. Nothing is written any more
+// when Run returns.
 func (s *Server) Run(ctx context.Context) error {
 	if s.running.Swap(true) {
 		return errors.New("servercert: Run was called twice")

@@ -287,6 +287,50 @@ func TestLock(t *testing.T) {
 	})
 }
 
+// Nothing is written after the end, and what is under way comes to its own.
+func TestStorageEnds(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStorage(dir)
+		for _, name := range []string{"a", "b"} {
+			if err := s.Lock(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		closed := make(chan struct{})
+		go func() {
+			defer close(closed)
+			s.close()
+		}()
+		synctest.Wait()
+		if err := s.Lock(t.Context(), "c"); !errors.Is(err, errClosed) {
+			t.Errorf("a new lock: %v", err)
+		}
+		for _, name := range []string{"a", "b"} {
+			select {
+			case <-closed:
+				t.Fatal("it did not wait")
+			default:
+			}
+			if err := s.Store(t.Context(), name, []byte("x")); err != nil {
+				t.Error(err)
+			}
+			if err := s.Unlock(t.Context(), name); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+		}
+		<-closed
+		if err := s.Store(t.Context(), "c", nil); !errors.Is(err, errClosed) || s.Exists(t.Context(), "c") {
+			t.Errorf("written: %v", err)
+		}
+		if err := s.Delete(t.Context(), "a"); !errors.Is(err, errClosed) || !s.Exists(t.Context(), "a") {
+			t.Errorf("removed: %v", err)
+		}
+	})
+}
+
 func TestLog(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
