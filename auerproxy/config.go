@@ -7,6 +7,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/relay"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/configs/daemon"
+	"github.com/comtrexx-cloud/comtrexx/pki/servercert"
 )
 
 // config is the program's file; configs/auerproxy.yaml shows it with comments.
@@ -25,6 +26,10 @@ type config struct {
 	// from.
 	PKI pkiConfig `yaml:"pki"`
 
+	// Names are further names of the relay, with certificates for browsers and stock
+	// HTTP clients, on the relay's TCP port.
+	Names servercert.Config `yaml:"names"`
+
 	// Relay is the relay itself.
 	Relay relay.Config `yaml:"relay"`
 }
@@ -36,7 +41,7 @@ type pkiConfig struct {
 }
 
 func defaultConfig() config {
-	c := config{Config: daemon.Default(), Relay: relay.DefaultConfig()}
+	c := config{Config: daemon.Default(), Names: servercert.DefaultConfig(), Relay: relay.DefaultConfig()}
 	// The drain of a stop has to fit in.
 	c.ShutdownTimeout = c.Relay.Drain.Deadline + 30*time.Second
 	return c
@@ -44,7 +49,10 @@ func defaultConfig() config {
 
 // Validate reports every problem at once.
 func (c config) Validate() error {
-	all := []error{c.Config.Validate(), configs.Under("relay", c.Relay.Validate())}
+	all := []error{c.Config.Validate(), configs.Under("names", c.Names.Validate()), configs.Under("relay", c.Relay.Validate())}
+	if c.Names.Enabled() && c.Relay.DisableTCP {
+		all = append(all, &configs.KeyError{Key: "names.mode", Problem: "needs the TCP port", Hint: "remove relay.disable_tcp"})
+	}
 	if c.Region != "DE" {
 		all = append(all, &configs.KeyError{
 			Key: "region", Problem: "is not DE",

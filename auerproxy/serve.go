@@ -7,10 +7,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/relay"
+	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
 	"github.com/comtrexx-cloud/comtrexx/configs/daemon"
 	"github.com/comtrexx-cloud/comtrexx/pki/blocks"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
+	"github.com/comtrexx-cloud/comtrexx/pki/servercert"
 )
 
 func serveCommand(app *cli.App) *cobra.Command {
@@ -44,6 +46,15 @@ func serve(ctx context.Context, cfg config) error {
 	cfg.Relay.Credentials = creds
 	cfg.Relay.Logger = d.Logger().Named("relay")
 	cfg.Relay.Metrics = d.Registry()
+	var names *servercert.Server
+	if cfg.Names.Enabled() {
+		cfg.Names.Listen, cfg.Names.Roots = cfg.Relay.Listen, creds.Pool
+		cfg.Names.Logger, cfg.Names.Metrics = d.Logger().Named("names"), d.Registry()
+		if names, err = servercert.New(cfg.Names); err != nil {
+			return configs.Under("names", err)
+		}
+		cfg.Relay.Names = names
+	}
 	r, err := relay.New(cfg.Relay)
 	if err != nil {
 		return err
@@ -57,6 +68,10 @@ func serve(ctx context.Context, cfg config) error {
 		Ready: r.Ready(),
 		Drain: func(ctx context.Context) error { r.Drain(ctx); return nil },
 	}}
+	if names != nil {
+		// The CA proves names at the relay's port, which the relay must have by then.
+		parts = append(parts, daemon.Component{Name: "names", Run: names.Run})
+	}
 	if cfg.PKI.URL != "" {
 		feed, err := blocks.New(blocks.Config{
 			URL: cfg.PKI.URL, Credentials: creds, CacheFile: blocksFile(cfg.Relay.StateDir), Logger: d.Logger().Named("blocks"),

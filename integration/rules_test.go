@@ -86,6 +86,8 @@ var bans = []ban{
 	{"auerproxy/agent", []string{"auerproxy/relay", "auerproxy/registry", "pki/authority", "configs/daemon", "github.com/prometheus"}, "the SDK of devices links what a device needs"},
 	{"auerproxy/dial", []string{"auerproxy/relay", "auerproxy/registry", "pki/authority", "configs/daemon"}, "the SDK of callers links what a caller needs"},
 	{"auerproxy/relay", []string{"pki/authority", "github.com/smallstep", "go.step.sm"}, "a relay must not be able to issue certificates"},
+	{"pki/servercert", []string{"pki/authority", "pki/acmesrv", "github.com/smallstep", "go.step.sm"}, "a server asks for certificates and never issues any"},
+	{"auerproxy/relay", []string{"pki/servercert", "github.com/caddyserver"}, "the program gives the relay its names"},
 	{"configs/cli", []string{"github.com/prometheus", "configs/daemon"}, "auer-agent links it"},
 }
 

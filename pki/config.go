@@ -110,6 +110,7 @@ func explain(err error, c config) error {
 	}{
 		{server.ErrNotServed, fmt.Sprintf("run \"pki serve\" with the state directory %s, as the same user", c.Authority.StateDir)},
 		{authority.ErrNotInitialised, fmt.Sprintf("make one with: pki init --state %s", c.Authority.StateDir)},
+		{authority.ErrNoServerAuthority, fmt.Sprintf("with the root's key in place, \"pki init --state %s\" adds it", c.Authority.StateDir)},
 		{authority.ErrInitialised, "keys are never replaced; move the directory away to start anew"},
 		{store.ErrInUse, "is \"pki serve\" running already?"},
 		{enrol.ErrUnsafe, "\"pki bundle status FINGERPRINT\" lists who does not know a root yet"},

@@ -14,6 +14,7 @@
 //	pki retire SERIAL                     for good
 //	pki blocks                            who is blocked, and why
 //	pki bundle                            the roots that everybody trusts, and their rotation
+//	pki acme eab ROLE                     let servers of a role open an ACME account, once
 //	pki audit show [SERIAL | KIND/NAME]   what was done and what was refused
 //	pki audit verify|head|prove           that nothing of it is missing
 //	pki expiry                            what expires when
@@ -53,7 +54,7 @@ func newProgram() *program {
 		p.initCommand(), p.ceremonyCommand(), p.serveCommand(),
 		p.tokenCommand(), p.issueCommand(), p.listCommand(),
 		p.blockCommand("block", true), p.blockCommand("unblock", false), p.blocksCommand(), p.bundleCommand(),
-		p.devicesCommand(), p.retireCommand(), p.auditCommand(), p.expiryCommand(), p.inspectCommand(),
+		p.devicesCommand(), p.retireCommand(), p.acmeCommand(), p.auditCommand(), p.expiryCommand(), p.inspectCommand(),
 	)
 	return p
 }

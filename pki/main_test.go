@@ -134,8 +134,14 @@ func TestExampleConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	want.Authority.StateDir = "/var/lib/pki"
-	want.Authority.FactoryRoots, want.Server.Names = []string{}, []string{}
+	want.Authority.FactoryRoots, want.Authority.ServerNames, want.Server.Names = []string{}, []string{}, []string{}
 	want.Server.Log.Readers = []string{}
+	want.Server.ACMEListen = "127.0.0.1:8446"
+	want.Server.ACME.Dial = map[string]string{"ara.comtrexx.test:443": "127.0.0.1:8445"}
+	if len(got.Server.ACME.Roles) != 4 {
+		t.Errorf("roles %+v", got.Server.ACME.Roles)
+	}
+	want.Server.ACME.Roles = got.Server.ACME.Roles
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the example gives\n%+v\nwant\n%+v", got, want)
 	}

@@ -7,8 +7,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/comtrexx-cloud/comtrexx/configs/cli"
 	"github.com/comtrexx-cloud/comtrexx/configs/daemon"
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
+	"github.com/comtrexx-cloud/comtrexx/pki/profile"
 	"github.com/comtrexx-cloud/comtrexx/pki/server"
 )
 
@@ -16,10 +18,11 @@ func (p *program) initCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "init",
 		Short: "Make the root and the intermediates",
-		Long: "Makes an offline root, one intermediate each for devices, services and relays,\n" +
-			"and the key of the audit log, in the state directory. The keys are encrypted\n" +
-			"with a passphrase, which is drawn and kept in a file where there is none.\n" +
-			"Nothing is ever replaced.",
+		Long: "Makes an offline root, one intermediate each for devices, services, relays and\n" +
+			"the names of servers, and the key of the audit log, in the state directory. The\n" +
+			"keys are encrypted with a passphrase, which is drawn and kept in a file where\n" +
+			"there is none. Nothing is ever replaced; a state directory from before there was\n" +
+			"an intermediate for the names of servers gets one, if the root's key is there.",
 		Example: "  pki init --state /var/lib/pki --set authority.trust_domain=cloud.example.com",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -28,12 +31,26 @@ func (p *program) initCommand() *cobra.Command {
 				return err
 			}
 			made, err := authority.Init(c.Authority)
+			if errors.Is(err, authority.ErrInitialised) {
+				return p.initServer(cmd, c)
+			}
 			if err != nil {
 				return explain(err, c)
 			}
 			return p.printMade(cmd, made)
 		},
 	}
+}
+
+// initServer adds what older state directories lack.
+func (p *program) initServer(cmd *cobra.Command, c config) error {
+	fingerprint, err := authority.InitServer(c.Authority)
+	if err != nil {
+		return explain(err, c)
+	}
+	t := &cli.Table{}
+	t.Add("added an intermediate for the names of servers: " + fingerprint)
+	return p.Print(cmd, map[string]any{"intermediates": map[string]string{profile.ServerAuthority: fingerprint}}, t)
 }
 
 func (p *program) printMade(cmd *cobra.Command, made *authority.Made) error {
@@ -65,7 +82,8 @@ func (p *program) serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the authority",
 		Long: "Runs the authority until SIGINT or SIGTERM: enrolment, renewal, the feed of the\n" +
-			"block list, and the socket that the other commands use.",
+			"block list, with server.acme_listen the ACME server for the names of servers, and\n" +
+			"the socket that the other commands use.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := p.load()

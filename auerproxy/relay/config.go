@@ -74,6 +74,8 @@ type Config struct {
 
 	// Credentials are the relay's certificate, of kind relay, and the trust bundle.
 	Credentials *enrol.Credentials `yaml:"-"`
+	// Names are further names of the relay, for HTTP CONNECT. Default: none.
+	Names Names `yaml:"-"`
 	// Registry keeps the routes. Default: a map in this process.
 	Registry registry.Registry `yaml:"-"`
 	// Logger; default: none.

@@ -30,6 +30,19 @@ type Blocks interface {
 	Blocked(id identity.ID) bool
 }
 
+// Names are names of the relay beside the one in its identity certificate: those by
+// which browsers and stock HTTP clients, which do not trust our roots, find it. They are
+// served by SNI on the TCP port. Whoever uses one shows a client certificate like
+// everybody else. Its methods are called by many goroutines at once.
+type Names interface {
+	// Certificate gives the certificate for the name that a client asks for; nil
+	// where it is none of these, or has no certificate yet.
+	Certificate(hello *tls.ClientHelloInfo) *tls.Certificate
+	// Challenge gives the configuration for a connection on which a CA wants a name
+	// to be proven (RFC 8737); nil for all other connections.
+	Challenge(hello *tls.ClientHelloInfo) *tls.Config
+}
+
 // Relay is one relay. Make it with [New], run it with [Relay.Run].
 type Relay struct {
 	cfg         Config
@@ -260,7 +273,7 @@ func (r *Relay) serveQUIC(ctx context.Context, g *errgroup.Group, pc net.PacketC
 func (r *Relay) serveTCP(ctx context.Context, g *errgroup.Group, tcp net.Listener) error {
 	front := newConnectFront(r, tcp.Addr())
 	ln, err := muxtun.Listen(tcp, muxtun.Config{
-		TLS:              r.serverTLS(tunnel.ALPN, "h2", "http/1.1"),
+		TLS:              r.withNames(r.serverTLS(tunnel.ALPN, "h2", "http/1.1")),
 		MaxIncoming:      r.streamsFrom,
 		MaxStreamWindow:  r.cfg.Limits.streamWindow(),
 		Congestion:       r.cfg.TCPCongestion,
@@ -268,7 +281,7 @@ func (r *Relay) serveTCP(ctx context.Context, g *errgroup.Group, tcp net.Listene
 		MaxHandshakes:    r.cfg.Limits.Handshakes,
 		Admit:            func(net.Addr) bool { return r.admitNow() },
 		Other:            r.takeData,
-		Handoff:          func(c *tls.Conn) { front.conns.put(ctx, c) },
+		Handoff:          func(c *tls.Conn) { r.handoff(ctx, front, c) },
 		Refused:          r.refused(tunnel.TCP),
 		Logger:           r.log.Named("tcp"),
 	})
@@ -278,6 +291,17 @@ func (r *Relay) serveTCP(ctx context.Context, g *errgroup.Group, tcp net.Listene
 	g.Go(func() error { return r.accept(ctx, ln) })
 	g.Go(func() error { return front.run(ctx) })
 	return nil
+}
+
+// handoff gives connections that speak HTTP to the front. One on which a CA had a
+// name proven has shown no certificate, and is over.
+func (r *Relay) handoff(ctx context.Context, front *connectFront, c *tls.Conn) {
+	switch c.ConnectionState().NegotiatedProtocol {
+	case "h2", "http/1.1", "":
+		front.conns.put(ctx, c)
+	default:
+		_ = c.Close()
+	}
 }
 
 // refused counts connections that a transport turned away before a hello, by

@@ -12,9 +12,9 @@ import (
 // commands are the lines that a newcomer can copy and paste. "dev smoke" runs the
 // same lines.
 type commands struct {
-	curl, curlH1, forward, forwarded, proxy, proxied string
-	sessions, trace, status, list, revoke, unblock   string
-	stopRelay, startRelay                            string
+	curl, curlH1, names, forward, forwarded, proxy, proxied string
+	sessions, trace, status, list, revoke, unblock          string
+	stopRelay, startRelay                                   string
 }
 
 // Ports of the commands that listen.
@@ -31,14 +31,15 @@ func newCommands(w *world.World, bin string) commands {
 	_, port, _ := strings.Cut(w.RelayAddr(0), ":")
 	creds := fmt.Sprintf("--relay %s --credentials %s", w.RelayAddr(0), at("services", caller))
 	cert, key, roots := at("services", caller, "cert.pem"), at("services", caller, "key.pem"), at("roots.pem")
-	curl := fmt.Sprintf("curl -sS --proxy https://localhost:%s --proxy-cacert %s --proxy-cert %s --proxy-key %s --cacert %s --cert %s --key %s",
-		port, roots, cert, key, roots, cert, key)
+	curl := fmt.Sprintf("curl -sS --proxy https://%s:%s --proxy-cacert %s --proxy-cert %s --proxy-key %s --cacert %s --cert %s --key %s",
+		w.RelayName(0), port, roots, cert, key, roots, cert, key)
 	page := "https://" + identity.Device(identity.DefaultTrustDomain, first).DNSName() + "/facts.json"
 	pki := program("pki")
 	pkiConfig := "--config " + at("pki", "pki.yaml")
 	return commands{
 		curl:       curl + " " + page,
 		curlH1:     curl + " --http1.1 -o /dev/null -w '%{http_code}\\n' " + page,
+		names:      fmt.Sprintf("openssl s_client -connect %s -servername %s </dev/null 2>/dev/null | openssl x509 -noout -subject -issuer -dates", w.RelayAddr(0), w.RelayName(0)),
 		forward:    fmt.Sprintf("%s connect %s web --listen %s %s", program("auerproxy"), first, forwardAddr, creds),
 		forwarded:  "curl -sS http://" + forwardAddr + "/facts.json",
 		proxy:      fmt.Sprintf("%s proxy --listen %s %s", program("auerproxy"), proxyAddr, creds),
@@ -70,6 +71,9 @@ Everything runs. Try, in another terminal:
   # certificate, and TLS to the device inside, end to end.
   %s
 
+  # The relay's name that curl used; its certificate came over ACME by itself.
+  %s
+
   # A local port that is the device's web server.
   %s
   %s
@@ -93,5 +97,5 @@ Everything runs. Try, in another terminal:
   %s
 
 Ctrl-C stops everything but a relay that was started by hand.
-`, c.curl, c.forward, c.forwarded, c.proxy, c.proxied, c.sessions, c.trace, c.status, c.list, c.revoke, c.unblock, c.stopRelay, c.startRelay)
+`, c.curl, c.names, c.forward, c.forwarded, c.proxy, c.proxied, c.sessions, c.trace, c.status, c.list, c.revoke, c.unblock, c.stopRelay, c.startRelay)
 }

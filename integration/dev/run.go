@@ -45,7 +45,7 @@ func (o *options) start(ctx context.Context, out io.Writer, dir string) (*world.
 	defer cancel()
 	say("starting PKI, relay and %d devices in %s", o.devices, dir)
 	w, err := world.Start(ctx, world.Config{
-		Dir: dir, Kind: world.Processes, Bin: o.bin, DeviceCount: o.devices, Heartbeat: 5 * time.Second,
+		Dir: dir, Kind: world.Processes, Bin: o.bin, DeviceCount: o.devices, Names: true, Heartbeat: 5 * time.Second,
 		OnEnd: func(part string, _ error) { say("%s has ended", part) },
 	})
 	if err != nil {
@@ -66,6 +66,10 @@ func (o *options) start(ctx context.Context, out io.Writer, dir string) (*world.
 		return nil, errors.Join(err, w.Close())
 	}
 	say("all devices are connected")
+	if err := w.AwaitNames(ctx); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	say("the relay has a certificate for %s, from the PKI's ACME server", w.RelayName(0))
 	return w, nil
 }
 

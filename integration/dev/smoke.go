@@ -38,6 +38,7 @@ func (o *options) smoke(ctx context.Context, out io.Writer) (err error) {
 	s := &smoke{out: out}
 	s.step("curl through CONNECT", s.expect(ctx, c.curl, `"serial": "`+first+`"`, "service/"+caller))
 	s.step("curl over HTTP/1.1", s.expect(ctx, c.curlH1, "200"))
+	s.step("name of the relay", s.expect(ctx, c.names, w.RelayName(0), "Authority server"))
 	free, err := freePorts()
 	if err != nil {
 		return err

@@ -45,6 +45,10 @@ type Config struct {
 	Devices     []DeviceConfig
 	DeviceCount int
 
+	// Names lets the relays get certificates for names by which stock HTTP clients
+	// find them, from the PKI's ACME server; see [World.RelayName].
+	Names bool
+
 	// Heartbeat of the relays. Default 1 s.
 	Heartbeat time.Duration
 	// Policy of the relays. Nil: every service may open every service of every

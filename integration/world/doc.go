@@ -31,7 +31,7 @@
 //
 //	roots.pem               trust bundle
 //	pki/                    pki.yaml, state/, health.sock
-//	relay-1/                auerproxy.yaml, credentials/, state/, admin.sock
+//	relay-1/                auerproxy.yaml, credentials/, state/, admin.sock; eab.json, names/
 //	device-<serial>/        auer-agent.yaml, credentials/, instance-id, status.sock
 //	services/<name>/        cert.pem, key.pem, roots.pem of a calling service
 //

@@ -15,6 +15,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/server"
+	"github.com/comtrexx-cloud/comtrexx/pki/servercert"
 )
 
 // inProcess runs the parts in goroutines.
@@ -61,13 +62,19 @@ func (p *inProcess) startPKI(ctx context.Context) (unit, error) {
 	if _, err := authority.Init(cfg); err != nil && !errors.Is(err, authority.ErrInitialised) {
 		return nil, err
 	}
+	// A directory from before there were names gets what it lacks.
+	if _, err := authority.InitServer(cfg); err != nil && !errors.Is(err, authority.ErrInitialised) {
+		return nil, err
+	}
 	a, err := authority.New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	s, err := server.New(server.Config{
-		Listen: w.pkiAddr, EnrolPerMinute: -1, Authority: a, StateDir: cfg.StateDir, Logger: cfg.Logger,
-	})
+	scfg := server.Config{Listen: w.pkiAddr, EnrolPerMinute: -1, Authority: a, StateDir: cfg.StateDir, Logger: cfg.Logger}
+	if w.cfg.Names {
+		scfg.ACMEListen, scfg.ACME = w.acmeAddr, w.acmeConfig()
+	}
+	s, err := server.New(scfg)
 	if err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
@@ -96,6 +103,15 @@ func (p *inProcess) startRelay(ctx context.Context, i int) (unit, error) {
 	cfg := w.relayConfig(i)
 	cfg.Credentials, cfg.Logger = creds, w.cfg.Logger.Named(relayDir(i))
 	p.use(relayDir(i), creds)
+	var names *servercert.Server
+	if w.cfg.Names {
+		ncfg := w.namesConfig(i)
+		ncfg.Listen, ncfg.Roots, ncfg.Logger = cfg.Listen, creds.Pool, cfg.Logger.Named("names")
+		if names, err = servercert.New(ncfg); err != nil {
+			return nil, err
+		}
+		cfg.Names = names
+	}
 	r, err := relay.New(cfg)
 	if err != nil {
 		return nil, err
@@ -116,6 +132,16 @@ func (p *inProcess) startRelay(ctx context.Context, i int) (unit, error) {
 				return ctx.Err()
 			}
 		})
+		if names != nil {
+			g.Go(func() error {
+				select {
+				case <-r.Ready():
+					return names.Run(ctx)
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			})
+		}
 		return g.Wait()
 	})
 	t.drain = func(ctx context.Context) { r.Drain(ctx) }

@@ -39,15 +39,22 @@ type section = map[string]any
 func (p *programs) startPKI(ctx context.Context) (unit, error) {
 	w := p.world
 	dir, path := w.path("pki"), w.path("pki", "pki.yaml")
+	server := section{"listen": w.pkiAddr, "enrol_per_minute": -1}
+	if w.cfg.Names {
+		acme := w.acmeConfig()
+		server["acme_listen"] = w.acmeAddr
+		server["acme"] = section{"roles": []section{{"name": acme.Roles[0].Name, "names": acme.Roles[0].Names}}, "dial": acme.Dial}
+	}
 	err := writeConfig(dir, path, section{
 		"authority": section{"state_dir": w.path("pki", "state"), "trust_domain": string(w.cfg.TrustDomain), "plain_keys": true},
-		"server":    section{"listen": w.pkiAddr, "enrol_per_minute": -1},
+		"server":    server,
 		"admin":     section{"listen": "unix:" + w.path("pki", "health.sock")},
 	})
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(w.path("pki", "state")); errors.Is(err, fs.ErrNotExist) {
+	// A directory from before there were names gets what it lacks.
+	if _, err := os.Stat(w.path("pki", "state", "server.pem")); errors.Is(err, fs.ErrNotExist) {
 		if err := runProgram(ctx, w.cfg.Bin, "", "pki", "init", "--config", path); err != nil {
 			return nil, err
 		}
@@ -64,7 +71,15 @@ func (p *programs) startRelay(ctx context.Context, i int) (unit, error) {
 	dir, path := w.path(relayDir(i)), w.path(relayDir(i), "auerproxy.yaml")
 	cfg := w.relayConfig(i)
 	pki, _ := w.PKI()
+	var names section
+	if w.cfg.Names {
+		c := w.namesConfig(i)
+		names = section{
+			"mode": string(c.Mode), "domains": c.Domains, "directory": c.Directory, "eab_file": string(c.EABFile), "storage": c.Storage,
+		}
+	}
 	err := writeConfig(dir, path, section{
+		"names":  names,
 		"region": "DE", "credentials": w.path(relayDir(i), "credentials"), "pki": section{"url": pki},
 		"relay": section{
 			"listen": cfg.Listen, "state_dir": cfg.StateDir, "heartbeat": cfg.Heartbeat.String(), "ports": cfg.Ports,

@@ -43,13 +43,14 @@ type starter interface {
 // methods may be called by several goroutines, but not two at the same time about
 // the same relay or device.
 type World struct {
-	cfg     Config
-	starter starter
-	admin   server.Admin
-	roots   []*x509.Certificate
-	pkiAddr string
-	relays  []string   // addresses
-	targets []*targets // by device
+	cfg      Config
+	starter  starter
+	admin    server.Admin
+	roots    []*x509.Certificate
+	pkiAddr  string
+	acmeAddr string     // with Names
+	relays   []string   // addresses
+	targets  []*targets // by device
 
 	mu      sync.Mutex
 	pki     unit            // guarded by mu
@@ -84,7 +85,11 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 	} else {
 		w.starter = &inProcess{world: w, relays: make([]*relay.Relay, cfg.Relays), instances: make([][]byte, len(cfg.Devices)), creds: make(map[string]*enrol.Credentials)}
 	}
-	if w.pkiAddr, err = freePort(ctx); err != nil {
+	addrs := []*string{&w.pkiAddr, &w.acmeAddr}
+	for i := range w.relays {
+		addrs = append(addrs, &w.relays[i])
+	}
+	if err := freePorts(ctx, addrs); err != nil {
 		return w, err
 	}
 	if w.pki, err = w.starter.startPKI(ctx); err != nil {
@@ -95,9 +100,6 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 		return w, err
 	}
 	for i := range w.relays {
-		if w.relays[i], err = freePort(ctx); err != nil {
-			return w, err
-		}
 		id := identity.Relay(cfg.TrustDomain, relayDir(i))
 		creds, err := w.admin.Issue(ctx, id, profile.Extra{DNS: []string{"localhost"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}})
 		if err != nil {
@@ -105,6 +107,11 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 		}
 		if err := creds.Save(w.path(relayDir(i), "credentials")); err != nil {
 			return w, err
+		}
+		if cfg.Names {
+			if err := w.writeEAB(ctx, i); err != nil {
+				return w, fmt.Errorf("%s: %w", w.RelayName(i), err)
+			}
 		}
 		if err := w.StartRelay(ctx, i); err != nil {
 			return w, err
@@ -121,6 +128,21 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 		}
 	}
 	return w, nil
+}
+
+// freePorts finds an address for each.
+func freePorts(ctx context.Context, addrs []*string) error {
+	taken := make(map[string]bool)
+	for _, addr := range addrs {
+		for *addr == "" || taken[*addr] {
+			var err error
+			if *addr, err = freePort(ctx); err != nil {
+				return err
+			}
+		}
+		taken[*addr] = true
+	}
+	return nil
 }
 
 // freePort finds a loopback port that is free for TCP and for UDP. It lies below

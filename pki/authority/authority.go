@@ -182,3 +182,15 @@ func stateOf(tx store.Tx, c Certificate, now time.Time) (string, error) {
 		return StateActive, nil
 	}
 }
+
+// Note adds to the audit log what is decided elsewhere: about the names of servers.
+func (a *Authority) Note(ctx context.Context, e audit.Entry) error {
+	return a.db.Update(ctx, func(tx store.Tx) error { return audit.Append(tx, e) })
+}
+
+// ServerIssuer loads the intermediate for the names of servers; see
+// [LoadServerIssuer].
+func (a *Authority) ServerIssuer() (*ServerIssuer, error) { return LoadServerIssuer(a.cfg) }
+
+// Store is where everything but the keys is kept, for the ACME server.
+func (a *Authority) Store() store.DB { return a.db }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/profile"
 	"github.com/comtrexx-cloud/comtrexx/pki/store"
 )
 
@@ -61,6 +62,12 @@ type Config struct {
 	// Rollout is how many percent of each kind of endpoint have to know a root
 	// before it can be activated. Default: 99.
 	Rollout float64 `yaml:"rollout_percent"`
+	// ServerNames are the names that servers can be certified for over ACME: DNS
+	// domains with all that is below them, IP addresses and CIDR prefixes. "pki
+	// init" writes them into the name constraints of the intermediate for servers;
+	// the names of devices, services and relays are never among them. Default: the
+	// trust domain, localhost, 127.0.0.0/8 and ::1.
+	ServerNames []string `yaml:"server_names"`
 
 	// Store says where everything but the keys is kept.
 	Store StoreConfig `yaml:"store"`
@@ -150,6 +157,9 @@ func (c Config) withDefaults() Config {
 	if c.Rollout == 0 {
 		c.Rollout = d.Rollout
 	}
+	if len(c.ServerNames) == 0 {
+		c.ServerNames = []string{string(c.TrustDomain), "localhost", "127.0.0.0/8", "::1"}
+	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
@@ -197,6 +207,9 @@ func (c Config) Validate() error {
 	}
 	if _, err := identity.ParseTrustDomain(string(c.TrustDomain)); err != nil {
 		all = append(all, &configs.KeyError{Key: "trust_domain", Problem: "is not a DNS name", Hint: "as in cloud.example.com", Cause: err})
+	}
+	if _, err := profile.ServerIntermediate(c.TrustDomain, c.ServerNames...); err != nil {
+		all = append(all, &configs.KeyError{Key: "server_names", Problem: err.Error(), Cause: err})
 	}
 	for key, d := range map[string]time.Duration{
 		"lifetimes.device": c.Lifetimes.Device, "lifetimes.service": c.Lifetimes.Service, "lifetimes.relay": c.Lifetimes.Relay,

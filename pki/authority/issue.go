@@ -22,6 +22,7 @@ const (
 	MethodSecret  = "secret"  // with a factory secret
 	MethodRenew   = "renew"   // with the present certificate
 	MethodRecover = "recover" // with one that has expired
+	MethodACME    = "acme"    // the name of a server; see package acmesrv
 	MethodIssue   = "issue"   // by the administrator
 )
 

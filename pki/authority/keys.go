@@ -64,8 +64,9 @@ type Made struct {
 	KMS bool `json:"kms,omitempty"`
 }
 
-// Init makes a root, one intermediate per kind and the key of the audit log in the
-// state directory, their keys encrypted. It never replaces anything. The root's key is needed again
+// Init makes a root, one intermediate per kind and one for the names of servers, and
+// the key of the audit log in the state directory, the keys encrypted. It never
+// replaces anything. The root's key is needed again
 // only for new intermediates.
 func Init(cfg Config) (*Made, error) {
 	if err := cfg.Validate(); err != nil {
@@ -103,6 +104,9 @@ func Init(cfg Config) (*Made, error) {
 		out.Intermediates[r.name] = enrol.Fingerprint(cert)
 	}
 	if out.LogKey, err = cfg.makeLogKey(pass); err != nil {
+		return nil, err
+	}
+	if out.Intermediates[profile.ServerAuthority], err = cfg.makeServerIssuer(root, rootKey, pass); err != nil {
 		return nil, err
 	}
 	// Last: with it, the state directory counts as initialised.

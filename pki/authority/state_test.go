@@ -24,7 +24,7 @@ func TestInit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !made.NewPassphrase || len(made.RootFingerprint) != 64 || len(made.Intermediates) != 3 {
+	if !made.NewPassphrase || len(made.RootFingerprint) != 64 || len(made.Intermediates) != 4 {
 		t.Errorf("made %+v", made)
 	}
 	for _, name := range []string{"root.key", "device.key", "service.key", "relay.key", "log.key"} {

@@ -40,6 +40,7 @@ type CA struct {
 
 	key     crypto.Signer // of Root
 	signers map[identity.Kind]issuer
+	server  issuer
 }
 
 type issuer struct {
@@ -106,6 +107,16 @@ func newCA(td identity.TrustDomain, name string) (*CA, error) {
 		}
 		ca.signers[kind] = issuer{cert, key}
 	}
+	key := NewKey()
+	tmpl, err = profile.ServerIntermediate(td, string(td), "localhost", "127.0.0.0/8", "::1")
+	if err != nil {
+		return nil, err
+	}
+	cert, err := sign(valid(tmpl), root, key.Public(), rootKey)
+	if err != nil {
+		return nil, err
+	}
+	ca.server = issuer{cert, key}
 	return ca, nil
 }
 
@@ -206,6 +217,10 @@ func (ca *CA) Issue(id identity.ID, o Options) tls.Certificate {
 
 // Intermediate is the certificate of the authority that signs a kind.
 func (ca *CA) Intermediate(k identity.Kind) *x509.Certificate { return ca.signers[k].cert }
+
+// Server is the intermediate that signs the names of servers, below the trust
+// domain, localhost and on loopback, with its key.
+func (ca *CA) Server() (*x509.Certificate, crypto.Signer) { return ca.server.cert, ca.server.key }
 
 // Roots holds the root.
 func (ca *CA) Roots() *x509.CertPool {

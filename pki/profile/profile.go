@@ -2,7 +2,8 @@
 //
 // There are four forms, and each is a template for [x509.CreateCertificate]: the
 // root, the cross certificate of a root, an intermediate per kind of endpoint, and
-// the leaf of an endpoint.
+// the leaf of an endpoint. Certificates for the public names of servers (server.go)
+// are a family of their own below the same root, which names no endpoint.
 // The real authority and the throw-away one of package pkitest use the same
 // templates, so that a test never passes on a certificate that the authority
 // would not issue.
@@ -91,10 +92,7 @@ func Constrain(c *x509.Certificate, td identity.TrustDomain, signs identity.Kind
 	c.PermittedURIDomains = []string{string(td)}
 	c.PermittedDNSDomains = append([]string{Suffix(td, signs)}, extraDNS...)
 	if signs == identity.KindDevice {
-		c.ExcludedIPRanges = []*net.IPNet{
-			{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)},
-			{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)},
-		}
+		c.ExcludedIPRanges = everyAddress()
 	}
 }
 

@@ -73,6 +73,7 @@ func (s *Server) adminHandler() http.Handler {
 		mux.Handle(pattern, s.wrap("admin "+pattern, h))
 	}
 	mux.HandleFunc("POST "+adminImport, s.adminImport)
+	mux.Handle("POST "+adminEAB, s.wrap("admin POST "+adminEAB, s.adminEAB))
 	return mux
 }
 

@@ -60,6 +60,15 @@ func (a Admin) Issue(ctx context.Context, id identity.ID, extra profile.Extra) (
 	return issued.Credentials(key, nil)
 }
 
+// EAB makes an external account binding for a role of the ACME server.
+func (a Admin) EAB(ctx context.Context, role string) (eab EAB, err error) {
+	body, err := json.Marshal(eabRequest{Role: role, Actor: a.Actor})
+	if err != nil {
+		return eab, err
+	}
+	return eab, a.read(ctx, http.MethodPost, adminEAB, body, &eab)
+}
+
 // Certificates lists what was issued for the identity, or with the zero ID
 // everything.
 func (a Admin) Certificates(ctx context.Context, id identity.ID) (list []authority.Certificate, err error) {

@@ -35,6 +35,9 @@
 // simpleenroll and the like are below /.well-known/est (RFC 7030; see package est).
 // Every listener has cacerts and csrattrs, too.
 //
+// A second TLS listener, on a private address and without client certificates, is
+// the ACME server of our own servers (package acmesrv), where it is configured.
+//
 // A unix socket in the state directory, open to its owner only, serves the admin
 // API of the pki program while the store is locked; see [Admin].
 //
@@ -47,12 +50,14 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/pki/acmesrv"
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/crl"
 	"github.com/comtrexx-cloud/comtrexx/pki/profile"
@@ -94,6 +99,13 @@ type Config struct {
 	// Log is how the audit log is read over the network.
 	Log LogConfig `yaml:"log"`
 
+	// ACMEListen is the address of the ACME server, from which our servers get the
+	// certificates for their own names: a private address, or loopback. Its host is
+	// among the names of the server's own certificate. Default: empty, no ACME.
+	ACMEListen string `yaml:"acme_listen"`
+	// ACME says which servers get which names there.
+	ACME acmesrv.Config `yaml:"acme"`
+
 	// MaxImport bounds a list of devices, in bytes. Default: 268435456 (256 MiB).
 	MaxImport int64 `yaml:"max_import"`
 
@@ -116,7 +128,7 @@ const AdminSocketFile = "admin.sock"
 func DefaultConfig() Config {
 	return Config{
 		Listen: ":8443", EnrolPerMinute: 30, MaxImport: 256 << 20, OCSPPerMinute: 600,
-		Log: LogConfig{PerMinute: 600, MaxEntries: 100, CheckpointEvery: time.Second},
+		Log: LogConfig{PerMinute: 600, MaxEntries: 100, CheckpointEvery: time.Second}, ACME: acmesrv.DefaultConfig(),
 	}
 }
 
@@ -173,6 +185,15 @@ func (c Config) Validate() error {
 		(err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "") {
 		all = append(all, &configs.KeyError{Key: "public_url", Problem: "is not an http or https URL", Hint: "as in http://pki.example.com", Cause: err})
 	}
+	if c.ACMEListen != "" {
+		if _, _, err := net.SplitHostPort(c.ACMEListen); err != nil {
+			all = append(all, &configs.KeyError{Key: "acme_listen", Problem: err.Error(), Hint: "as in 127.0.0.1:8444", Cause: err})
+		}
+		if len(c.ACME.Roles) == 0 {
+			all = append(all, &configs.KeyError{Key: "acme.roles", Problem: "is empty", Hint: "without acme_listen there is no ACME"})
+		}
+	}
+	all = append(all, configs.Under("acme", c.ACME.Validate()))
 	for _, n := range c.Names {
 		if n == "" {
 			all = append(all, &configs.KeyError{Key: "names", Problem: "has an empty name"})
@@ -183,7 +204,11 @@ func (c Config) Validate() error {
 
 // extra sorts the names into DNS names and addresses.
 func (c Config) extra() (x profile.Extra) {
-	for _, n := range c.Names {
+	names := c.Names
+	if host, _, err := net.SplitHostPort(c.ACMEListen); err == nil && host != "" && !net.ParseIP(host).IsUnspecified() && !slices.Contains(names, host) {
+		names = append(slices.Clone(names), host)
+	}
+	for _, n := range names {
 		if ip := net.ParseIP(n); ip != nil {
 			x.IPs = append(x.IPs, ip)
 		} else {

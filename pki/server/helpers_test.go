@@ -28,8 +28,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// badger, which smallstep links unless built with -tags nobadger, starts it.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"))
+	goleak.VerifyTestMain(m,
+		// badger, which smallstep links unless built with -tags nobadger, starts it.
+		goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"),
+		// certmagic never ends it.
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"),
+	)
 }
 
 const (

@@ -23,6 +23,8 @@ const (
 	admin    = "admin"
 	// revocation is without TLS: who asks there may trust no root of ours.
 	revocation = "revocation"
+	// private is for our own servers, by ACME.
+	private = "acme"
 )
 
 const alpn = "http/1.1"
@@ -46,6 +48,7 @@ func (s *Server) open(ctx context.Context, creds *enrol.Credentials) (_ map[*htt
 		{factory, s.cfg.FactoryListen, s.factoryHandler(), s.factoryTLS},
 		{recovery, s.cfg.RecoveryListen, s.recoveryHandler(), s.recoveryTLS},
 		{revocation, s.cfg.RevocationListen, s.withRevocation(http.NotFoundHandler()), nil},
+		{private, s.cfg.ACMEListen, s.acme, acmeTLS},
 	} {
 		if l.address == "" || l.name == revocation && s.cfg.Revocation == nil {
 			continue

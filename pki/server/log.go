@@ -96,7 +96,7 @@ func (v logView) head(r *http.Request) (audit.Checkpoint, error) {
 
 // admit bounds what one address may ask for.
 func (v logView) admit(w http.ResponseWriter, r *http.Request) error {
-	if v.admin || v.logLimit.allow(r.RemoteAddr) {
+	if v.admin || allow(v.logLimit, r) {
 		return nil
 	}
 	w.Header().Set("Retry-After", "60")

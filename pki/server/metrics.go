@@ -83,6 +83,13 @@ func newMetrics(r prometheus.Registerer, a *authority.Authority, lists *crl.Serv
 	return m, nil
 }
 
+func lifeOf(kind string, expires time.Time) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pki_intermediate_remaining_seconds", Help: "Time until an intermediate expires.",
+		ConstLabels: prometheus.Labels{"kind": kind},
+	}, func() float64 { return time.Until(expires).Seconds() })
+}
+
 func (m *metrics) request(route, result string) { m.requests.WithLabelValues(route, result).Inc() }
 
 // subscriber counts one more until the function is called.

@@ -49,7 +49,7 @@ func (s *Server) mux(name string, routes map[string]handler) http.Handler {
 // limited bounds the tries per address.
 func (s *Server) limited(h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if !s.limit.allow(r.RemoteAddr) {
+		if !allow(s.limit, r) {
 			return fmt.Errorf("%w from this address", enrol.ErrRateLimit)
 		}
 		return h(w, r)

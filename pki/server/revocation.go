@@ -39,7 +39,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) ocsp(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	if !s.ocspLimit.allow(r.RemoteAddr) {
+	if !allow(s.ocspLimit, r) {
 		s.metrics.ocsp.WithLabelValues(crl.TryLater(w)).Inc()
 		return
 	}

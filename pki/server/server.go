@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -16,9 +17,11 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/pki/acmesrv"
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/internal/ratelimit"
 )
 
 // Bounds of the listeners.
@@ -39,13 +42,12 @@ type Server struct {
 	auth    *authority.Authority
 	self    identity.ID
 	factory *authority.Factory // nil: there is no factory listener
-	limit   *limiter
 	metrics *metrics
-	ready   chan struct{} // closed when the listeners are open
+	acme    *acmesrv.Server // set by Run before it serves; nil without ACME
+	ready   chan struct{}   // closed when all listeners are open
 
-	ocspLimit *limiter
-	logLimit  *limiter
-	signing   *rate.Limiter // of checkpoints, for the network
+	limit, ocspLimit, logLimit *ratelimit.Limiter[netip.Prefix] // per address and minute
+	signing                    *rate.Limiter                    // of checkpoints, for the network
 
 	mu    sync.Mutex // guards addrs
 	addrs map[string]net.Addr
@@ -62,9 +64,11 @@ func New(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
 	s := &Server{
 		cfg: cfg, auth: cfg.Authority, ready: make(chan struct{}),
-		self:  identity.Service(cfg.Authority.TrustDomain(), enrol.ServiceName),
-		limit: newLimiter(cfg.EnrolPerMinute), ocspLimit: newLimiter(cfg.OCSPPerMinute), logLimit: newLimiter(cfg.Log.PerMinute),
-		signing: rate.NewLimiter(rate.Every(cfg.Log.CheckpointEvery), 1), addrs: make(map[string]net.Addr),
+		self:      identity.Service(cfg.Authority.TrustDomain(), enrol.ServiceName),
+		limit:     ratelimit.New[netip.Prefix](cfg.EnrolPerMinute, time.Minute),
+		ocspLimit: ratelimit.New[netip.Prefix](cfg.OCSPPerMinute, time.Minute),
+		logLimit:  ratelimit.New[netip.Prefix](cfg.Log.PerMinute, time.Minute),
+		signing:   rate.NewLimiter(rate.Every(cfg.Log.CheckpointEvery), 1), addrs: make(map[string]net.Addr),
 	}
 	var err error
 	if s.factory, err = s.auth.Factory(); err != nil {
@@ -101,6 +105,15 @@ func (s *Server) addrOf(name string) net.Addr {
 // where there is none.
 func (s *Server) RevocationAddr() net.Addr { return s.addrOf(revocation) }
 
+// ACMEAddr is the address of the ACME server, nil before Ready and without one.
+func (s *Server) ACMEAddr() net.Addr { return s.addrOf(private) }
+
+// allow takes one from what the request's address may ask for.
+func allow(l *ratelimit.Limiter[netip.Prefix], r *http.Request) bool {
+	network, ok := ratelimit.Network(r.RemoteAddr)
+	return ok && l.Allow(network)
+}
+
 // Run serves until ctx ends, and returns nil then; or it returns what broke a
 // listener. All that it started has ended when it returns.
 func (s *Server) Run(ctx context.Context) error {
@@ -109,11 +122,14 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("certificate of the PKI itself: %w", err)
 	}
 	s.metrics.own.Set(float64(creds.Leaf().NotAfter.Unix()))
+	if err := s.openACME(); err != nil {
+		return err
+	}
 	servers, err := s.open(ctx, creds)
 	if err != nil {
 		return err
 	}
-	s.cfg.Logger.Info("PKI serves", "listen", s.Addr(), "factory", s.FactoryAddr(), "recovery", s.RecoveryAddr(),
+	s.cfg.Logger.Info("PKI serves", "listen", s.Addr(), "factory", s.FactoryAddr(), "recovery", s.RecoveryAddr(), "acme", s.ACMEAddr(),
 		"trust_domain", s.auth.TrustDomain(), "root", enrol.Fingerprint(s.auth.Roots()[0]))
 	close(s.ready)
 
@@ -128,6 +144,9 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.metrics.follow(ctx, s.auth) })
 	if s.cfg.Revocation != nil {
 		g.Go(func() error { return s.cfg.Revocation.Run(ctx) })
+	}
+	if s.acme != nil {
+		g.Go(func() error { return s.sweepACME(ctx) })
 	}
 	return g.Wait()
 }
@@ -234,9 +253,9 @@ func (s *Server) sweep(ctx context.Context) error {
 		case n > 0:
 			s.cfg.Logger.Info("old records removed", "number", n)
 		}
-		s.limit.forget()
-		s.ocspLimit.forget()
-		s.logLimit.forget()
+		for _, l := range []*ratelimit.Limiter[netip.Prefix]{s.limit, s.ocspLimit, s.logLimit} {
+			l.Forget()
+		}
 		if !pause(ctx, sweepEvery) {
 			return nil
 		}

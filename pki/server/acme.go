@@ -1,0 +1,158 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/pki/acmesrv"
+	"github.com/comtrexx-cloud/comtrexx/pki/audit"
+	"github.com/comtrexx-cloud/comtrexx/pki/authority"
+	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
+	"github.com/comtrexx-cloud/comtrexx/pki/profile"
+)
+
+// openACME makes the ACME server, if there is to be one.
+func (s *Server) openACME() error {
+	if s.cfg.ACMEListen == "" {
+		return nil
+	}
+	issuer, err := s.auth.ServerIssuer()
+	if err != nil {
+		return err
+	}
+	cfg := s.cfg.ACME
+	cfg.Roots, cfg.Issuer, cfg.Key, cfg.DB = issuer.Roots, issuer.Cert, issuer.Key, acmesrv.NewStorage(s.auth.Store())
+	cfg.Issued, cfg.Refused, cfg.Logger = s.acmeIssued, s.acmeRefused, s.cfg.Logger.Named("acme")
+	if s.acme, err = acmesrv.New(cfg); err == nil && s.cfg.Metrics != nil {
+		err = s.cfg.Metrics.Register(lifeOf(profile.ServerAuthority, issuer.Cert.NotAfter))
+	}
+	if err != nil {
+		return err
+	}
+	if left := time.Until(issuer.Cert.NotAfter); left < s.acme.Lifetime() {
+		s.cfg.Logger.Warn("the intermediate for the names of servers expires before the certificates it signs would; make a new one",
+			"expires", issuer.Cert.NotAfter)
+	}
+	return nil
+}
+
+// acmeTLS asks for no client certificate: an ACME client proves itself by its
+// account's key.
+func acmeTLS(creds *enrol.Credentials) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, // stock ACME clients
+		NextProtos: []string{"http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			cert := creds.Certificate()
+			return &cert, nil
+		},
+	}
+}
+
+// serverPath is what the audit log calls the servers of a role.
+func serverPath(role string) string { return "server/" + role }
+
+// acmeIssued writes the certificate into the audit log. Without that, there is none.
+func (s *Server) acmeIssued(ctx context.Context, i acmesrv.Issue) error {
+	names := slices.Clone(i.Certificate.DNSNames)
+	for _, ip := range i.Certificate.IPAddresses {
+		names = append(names, ip.String())
+	}
+	sum := sha256.Sum256(i.Certificate.RawSubjectPublicKeyInfo)
+	err := s.auth.Note(ctx, audit.Entry{
+		Event: audit.EventIssue, Method: authority.MethodACME, Actor: "account/" + i.Account, Identity: serverPath(i.Role),
+		Certificate: i.Certificate.SerialNumber.Text(16), SPKI: hex.EncodeToString(sum[:]), Reason: "for " + strings.Join(names, " "),
+	})
+	if err == nil {
+		s.metrics.request("acme", "issued")
+	}
+	return err
+}
+
+// acmeRefused counts refusals, and writes those of known accounts into the audit log.
+func (s *Server) acmeRefused(ctx context.Context, r acmesrv.Refusal) {
+	result := r.Type
+	if result == "" {
+		result = "refused"
+	}
+	s.metrics.request("acme", result)
+	if r.Type != "rejectedIdentifier" && r.Type != "badCSR" {
+		return
+	}
+	err := s.auth.Note(ctx, audit.Entry{
+		Event: audit.EventRefuse, Method: authority.MethodACME, Identity: serverPath(r.Role), Reason: r.Path + ": " + r.Type + ": " + r.Detail,
+	})
+	if err != nil {
+		s.cfg.Logger.Error("a refusal is not in the audit log", "role", r.Role, "error", err)
+	}
+}
+
+// acmeSweepEvery is short, as every request leaves a nonce.
+const acmeSweepEvery = time.Hour
+
+func (s *Server) sweepACME(ctx context.Context) error {
+	for {
+		if _, err := s.acme.Sweep(time.Now()); err != nil {
+			return fmt.Errorf("sweep: %w", err)
+		}
+		if !pause(ctx, acmeSweepEvery) {
+			return nil
+		}
+	}
+}
+
+const adminEAB = "/v1/acme/eab"
+
+// eabRequest asks for an external account binding.
+type eabRequest struct {
+	Role  string `json:"role"`
+	Actor string `json:"actor"`
+}
+
+// EAB is an external account binding with the address of the directory for which
+// it is.
+type EAB struct {
+	acmesrv.EAB
+	Directory string `json:"directory"`
+}
+
+// adminEAB makes an external account binding. That it was asked for is in the audit
+// log before there is one.
+func (s *Server) adminEAB(w http.ResponseWriter, r *http.Request) error {
+	req, err := decode[eabRequest](r)
+	if err != nil {
+		return err
+	}
+	if s.acme == nil {
+		return fmt.Errorf("%w: there is no ACME server; set server.acme_listen", enrol.ErrBadRequest)
+	}
+	if !slices.ContainsFunc(s.cfg.ACME.Roles, func(known acmesrv.Role) bool { return known.Name == req.Role }) {
+		return fmt.Errorf("%w: no role %q in server.acme.roles", enrol.ErrBadRequest, req.Role)
+	}
+	entry := audit.Entry{Event: audit.EventToken, Method: authority.MethodACME, Actor: req.Actor, Identity: serverPath(req.Role)}
+	if err := s.auth.Note(r.Context(), entry); err != nil {
+		return err
+	}
+	eab, err := s.acme.EAB(r.Context(), req.Role)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusCreated, EAB{EAB: eab, Directory: "https://" + s.acmeHost() + eab.Path})
+}
+
+// acmeHost is where servers on this machine reach the ACME server.
+func (s *Server) acmeHost() string {
+	addr := s.ACMEAddr().String()
+	if host, port, err := net.SplitHostPort(addr); err == nil && net.ParseIP(host).IsUnspecified() {
+		return net.JoinHostPort("localhost", port)
+	}
+	return addr
+}
