@@ -47,6 +47,29 @@ func (a *Agent) DialWith(ctx context.Context, service, name string, o DialOption
 	return st, nil
 }
 
+// DialRaw opens a stream to a service that the relay dials itself (relay.services),
+// e.g. the PKI, if the relay's policy lets the device. Nothing of ours runs in it:
+// what the caller speaks has to encrypt and to authenticate by itself. The connection
+// has CloseWrite.
+func (a *Agent) DialRaw(ctx context.Context, service string) (net.Conn, error) {
+	l := a.link()
+	if l == nil {
+		return nil, tunnel.Errorf(tunnel.CodeUnreachable, "the device has no tunnel at the moment")
+	}
+	target := identity.Service(a.self.TrustDomain, service)
+	if err := target.Validate(); err != nil {
+		return nil, tunnel.Errorf(tunnel.CodeProtocol, "dial %q: %w", service, err)
+	}
+	st, _, err := tunnel.Open(ctx, l.session, &tunnel.Preamble{
+		Target: target.Path(), Service: service, Caller: a.self.Path(), Purpose: "raw",
+		RequestId: tunnel.NewID(), Inner: tunnelpb.Inner_INNER_RAW,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
 // dialService makes the end-to-end session that Dial's calls run in.
 func (a *Agent) dialService(ctx context.Context, key e2e.Key) (*e2e.Session, error) {
 	l := a.link()

@@ -56,6 +56,11 @@ type Config struct {
 	// device. Default: none.
 	Entries []Entry `yaml:"entries"`
 
+	// Services are addresses, host:port, of services of the data centre that have no
+	// tunnel to the relay, by name: it dials them for raw streams that a rule allows.
+	// So a device reaches the PKI ("pki") through its tunnel. Default: none.
+	Services map[string]string `yaml:"services"`
+
 	// Tenants bound the bytes per second of groups of devices.
 	Tenants []Tenant `yaml:"tenants"`
 
@@ -218,6 +223,7 @@ func (c Config) Clone() Config {
 	c.Ports = maps.Clone(c.Ports)
 	c.Policy = slices.Clone(c.Policy)
 	c.Entries = slices.Clone(c.Entries)
+	c.Services = maps.Clone(c.Services)
 	c.Tenants = slices.Clone(c.Tenants)
 	return c
 }
@@ -285,6 +291,7 @@ func (c Config) Validate() error {
 		}
 	}
 	errs = append(errs, validateEntries(c.Entries)...)
+	errs = append(errs, validateForwards(c.Services)...)
 	for i, t := range c.Tenants {
 		if patterns(t.Serials).validate() != nil || len(t.Serials) == 0 || t.BytesPerSecond <= 0 {
 			bad(fmt.Sprintf("tenants[%d]", i), "want serials (or prefixes ending in '*') and bytes_per_second above 0")

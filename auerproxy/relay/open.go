@@ -112,6 +112,9 @@ func (r *Relay) reach(ctx context.Context, caller, target identity.ID, p *tunnel
 	// What the caller's certificate says replaces what it wrote.
 	p.Caller = caller.Path()
 
+	if s := r.forwards[target]; s != nil {
+		return r.forward(ctx, s, p, start)
+	}
 	var last error = r.absent()
 	for _, s := range r.route(target) {
 		if s.toPeer.Add(1) > int64(r.streamsTo(target)) {

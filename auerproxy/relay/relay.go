@@ -70,6 +70,8 @@ type Relay struct {
 	pending  int // sessions between transport handshake and welcome
 
 	// addr is set before ready is closed.
+	forwards map[identity.ID]*session // stand for the services that the relay dials
+
 	addr     string
 	closeUDP func() error   // owned by Run
 	poller   *splice.Poller // set by Run; nil where there is none
@@ -104,6 +106,7 @@ func New(cfg Config) (*Relay, error) {
 		connects:    make(map[*connectCall]struct{}),
 		ready:       make(chan struct{}),
 	}
+	r.forwards = r.newForwards()
 	for _, t := range cfg.Tenants {
 		r.tenants = append(r.tenants, newTenant(t))
 	}

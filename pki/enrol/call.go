@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -29,10 +31,10 @@ func (c *Client) post(ctx context.Context, cfg *tls.Config, creds *Credentials, 
 
 // est sends a certificate request (PEM) by EST, and asks for our form of the answer.
 // more, which may be nil, completes the request.
-func (c *Client) est(ctx context.Context, cfg *tls.Config, url, path string, csr []byte, more func(*http.Request), out *Issued) error {
+func (c *Client) est(ctx context.Context, cfg *tls.Config, base, path string, csr []byte, more func(*http.Request), out *Issued) error {
 	block, _ := pem.Decode(csr)
 	body := []byte(base64.StdEncoding.EncodeToString(block.Bytes))
-	return c.do(ctx, cfg, url, http.MethodPost, path, body, func(r *http.Request) {
+	return c.do(ctx, cfg, base, http.MethodPost, path, body, func(r *http.Request) {
 		r.Header.Set("Content-Type", "application/pkcs10")
 		r.Header.Set("Accept", mediaTypeJSON+", "+ProblemMediaType)
 		if more != nil {
@@ -56,35 +58,67 @@ func into(path string, out any) func([]byte) error {
 	}
 }
 
+// call is one HTTP request. head, which may be nil, completes it; read gets the
+// answer.
+type call struct {
+	base, method, path string
+	body               []byte
+	head               func(*http.Request)
+	read               func([]byte) error
+}
+
 // do makes one call over a connection of its own, because each call may have
 // other credentials. Where a certificate of the PKI shows that the clock is behind,
-// it makes another. head, which may be nil, completes the request.
-func (c *Client) do(ctx context.Context, cfg *tls.Config, url, method, path string, body []byte, head func(*http.Request), read func([]byte) error) error {
-	err := c.try(ctx, cfg, url, method, path, body, head, read)
-	if cfg.RootCAs != nil && c.Clock.Learn(err, cfg.RootCAs) {
-		err = c.try(ctx, cfg, url, method, path, body, head, read)
+// it makes another; where the PKI cannot be reached, it goes through Through.
+func (c *Client) do(ctx context.Context, cfg *tls.Config, base, method, path string, body []byte, head func(*http.Request), read func([]byte) error) error {
+	one := call{base, method, path, body, head, read}
+	through := c.Through
+	if base != c.URL {
+		through = nil
+	}
+	if through != nil && c.OnlyThrough {
+		return c.tryTwice(ctx, cfg, one, through)
+	}
+	err := c.tryTwice(ctx, cfg, one, nil)
+	if _, failed := errors.AsType[*url.Error](err); failed && through != nil && ctx.Err() == nil {
+		if err2 := c.tryTwice(ctx, cfg, one, through); err2 != nil {
+			return fmt.Errorf("%w; through the tunnel: %w", err, err2)
+		}
+		return nil
 	}
 	return err
 }
 
-func (c *Client) try(ctx context.Context, cfg *tls.Config, url, method, path string, body []byte, head func(*http.Request), read func([]byte) error) error {
+func (c *Client) tryTwice(ctx context.Context, cfg *tls.Config, one call, through func(context.Context) (net.Conn, error)) error {
+	err := c.try(ctx, cfg, one, through)
+	if cfg.RootCAs != nil && c.Clock.Learn(err, cfg.RootCAs) {
+		err = c.try(ctx, cfg, one, through)
+	}
+	return err
+}
+
+func (c *Client) try(ctx context.Context, cfg *tls.Config, one call, through func(context.Context) (net.Conn, error)) error {
 	timeout := c.Timeout
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(url, "/")+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, one.method, strings.TrimSuffix(one.base, "/")+one.path, bytes.NewReader(one.body))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	if head != nil {
-		head(req)
+	if one.head != nil {
+		one.head(req)
 	}
 	if c.Clock != nil {
 		cfg.Time = c.Clock.Now
 	}
 	transport := &http.Transport{TLSClientConfig: cfg, DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment}
+	if through != nil {
+		transport.Proxy = nil
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return through(ctx) }
+	}
 	defer transport.CloseIdleConnections()
 	resp, err := (&http.Client{Transport: transport, CheckRedirect: noRedirect}).Do(req)
 	if err != nil {
@@ -102,7 +136,7 @@ func (c *Client) try(ctx context.Context, cfg *tls.Config, url, method, path str
 	if err != nil {
 		return fmt.Errorf("PKI: read the answer: %w", err)
 	}
-	return read(answer)
+	return one.read(answer)
 }
 
 // errNotModified: the caller has what it asks for.

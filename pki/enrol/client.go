@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -52,6 +53,11 @@ type Client struct {
 	Factory tls.Certificate
 	// RecoveryURL is where the PKI renews certificates that have expired.
 	RecoveryURL string
+	// Through connects to the PKI at URL in another way, e.g. through the device's
+	// tunnel. It is used where the first way fails, or always if OnlyThrough is
+	// set. The PKI is verified on it as ever. Nil: there is none.
+	Through     func(context.Context) (net.Conn, error)
+	OnlyThrough bool
 	// Clock verifies the PKI, and learns the time from it. Nil is the machine's
 	// own. Give the same to [Credentials.SetClock].
 	Clock *Clock

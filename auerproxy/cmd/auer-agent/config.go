@@ -48,7 +48,7 @@ type Log struct {
 func Default() Config {
 	return Config{
 		StateDir: "/var/lib/auer-agent",
-		PKI:      PKI{TrustDomain: identity.DefaultTrustDomain},
+		PKI:      PKI{TrustDomain: identity.DefaultTrustDomain, RenewVia: viaAuto},
 		Log:      Log{Level: "info", Format: "text"},
 		Config:   agent.Default(),
 	}

@@ -5,9 +5,11 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,10 +35,16 @@ func writeFile(t *testing.T, text []byte, elem ...string) string {
 	return path
 }
 
-// runRelay runs a relay until the test ends.
-func runRelay(t *testing.T, creds *enrol.Credentials) *relay.Relay {
+// runRelay runs a relay until the test ends. It lets devices reach the PKI, if there
+// is one.
+func runRelay(t *testing.T, creds *enrol.Credentials, pki string) *relay.Relay {
 	t.Helper()
-	r, err := relay.New(relay.Config{Listen: "127.0.0.1:0", Credentials: creds})
+	cfg := relay.Config{Listen: "127.0.0.1:0", Credentials: creds}
+	if pki != "" {
+		cfg.Services = map[string]string{enrol.ServiceName: pki}
+		cfg.Policy = []relay.Rule{{Caller: "device", Target: "service/pki", Services: []string{"pki"}, Raw: true}}
+	}
+	r, err := relay.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +106,7 @@ func startPKI(t *testing.T, f *pkitest.Factory) *realPKI {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &realPKI{a, s, runRelay(t, creds), writeFile(t, enrol.EncodeCertificates(a.Roots()...), t.TempDir(), "roots.pem")}
+	return &realPKI{a, s, runRelay(t, creds, s.Addr().String()), writeFile(t, enrol.EncodeCertificates(a.Roots()...), t.TempDir(), "roots.pem")}
 }
 
 // A box out of the factory needs nothing but its configuration to come online.
@@ -150,6 +158,57 @@ func TestRunEnrolsByItself(t *testing.T) {
 	}
 }
 
+// A renewal through the tunnel, where the PKI cannot be reached directly: at its
+// address every connection is closed.
+func TestRenewalThroughTheTunnel(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	var tried atomic.Int64
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+			tried.Add(1)
+		}
+	}()
+	p := startPKI(t, pkitest.NewFactory(t, "Factory"))
+	id := identity.Device(td, serial)
+	for via, renews := range map[string]bool{viaAuto: true, viaTunnel: true, viaDirect: false} {
+		dir := t.TempDir()
+		creds, err := p.Credentials(t.Context(), id, profile.Extra{}, "test")
+		if err == nil {
+			err = creds.Save(filepath.Join(dir, "credentials"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		state := []string{"--set", "state_dir=" + dir}
+		running := start(t, append(append([]string{}, state...), "--set", "relays="+p.relay.Addr(), "--set", "pki.url=https://"+ln.Addr().String(),
+			"--set", "pki.renew_via="+via, "--set", "pki.renewal.at=0.000000001", "--set", "pki.renewal.retry_min=10ms", "--set", "pki.renewal.retry_max=20ms")...)
+		askUntil(t, "the tunnel is up", func(r result) bool { return r.code == cli.ExitOK }, state...)
+		before := tried.Load()
+		askUntil(t, "the certificate is renewed, or was tried to be", func(result) bool {
+			now, err := enrol.LoadCredentials(filepath.Join(dir, "credentials"))
+			return err == nil && now.Leaf().Equal(creds.Leaf()) != renews && (renews || tried.Load() > before+4)
+		}, state...)
+		running.stop()
+		if got := <-running.done; got.code != cli.ExitOK {
+			t.Errorf("%s: %+v", via, got)
+		}
+		list, err := p.Certificates(t.Context(), id)
+		if err != nil || (list[len(list)-1].Method == authority.MethodRenew) != renews {
+			t.Errorf("%s: %+v, %v", via, list, err)
+		}
+	}
+}
+
 func TestPKIKeys(t *testing.T) {
 	t.Parallel()
 	good := []string{"relays=a:1", "pki.roots=r.pem", "pki.factory_url=https://a", "pki.factory_dir=/d", "pki.secret_file=/s", "pki.recovery_url=https://b"}
@@ -194,7 +253,7 @@ func TestSecretFile(t *testing.T) {
 func TestTunnelIn1970(t *testing.T) {
 	t.Parallel()
 	ca := pkitest.New(t, td)
-	r := runRelay(t, ca.Credentials(identity.Relay(td, "r1")))
+	r := runRelay(t, ca.Credentials(identity.Relay(td, "r1")), "")
 	for _, transport := range []tunnel.Transport{tunnel.QUIC, tunnel.TCP} {
 		for _, learns := range []bool{true, false} {
 			creds := ca.CredentialsWith(ca.Issue(identity.Device(td, serial), pkitest.Options{NotBefore: time.Now().AddDate(0, 0, -21)}))

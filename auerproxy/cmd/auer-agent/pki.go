@@ -41,9 +41,20 @@ type PKI struct {
 	// RecoveryURL is where the PKI renews a certificate that has expired. Default:
 	// none.
 	RecoveryURL string `yaml:"recovery_url"`
+	// RenewVia is the way to the PKI for a renewal: direct, tunnel (the relay has to
+	// have the PKI in relay.services), or auto (default): direct, and the tunnel
+	// where that fails.
+	RenewVia string `yaml:"renew_via"`
 	// Renewal tunes the renewal; see [enrol.Renewal].
 	Renewal enrol.Renewal `yaml:"renewal"`
 }
+
+// The values of [PKI.RenewVia].
+const (
+	viaAuto   = "auto"
+	viaDirect = "direct"
+	viaTunnel = "tunnel"
+)
 
 func (p *PKI) validate(bad func(key, problem, hint string)) {
 	for _, a := range []struct{ key, address string }{
@@ -55,6 +66,11 @@ func (p *PKI) validate(bad func(key, problem, hint string)) {
 	}
 	if _, err := identity.ParseTrustDomain(string(p.TrustDomain)); err != nil {
 		bad("pki.trust_domain", err.Error(), "")
+	}
+	switch p.RenewVia {
+	case viaAuto, viaDirect, viaTunnel:
+	default:
+		bad("pki.renew_via", fmt.Sprintf("%q is no way", p.RenewVia), "auto, direct or tunnel")
 	}
 	if (p.FactoryURL == "") != (p.FactoryDir == "") {
 		bad("pki.factory_dir", "goes with pki.factory_url only", "set both, or none")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os/signal"
 	"syscall"
 	"time"
@@ -86,6 +87,10 @@ func run(ctx context.Context, cmd *cobra.Command, cfg *Config) error {
 		log.Warn("the certificate will not be renewed: pki.url is not set", "expires", creds.Leaf().NotAfter)
 	} else {
 		client.TrustDomain = creds.ID().TrustDomain
+		if cfg.PKI.RenewVia != viaDirect {
+			client.Through = func(ctx context.Context) (net.Conn, error) { return a.DialRaw(ctx, enrol.ServiceName) }
+			client.OnlyThrough = cfg.PKI.RenewVia == viaTunnel
+		}
 		g.Go(func() error {
 			if err := client.RunRenewal(ctx, creds, cfg.credentialsDir(), cfg.PKI.Renewal); ctx.Err() == nil {
 				return err
