@@ -10,7 +10,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 )
 
-// blockCommand is revoke and unblock.
+// blockCommand is block and unblock.
 func (p *program) blockCommand(name string, block bool) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
@@ -44,11 +44,12 @@ func (p *program) blockCommand(name string, block bool) *cobra.Command {
 		},
 	}
 	if block {
+		cmd.Aliases = []string{"revoke"}
 		cmd.Short = "Block an endpoint: all its certificates, now and later"
 		cmd.Long = "Blocks an endpoint by its identity. Relays and services hear of it within\n" +
 			"milliseconds and close its connections; it cannot enrol or renew until\n" +
 			"\"pki unblock\"."
-		cmd.Example = "  pki revoke 0123456789 --reason stolen"
+		cmd.Example = "  pki block 0123456789 --reason stolen"
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "`text` for the journal")
 	return cmd

@@ -67,6 +67,19 @@ func (p *program) admin() (server.Admin, config, error) {
 	return a, c, nil
 }
 
+// adminFor gives the client for a command about one device.
+func (p *program) adminFor(text string) (server.Admin, config, identity.Serial, error) {
+	a, c, err := p.admin()
+	if err != nil {
+		return a, c, "", err
+	}
+	serial, err := identity.ParseSerial(text)
+	if err != nil {
+		return a, c, "", &cli.Hint{Err: err, ExitCode: cli.ExitUsage, Hint: "write a serial of ten digits, with its leading zeros"}
+	}
+	return a, c, serial, nil
+}
+
 // parseID reads a serial, or <kind>/<name>.
 func parseID(td identity.TrustDomain, text string) (identity.ID, error) {
 	if s, err := identity.ParseSerial(text); err == nil {
@@ -95,6 +108,7 @@ func explain(err error, c config) error {
 		{enrol.ErrUnsafe, "\"pki bundle status FINGERPRINT\" lists who does not know a root yet"},
 		{enrol.ErrFingerprint, "compare with the signed protocol of the root; do not go on if it differs"},
 		{configs.ErrExposed, "chmod 0600 the file"},
+		{enrol.ErrUnknown, "put it on the list: pki devices import, or pki token"},
 		{enrol.ErrBlocked, "\"pki blocks\" tells why, \"pki unblock\" ends it"},
 		{enrol.ErrForbidden, "names must be below the trust domain or authority.extra_dns as it was at \"pki init\""},
 	} {

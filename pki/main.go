@@ -8,8 +8,10 @@
 //	pki token 0123456789                  let a device enrol, once
 //	pki issue relay/r1 --out DIR          certificate and key for a relay or service
 //	pki list [SERIAL | KIND/NAME]         what was issued
-//	pki revoke SERIAL | KIND/NAME         block, at once and everywhere
+//	pki devices list|show|import|secret   the list of devices
+//	pki block SERIAL | KIND/NAME          at once and everywhere
 //	pki unblock SERIAL | KIND/NAME
+//	pki retire SERIAL                     for good
 //	pki blocks                            who is blocked, and why
 //	pki bundle                            the roots that everybody trusts, and their rotation
 //	pki journal [--verify]                what was done and what was refused
@@ -45,8 +47,8 @@ func newProgram() *program {
 	p.AddCommand(
 		p.initCommand(), p.ceremonyCommand(), p.serveCommand(),
 		p.tokenCommand(), p.issueCommand(), p.listCommand(),
-		p.blockCommand("revoke", true), p.blockCommand("unblock", false), p.blocksCommand(), p.bundleCommand(),
-		p.journalCommand(), p.inspectCommand(),
+		p.blockCommand("block", true), p.blockCommand("unblock", false), p.blocksCommand(), p.bundleCommand(),
+		p.devicesCommand(), p.retireCommand(), p.journalCommand(), p.inspectCommand(),
 	)
 	return p
 }

@@ -29,18 +29,23 @@ import (
 var ErrBroken = errors.New("the audit log does not verify")
 
 // Bucket has the entries as JSON, by sequence number (8 bytes, big-endian).
-const Bucket store.Bucket = "audit log"
+const Bucket store.Bucket = "audit_log"
 
 // What an entry tells. Append-only.
 const (
-	EventToken   = "token"   // a token was made
-	EventIssue   = "issue"   // a certificate was issued
-	EventConfirm = "confirm" // a new generation was seen in use
-	EventRefuse  = "refuse"  // a request with a known token or certificate was refused
-	EventClone   = "clone"   // an old generation was used after its successor
-	EventBlock   = "block"
-	EventUnblock = "unblock"
-	EventBundle  = "bundle" // the trust bundle was changed
+	EventToken     = "token"   // a token was made
+	EventIssue     = "issue"   // a certificate was issued
+	EventConfirm   = "confirm" // a new generation was seen in use
+	EventRefuse    = "refuse"  // a request with a known token or certificate was refused
+	EventClone     = "clone"   // an old generation was used after its successor
+	EventBlock     = "block"
+	EventUnblock   = "unblock"
+	EventConflict  = "conflict"  // another box tried to enrol for a serial
+	EventRetire    = "retire"    // a device has ended for good
+	EventReinstate = "reinstate" // its retirement was taken back
+	EventSecret    = "secret"    // a device got a new factory secret
+	EventImport    = "import"    // devices were imported; the reason tells how many
+	EventBundle    = "bundle"    // the trust bundle was changed
 )
 
 // Entry is one line of the log.

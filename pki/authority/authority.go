@@ -31,7 +31,7 @@ type Authority struct {
 }
 
 // New loads the keys and opens the store of a state directory that [Init] made.
-// Errors wrap [ErrNotInitialised], [ErrKeys] or [store.ErrInUse].
+// Errors wrap [ErrNotInitialised], [ErrKeys], or those of package store.
 func New(cfg Config) (*Authority, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func New(cfg Config) (*Authority, error) {
 		return nil, err
 	}
 	a := &Authority{cfg: cfg}
-	if a.db, err = store.OpenBolt(cfg.file(storeFile)); err != nil {
+	if a.db, err = OpenStore(context.Background(), cfg); err != nil {
 		return nil, err
 	}
 	if err := a.start(context.Background(), anchors, issuers); err != nil {
@@ -57,6 +57,9 @@ func New(cfg Config) (*Authority, error) {
 
 // start fits what was read from the state directory to what the store has.
 func (a *Authority) start(ctx context.Context, anchors []*x509.Certificate, issuers []*Issuer) error {
+	if err := a.db.Update(ctx, adopt); err != nil {
+		return err
+	}
 	var k *keyring
 	if err := a.db.Update(ctx, func(tx store.Tx) error {
 		b, ok, err := readBundle(tx)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/store"
 )
 
 // Config of an [Authority]. Zero values mean the documented defaults; StateDir
@@ -45,8 +46,13 @@ type Config struct {
 	// TokenTTL is how long an enrolment token can be used, unless it is made
 	// with another. Default: 24h.
 	TokenTTL time.Duration `yaml:"token_ttl"`
+	// RecoverFor is how long after its expiry a device's certificate is still
+	// good for getting a new one, on the recovery listener. Default: 9600h (400
+	// days).
+	RecoverFor time.Duration `yaml:"recover_for"`
 	// KeepExpired is how long an expired certificate stays in the index. The
-	// audit log keeps its line for ever. Default: 9600h (400 days).
+	// audit log keeps its line for ever. At least recover_for. Default: 9840h
+	// (410 days).
 	KeepExpired time.Duration `yaml:"keep_expired"`
 	// ExtraDNS are domains beyond the trust domain that certificates of
 	// services and relays may name, e.g. localhost. "pki init" writes them
@@ -55,6 +61,11 @@ type Config struct {
 	// Rollout is how many percent of each kind of endpoint have to know a root
 	// before it can be activated. Default: 99.
 	Rollout float64 `yaml:"rollout_percent"`
+
+	// Store says where everything but the keys is kept.
+	Store StoreConfig `yaml:"store"`
+	// Limits of what devices may ask for.
+	Limits Limits `yaml:"limits"`
 
 	// Logger; nil means silence.
 	Logger hclog.Logger `yaml:"-"`
@@ -77,6 +88,18 @@ type Lifetimes struct {
 	Intermediate time.Duration `yaml:"intermediate"`
 }
 
+// Limits are per device. Negative numbers: no limit.
+type Limits struct {
+	// PerHour and PerDay are how many certificates a device gets, renewals
+	// included; the administrator's do not count. Defaults: 5 and 20.
+	PerHour int `yaml:"per_hour"`
+	PerDay  int `yaml:"per_day"`
+	// SecretTries is how often a factory secret may be tried within SecretPause.
+	// Defaults: 5 within 15m.
+	SecretTries int           `yaml:"secret_tries"`
+	SecretPause time.Duration `yaml:"secret_pause"`
+}
+
 // DefaultConfig gives the values that stand for the zero value.
 func DefaultConfig() Config {
 	const day = 24 * time.Hour
@@ -88,7 +111,10 @@ func DefaultConfig() Config {
 		},
 		Backdate:    time.Hour,
 		TokenTTL:    day,
-		KeepExpired: 400 * day,
+		RecoverFor:  400 * day,
+		KeepExpired: 410 * day,
+		Store:       StoreConfig{Kind: StoreFile, Postgres: store.DefaultPostgresConfig()},
+		Limits:      Limits{PerHour: 5, PerDay: 20, SecretTries: 5, SecretPause: 15 * time.Minute},
 		ExtraDNS:    []string{"localhost"},
 		Rollout:     99,
 	}
@@ -125,7 +151,21 @@ func (c Config) withDefaults() Config {
 		{&c.Lifetimes.Intermediate, d.Lifetimes.Intermediate},
 		{&c.Backdate, d.Backdate},
 		{&c.TokenTTL, d.TokenTTL},
+		{&c.RecoverFor, d.RecoverFor},
 		{&c.KeepExpired, d.KeepExpired},
+		{&c.Limits.SecretPause, d.Limits.SecretPause},
+	} {
+		if *f.v == 0 {
+			*f.v = f.def
+		}
+	}
+	for _, f := range []struct {
+		v   *int
+		def int
+	}{
+		{&c.Limits.PerHour, d.Limits.PerHour},
+		{&c.Limits.PerDay, d.Limits.PerDay},
+		{&c.Limits.SecretTries, d.Limits.SecretTries},
 	} {
 		if *f.v == 0 {
 			*f.v = f.def
@@ -148,11 +188,16 @@ func (c Config) Validate() error {
 	for key, d := range map[string]time.Duration{
 		"lifetimes.device": c.Lifetimes.Device, "lifetimes.service": c.Lifetimes.Service, "lifetimes.relay": c.Lifetimes.Relay,
 		"lifetimes.root": c.Lifetimes.Root, "lifetimes.intermediate": c.Lifetimes.Intermediate,
-		"token_ttl": c.TokenTTL, "keep_expired": c.KeepExpired, "backdate": c.Backdate,
+		"token_ttl": c.TokenTTL, "keep_expired": c.KeepExpired, "recover_for": c.RecoverFor, "backdate": c.Backdate,
+		"limits.secret_pause": c.Limits.SecretPause,
 	} {
 		if d < 0 {
 			all = append(all, &configs.KeyError{Key: key, Problem: "is below zero"})
 		}
+	}
+	all = append(all, configs.Under("store", c.Store.validate()))
+	if c.KeepExpired < c.RecoverFor {
+		all = append(all, &configs.KeyError{Key: "keep_expired", Problem: "is below recover_for", Hint: "a certificate that is forgotten cannot be recovered"})
 	}
 	if c.Lifetimes.Intermediate > c.Lifetimes.Root {
 		all = append(all, &configs.KeyError{Key: "lifetimes.intermediate", Problem: "is above lifetimes.root"})

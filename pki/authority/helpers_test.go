@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,7 +22,8 @@ import (
 
 func TestMain(m *testing.M) {
 	// badger, which smallstep links unless built with -tags nobadger, starts it.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"))
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"),
+		goleak.IgnoreAnyFunction("github.com/comtrexx-cloud/comtrexx/pki/store/pgtest.(*Server).start.func1"))
 }
 
 const td = identity.DefaultTrustDomain
@@ -77,6 +79,12 @@ func open(t testing.TB, cfg Config) *Authority {
 	t.Helper()
 	if cfg.StateDir == "" {
 		cfg.StateDir, cfg.PlainKeys = stateDir(t), true
+	}
+	if strings.HasPrefix(t.Name(), "TestPostgres/") && cfg.Store.Kind == "" {
+		cfg.Store = inPostgres(t)
+	}
+	if cfg.Limits.PerHour == 0 { // the limits have a test of their own
+		cfg.Limits.PerHour, cfg.Limits.PerDay = -1, -1
 	}
 	a, err := New(cfg)
 	if err != nil {

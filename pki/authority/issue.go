@@ -17,9 +17,12 @@ import (
 
 // Methods by which certificates come about.
 const (
-	MethodEnrol = "enrol"
-	MethodRenew = "renew"
-	MethodIssue = "issue"
+	MethodEnrol   = "enrol"   // with a one-time token
+	MethodFactory = "factory" // with a factory certificate
+	MethodSecret  = "secret"  // with a factory secret
+	MethodRenew   = "renew"   // with the present certificate
+	MethodRecover = "recover" // with one that has expired
+	MethodIssue   = "issue"   // by the administrator
 )
 
 // application is a request for a certificate with the evidence for it.
@@ -71,7 +74,7 @@ func (a *Authority) Issue(ctx context.Context, id identity.ID, csrPEM []byte, ex
 		return enrol.Issued{}, err
 	}
 	app := application{id: id, csr: csr, extra: extra, method: MethodIssue, actor: actor}
-	return a.decide(ctx, &app, func(store.Tx) error { return nil })
+	return a.decide(ctx, &app, func(tx store.Tx) error { return register(tx, id, time.Now().UTC()) })
 }
 
 // Credentials makes a key in this process and issues for it, for programs that
@@ -102,6 +105,9 @@ func (a *Authority) decide(ctx context.Context, app *application, evidence func(
 			return err
 		}
 		if err := checkRequest(app.csr, app.id, app.extra); err != nil {
+			return err
+		}
+		if err := a.admit(tx, app, time.Now().UTC()); err != nil {
 			return err
 		}
 		var err error
@@ -161,6 +167,12 @@ func (a *Authority) refuse(ctx context.Context, app *application, cause error) e
 	}
 	if t, ok := errors.AsType[tokenProblem](cause); ok {
 		entry.Reason = t.reason
+	}
+	if s, ok := errors.AsType[secretProblem](cause); ok {
+		entry.Reason = s.reason
+	}
+	if _, ok := errors.AsType[conflictError](cause); ok {
+		entry.Event = audit.EventConflict
 	}
 	if _, ok := errors.AsType[cloneError](cause); ok {
 		entry.Event = audit.EventClone

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
@@ -31,15 +32,31 @@ func (a *Authority) Renew(ctx context.Context, peer *x509.Certificate, csrPEM []
 	if err != nil {
 		return enrol.Issued{}, err
 	}
+	return a.succeed(ctx, peer, csr, MethodRenew, 0)
+}
+
+// Recover is [Authority.Renew] for a device whose certificate has expired, not longer
+// ago than authority.recover_for: it was switched off. The caller must have verified
+// that the peer has the certificate's key.
+func (a *Authority) Recover(ctx context.Context, peer *x509.Certificate, csr *x509.CertificateRequest) (enrol.Issued, error) {
+	return a.succeed(ctx, peer, csr, MethodRecover, a.cfg.RecoverFor)
+}
+
+// succeed issues the generation after peer's, whose certificate may have expired for
+// as long as grace.
+func (a *Authority) succeed(ctx context.Context, peer *x509.Certificate, csr *x509.CertificateRequest, method string, grace time.Duration) (enrol.Issued, error) {
 	id, err := a.identify(peer)
 	if err != nil {
 		return enrol.Issued{}, err
 	}
-	app := application{id: id, csr: csr, method: MethodRenew, actor: id.Path()}
+	app := application{id: id, csr: csr, method: method, actor: id.Path()}
 	return a.decide(ctx, &app, func(tx store.Tx) error {
 		old, err := present(tx, id, peer)
 		if err != nil {
 			return err
+		}
+		if since := time.Since(peer.NotAfter); since > grace {
+			return fmt.Errorf("%w: it did so at %s, %s ago", enrol.ErrExpired, peer.NotAfter.Format(time.RFC3339), since.Round(time.Minute))
 		}
 		app.lineage, app.generation = old.Lineage, old.Generation
 		app.extra = extraOf(peer, id)

@@ -279,7 +279,7 @@ func TestRootRotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.ReportBundle(t.Context(), leafOf(t, a, list[0]), b.Version); err != nil {
+	if err := a.ReportBundle(t.Context(), storedLeaf(t, a, list[0]), b.Version); err != nil {
 		t.Fatal(err)
 	}
 	refused("retire the active one", ErrRootInUse, retire(fp1))
@@ -342,7 +342,7 @@ func TestRootRotation(t *testing.T) {
 	}
 }
 
-func leafOf(t *testing.T, a *Authority, c Certificate) *x509.Certificate {
+func storedLeaf(t *testing.T, a *Authority, c Certificate) *x509.Certificate {
 	t.Helper()
 	var leaf *x509.Certificate
 	if err := a.db.View(t.Context(), func(tx store.Tx) error {

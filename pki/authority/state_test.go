@@ -306,7 +306,7 @@ func TestSweep(t *testing.T) {
 		if n, err := a.Sweep(t.Context()); err != nil || n != 0 {
 			t.Errorf("removed %d too early, %v", n, err)
 		}
-		time.Sleep(31 * 24 * time.Hour)
+		time.Sleep(41 * 24 * time.Hour)
 		if n, err := a.Sweep(t.Context()); err != nil || n == 0 {
 			t.Errorf("removed %d, %v", n, err)
 		}

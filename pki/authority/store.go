@@ -21,7 +21,9 @@ const storeFile = "pki.db"
 //	lineages identity path \0 lineage                  -> lineage
 //	tokens   SHA-256 of the token                      -> tokenRecord
 //	blocks   identity path                             -> Block
+//	devices  serial                                    -> Device
 //	meta     "epoch"                                   -> epoch of the block list
+//	meta     "listed"                                  -> since when there is a list of devices
 //	trust    "bundle"                                  -> enrol.Bundle
 //	trust    "root" \0 fingerprint                     -> rootRecord
 //	reports  identity path \0 lineage                  -> report
@@ -33,12 +35,17 @@ const (
 	bucketLineages store.Bucket = "lineages"
 	bucketTokens   store.Bucket = "tokens"
 	bucketBlocks   store.Bucket = "blocks"
+	bucketDevices  store.Bucket = "devices"
 	bucketMeta     store.Bucket = "meta"
 	bucketTrust    store.Bucket = "trust"
 	bucketReports  store.Bucket = "reports"
 )
 
-var keyEpoch = []byte("epoch")
+// Keys in the bucket meta.
+var (
+	keyEpoch  = []byte("epoch")
+	keyListed = []byte("listed") // since when there is a list of devices
+)
 
 // Certificate is what the index knows about one issued certificate.
 type Certificate struct {
@@ -65,7 +72,7 @@ type Certificate struct {
 
 // States of a certificate, from worst to best.
 const (
-	StateBlocked    = "blocked"    // its identity is
+	StateBlocked    = "blocked"    // its identity is; or retired
 	StateExpired    = "expired"    // by this machine's clock
 	StateSuperseded = "superseded" // a newer generation is confirmed, or replaced it
 	StatePending    = "pending"    // issued, not yet seen in use

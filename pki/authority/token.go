@@ -49,21 +49,34 @@ func (a *Authority) Token(ctx context.Context, id identity.ID, ttl time.Duration
 	if ttl <= 0 {
 		ttl = a.cfg.TokenTTL
 	}
-	var random [tokenBytes]byte
-	rand.Read(random[:]) // never fails
+	text := newToken()
+	random, err := parseToken(text)
+	if err != nil {
+		return Token{}, err
+	}
 	now := time.Now().UTC()
-	t := Token{Token: formatToken(random[:]), ID: id, Identity: id.Path(), Expires: now.Add(ttl)}
-	err := a.db.Update(ctx, func(tx store.Tx) error {
+	t := Token{Token: text, ID: id, Identity: id.Path(), Expires: now.Add(ttl)}
+	err = a.db.Update(ctx, func(tx store.Tx) error {
 		if err := blocked(tx, id); err != nil {
 			return err
 		}
+		if err := register(tx, id, now); err != nil {
+			return err
+		}
 		record := tokenRecord{Identity: id.Path(), Actor: actor, Created: now, Expires: t.Expires}
-		if err := put(tx, bucketTokens, tokenKey(random[:]), record); err != nil {
+		if err := put(tx, bucketTokens, tokenKey(random), record); err != nil {
 			return err
 		}
 		return audit.Append(tx, audit.Entry{Event: audit.EventToken, Actor: actor, Identity: id.Path(), Reason: "valid until " + t.Expires.Format(time.RFC3339)})
 	})
 	return t, err
+}
+
+// newToken draws 160 random bits and writes them for people.
+func newToken() string {
+	var random [tokenBytes]byte
+	rand.Read(random[:]) // never fails
+	return formatToken(random[:])
 }
 
 func formatToken(random []byte) string {

@@ -105,3 +105,14 @@ func (l List) with(epoch uint64, block, unblock []string) List {
 	}
 	return List{epoch: epoch, paths: set, digest: digest(set)}
 }
+
+// without lists, in order, what l has and other has not.
+func (l List) without(other List) (paths []string) {
+	for p := range l.paths {
+		if _, ok := other.paths[p]; !ok {
+			paths = append(paths, p)
+		}
+	}
+	slices.Sort(paths)
+	return paths
+}

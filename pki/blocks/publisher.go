@@ -77,6 +77,16 @@ func (p *Publisher) Publish(epoch uint64, block, unblock []string) error {
 	return nil
 }
 
+// Update publishes the difference to another list, e.g. one that was read from the
+// store. A list that is not newer changes nothing.
+func (p *Publisher) Update(list List) error {
+	now := p.List()
+	if list.epoch <= now.epoch {
+		return nil
+	}
+	return p.Publish(list.epoch, list.without(now), now.without(list))
+}
+
 // after gives the events that bring a subscriber from an epoch to now, the epoch
 // it then has, and a channel that closes at the next change.
 func (p *Publisher) after(since uint64, began bool) (events []Event, now Event, changed <-chan struct{}) {

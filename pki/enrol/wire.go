@@ -52,14 +52,18 @@ type Issued struct {
 // The reasons that the PKI refuses for. Compare with errors.Is; the numbers of
 // the HTTP statuses are in the comments.
 var (
-	ErrBadRequest = errors.New("the request is malformed")               // 400
-	ErrToken      = errors.New("the token is unknown, used or expired")  // 401
-	ErrForbidden  = errors.New("the request claims what is not its own") // 403
-	ErrBlocked    = errors.New("the identity is blocked")                // 403
-	ErrSuperseded = errors.New("a newer certificate is in use")          // 409
-	ErrRateLimit  = errors.New("too many requests")                      // 429
-	ErrUnsafe     = errors.New("the change would cut endpoints off")     // 409, administrators only
-	ErrServer     = errors.New("the PKI cannot serve the request now")   // 5xx
+	ErrBadRequest = errors.New("the request is malformed")                                  // 400
+	ErrToken      = errors.New("the token is unknown, used or expired")                     // 401
+	ErrForbidden  = errors.New("the request claims what is not its own")                    // 403
+	ErrBlocked    = errors.New("the identity is blocked")                                   // 403
+	ErrSuperseded = errors.New("a newer certificate is in use")                             // 409
+	ErrRateLimit  = errors.New("too many requests")                                         // 429
+	ErrUnknown    = errors.New("the serial is not on the list of devices")                  // 403
+	ErrSecret     = errors.New("the serial or its secret is wrong, or the secret was used") // 401
+	ErrConflict   = errors.New("the serial belongs to another box")                         // 409
+	ErrExpired    = errors.New("the certificate has expired")                               // 403
+	ErrUnsafe     = errors.New("the change would cut endpoints off")                        // 409, administrators only
+	ErrServer     = errors.New("the PKI cannot serve the request now")                      // 5xx
 )
 
 // problemTypes maps the last part of a problem's type to its sentinel. The list
@@ -75,6 +79,10 @@ var problemTypes = []struct {
 	{"blocked", http.StatusForbidden, ErrBlocked},
 	{"superseded", http.StatusConflict, ErrSuperseded},
 	{"rate-limit", http.StatusTooManyRequests, ErrRateLimit},
+	{"unknown", http.StatusForbidden, ErrUnknown},
+	{"secret", http.StatusUnauthorized, ErrSecret},
+	{"conflict", http.StatusConflict, ErrConflict},
+	{"expired", http.StatusForbidden, ErrExpired},
 	{"server", http.StatusInternalServerError, ErrServer},
 	{"unsafe", http.StatusConflict, ErrUnsafe},
 }

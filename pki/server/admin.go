@@ -52,23 +52,27 @@ type Verified struct {
 func (s *Server) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]handler{
-		"POST " + adminTokens:      s.adminToken,
-		"POST " + adminIssue:       s.adminIssue,
-		"GET " + adminCertificates: s.adminCertificates,
-		"GET " + adminBlocks:       s.adminBlocks,
-		"POST " + adminBlock:       s.adminBlock(true),
-		"POST " + adminUnblock:     s.adminBlock(false),
-		"GET " + adminAudit:        s.adminAudit,
-		"GET " + adminVerify:       s.adminVerify,
-		"GET " + adminBundle:       s.adminBundle,
-		"POST " + adminRootAdd:     s.adminRootAdd,
-		"POST " + adminActivate:    s.adminRoot(s.auth.ActivateRoot),
-		"POST " + adminRetire:      s.adminRoot(s.auth.RetireRoot),
-		"GET " + adminRollout:      s.adminRollout,
-		"POST " + adminReload:      s.adminReload,
+		"POST " + adminTokens:       s.adminToken,
+		"POST " + adminIssue:        s.adminIssue,
+		"GET " + adminCertificates:  s.adminCertificates,
+		"GET " + adminBlocks:        s.adminBlocks,
+		"POST " + adminBlock:        s.adminBlock(true),
+		"POST " + adminUnblock:      s.adminBlock(false),
+		"GET " + adminAudit:         s.adminAudit,
+		"GET " + adminVerify:        s.adminVerify,
+		"GET " + adminBundle:        s.adminBundle,
+		"POST " + adminRootAdd:      s.adminRootAdd,
+		"POST " + adminRootActivate: s.adminRoot(s.auth.ActivateRoot),
+		"POST " + adminRootRetire:   s.adminRoot(s.auth.RetireRoot),
+		"GET " + adminRollout:       s.adminRollout,
+		"POST " + adminReload:       s.adminReload,
 	} {
 		mux.Handle(pattern, s.wrap("admin "+pattern, h))
 	}
+	for pattern, h := range s.deviceRoutes() {
+		mux.Handle(pattern, s.wrap("admin "+pattern, h))
+	}
+	mux.HandleFunc("POST "+adminImport, s.adminImport)
 	return mux
 }
 

@@ -151,10 +151,15 @@ func (a Admin) read(ctx context.Context, method, path string, body []byte, out a
 }
 
 func (a Admin) do(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://admin"+path, bytes.NewReader(body))
+	return a.send(ctx, method, path, bytes.NewReader(body))
+}
+
+func (a Admin) send(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://admin"+path, body)
 	if err != nil {
 		return nil, err
 	}
+	req.Header.Set(actorHeader, a.Actor)
 	transport := &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -49,6 +49,9 @@ type Config struct {
 	// authority.state_dir.
 	AdminSocket string `yaml:"admin_socket"`
 
+	// MaxImport bounds a list of devices, in bytes. Default: 268435456 (256 MiB).
+	MaxImport int64 `yaml:"max_import"`
+
 	// Authority that is served. It stays open when Run ends.
 	Authority *authority.Authority `yaml:"-"`
 	// StateDir is where AdminSocket is by default.
@@ -64,7 +67,7 @@ const AdminSocketFile = "admin.sock"
 
 // DefaultConfig gives the values that stand for the zero value.
 func DefaultConfig() Config {
-	return Config{Listen: ":8443", EnrolPerMinute: 30}
+	return Config{Listen: ":8443", EnrolPerMinute: 30, MaxImport: 256 << 20}
 }
 
 func (c Config) withDefaults() Config {
@@ -74,6 +77,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.EnrolPerMinute == 0 {
 		c.EnrolPerMinute = d.EnrolPerMinute
+	}
+	if c.MaxImport == 0 {
+		c.MaxImport = d.MaxImport
 	}
 	if c.AdminSocket == "" && c.StateDir != "" {
 		c.AdminSocket = filepath.Join(c.StateDir, AdminSocketFile)
@@ -94,6 +100,9 @@ func (c Config) Validate() error {
 	var all []error
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		all = append(all, &configs.KeyError{Key: "listen", Problem: err.Error(), Hint: "as in :8443", Cause: err})
+	}
+	if c.MaxImport < 0 {
+		all = append(all, &configs.KeyError{Key: "max_import", Problem: "is below zero"})
 	}
 	for _, n := range c.Names {
 		if n == "" {

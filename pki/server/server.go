@@ -110,6 +110,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.renewSelf(ctx, creds) })
 	g.Go(func() error { return s.reload(ctx) })
 	g.Go(func() error { return s.sweep(ctx) })
+	g.Go(func() error { return s.auth.Follow(ctx) })
 	return g.Wait()
 }
 

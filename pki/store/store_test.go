@@ -8,7 +8,15 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/comtrexx-cloud/comtrexx/pki/store/pgtest"
 )
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/comtrexx-cloud/comtrexx/pki/store/pgtest.(*Server).start.func1"))
+}
 
 // kinds are the stores that have to behave alike. Each gives a new, empty store,
 // and a function that opens the same one again.
@@ -23,6 +31,19 @@ var kinds = map[string]func(*testing.T) (open func() DB){
 			return db
 		}
 	},
+	"postgres": func(t *testing.T) func() DB {
+		cfg := PostgresConfig{URL: pgtest.New(t), MaxConnections: 4}
+		return func() DB { return openTest(t, cfg) }
+	},
+}
+
+func openTest(t testing.TB, cfg PostgresConfig) *postgresDB {
+	t.Helper()
+	db, err := openPostgres(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
 }
 
 func forEachKind(t *testing.T, f func(t *testing.T, open func() DB)) {

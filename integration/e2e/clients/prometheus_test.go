@@ -75,11 +75,6 @@ func TestBrowserPrometheus(t *testing.T) {
 	if !strings.HasPrefix(page, deviceURL(serial, "/")) {
 		t.Fatalf("/ redirects to %q", page)
 	}
-	dom, screenshot, _ := b.visit("http://"+c.localProxy(), page+"?g0.expr=123*1000&g0.tab=1")
+	screenshot, _ := b.visit("http://"+c.localProxy(), page+"?g0.expr=123*1000&g0.tab=1", "Prometheus Time Series", "123000")
 	keep(t, screenshot, "prometheus")
-	for _, want := range []string{"Prometheus Time Series", "123000"} {
-		if !strings.Contains(dom, want) {
-			t.Errorf("the page lacks %q:\n%.4000s", want, dom)
-		}
-	}
 }
