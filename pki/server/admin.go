@@ -50,22 +50,22 @@ func (s *Server) adminHandler() http.Handler {
 		mux.Handle(pattern, s.wrap("admin "+pattern, h))
 	}
 	for pattern, h := range map[string]handler{
-		"POST " + adminTokens:      s.adminToken,
-		"POST " + adminIssue:       s.adminIssue,
-		"GET " + adminCertificates: s.adminCertificates,
-		"GET " + adminBlocks:       s.adminBlocks,
-		"POST " + adminBlock:       s.adminBlock(true),
-		"POST " + adminUnblock:     s.adminBlock(false),
-		"GET " + adminAudit:        s.adminAudit,
-		"GET " + adminVerify:       s.adminVerify,
-		"GET " + adminExpiry:       s.adminExpiry,
-		"GET " + adminStanding:     s.adminStanding,
-		"GET " + adminBundle:       s.adminBundle,
-		"POST " + adminRootAdd:     s.adminRootAdd,
-		"POST " + adminActivate:    s.adminRoot(s.auth.ActivateRoot),
-		"POST " + adminRootRetire:  s.adminRoot(s.auth.RetireRoot),
-		"GET " + adminRollout:      s.adminRollout,
-		"POST " + adminReload:      s.adminReload,
+		"POST " + adminTokens:       s.adminToken,
+		"POST " + adminIssue:        s.adminIssue,
+		"GET " + adminCertificates:  s.adminCertificates,
+		"GET " + adminBlocks:        s.adminBlocks,
+		"POST " + adminBlock:        s.adminBlock(true),
+		"POST " + adminUnblock:      s.adminBlock(false),
+		"GET " + adminAudit:         s.adminAudit,
+		"GET " + adminVerify:        s.adminVerify,
+		"GET " + adminExpiry:        s.adminExpiry,
+		"GET " + adminStanding:      s.adminStanding,
+		"GET " + adminBundle:        s.adminBundle,
+		"POST " + adminRootAdd:      s.adminRootAdd,
+		"POST " + adminRootActivate: s.adminRoot(s.auth.ActivateRoot),
+		"POST " + adminRootRetire:   s.adminRoot(s.auth.RetireRoot),
+		"GET " + adminRollout:       s.adminRollout,
+		"POST " + adminReload:       s.adminReload,
 	} {
 		mux.Handle(pattern, s.wrap("admin "+pattern, h))
 	}

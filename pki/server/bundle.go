@@ -59,12 +59,12 @@ func (s *Server) noteBundle(r *http.Request) {
 
 // Paths of the admin API for keys and trust bundle.
 const (
-	adminBundle     = "/v1/bundle"
-	adminRootAdd    = "/v1/bundle/add"
-	adminActivate   = "/v1/bundle/activate"
-	adminRootRetire = "/v1/bundle/retire"
-	adminRollout    = "/v1/bundle/status"
-	adminReload     = "/v1/reload"
+	adminBundle       = "/v1/bundle"
+	adminRootAdd      = "/v1/bundle/add"
+	adminRootActivate = "/v1/bundle/activate"
+	adminRootRetire   = "/v1/bundle/retire"
+	adminRollout      = "/v1/bundle/status"
+	adminReload       = "/v1/reload"
 )
 
 // Trust is the trust bundle with the intermediates below its roots.
@@ -180,7 +180,7 @@ func (a Admin) AddRoot(ctx context.Context, root, cross []byte) (t Trust, err er
 
 // ActivateRoot issues below the root from now on; see [authority.Authority.ActivateRoot].
 func (a Admin) ActivateRoot(ctx context.Context, fingerprint string, force bool) (t Trust, err error) {
-	err = a.changeRoot(ctx, adminActivate, rootRequest{Root: fingerprint, Force: force}, &t)
+	err = a.changeRoot(ctx, adminRootActivate, rootRequest{Root: fingerprint, Force: force}, &t)
 	return t, err
 }
 
