@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,7 +49,7 @@ func FindSim() (string, error) {
 	return path, nil
 }
 
-// Options say what is simulated; all are needed.
+// Options say what is simulated; those without a default are needed.
 type Options struct {
 	Devices int
 	// Transport is quic or tcp.
@@ -60,6 +61,9 @@ type Options struct {
 	// Bystanders is how many other devices are called while the fleet comes back; 0:
 	// that is not measured.
 	Bystanders int
+	// Patience is how long the fleet may take to connect, and to come back. 0: sim's
+	// default.
+	Patience time.Duration
 }
 
 // How the calls of bystanders are measured without a storm, and how many storms.
@@ -79,6 +83,9 @@ func Measure(ctx context.Context, sim string, o Options) (figures map[score.Metr
 	var says strings.Builder
 	cmd := exec.CommandContext(ctx, sim, "run", "--devices", strconv.Itoa(o.Devices), "--transport", o.Transport, //nolint:gosec // found by FindSim
 		"--heartbeat", o.Heartbeat.String(), "--idle", o.Idle.String(), "--bystanders", strconv.Itoa(o.Bystanders), "--duration", quietTime.String(), "--rounds", strconv.Itoa(storms), "--kill", "--out", out)
+	if o.Patience > 0 {
+		cmd.Args = slices.Insert(cmd.Args, len(cmd.Args)-2, "--patience", o.Patience.String())
+	}
 	cmd.Stderr = &says
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it stops its relay then
 	cmd.WaitDelay = 10 * time.Second

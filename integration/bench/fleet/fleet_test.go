@@ -85,7 +85,7 @@ func program(t *testing.T, name string) string {
 
 func TestMeasure(t *testing.T) {
 	t.Parallel()
-	o := fleet.Options{Devices: 10, Transport: "tcp", Heartbeat: time.Second, Idle: time.Second}
+	o := fleet.Options{Devices: 10, Transport: "tcp", Heartbeat: time.Second, Idle: time.Second, Bystanders: 1, Patience: time.Minute}
 	for name, tt := range map[string]struct {
 		figures, failures int
 		ok                bool
