@@ -226,7 +226,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	end := time.After(20 * time.Second)
+	end := time.After(2 * time.Minute)
 	for !ok() {
 		select {
 		case <-tick.C:

@@ -182,7 +182,7 @@ func TestHalfOpenTCPIsNoticed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, nil)
+			w := newWorld(t, func(c *relay.Config) { c.Heartbeat = time.Second })
 			_, n := w.deviceBehind(agent.TransportTCP, nil)
 			w.onlineOver(tunnel.TCP, patience)
 			first := w.relay.Sessions(identity.Device(td, serial).Path())[0]

@@ -53,7 +53,7 @@ func newWorld(t testing.TB, change func(*relay.Config)) *world {
 	ca := pkitest.New(t, td)
 	w := &world{t: t, ca: ca, metrics: prometheus.NewRegistry()}
 	w.cfg = relay.Config{
-		Listen: "127.0.0.1:0", StateDir: t.TempDir(), Heartbeat: time.Second, Metrics: w.metrics, Logger: testLogger().Named("relay"),
+		Listen: "127.0.0.1:0", StateDir: t.TempDir(), Metrics: w.metrics, Logger: testLogger().Named("relay"),
 		Credentials: ca.CredentialsWith(ca.Issue(identity.Relay(td, "r1"), pkitest.Loopback())),
 		Policy: []relay.Rule{
 			{Caller: "service/ccc", Target: "device", Services: []string{"web", "echo"}},
@@ -174,7 +174,7 @@ func (w *world) device(s identity.Serial, transport string, change func(*agent.C
 func (w *world) online(id identity.ID, n int) []relay.SessionInfo {
 	w.t.Helper()
 	var list []relay.SessionInfo
-	eventually(w.t, 15*time.Second, fmt.Sprintf("%d sessions of %s", n, id.Path()), func() bool {
+	eventually(w.t, patience, fmt.Sprintf("%d sessions of %s", n, id.Path()), func() bool {
 		list = w.relay.Sessions(id.Path())
 		return len(list) == n
 	})

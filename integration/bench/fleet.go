@@ -9,6 +9,9 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/integration/bench/score"
 )
 
+// bystanders is how many other devices are called while the fleet comes back.
+const bystanders = 50
+
 // fleet measures many tunnels, with program sim and against what their
 // cryptography costs alone.
 func (r *runner) fleet(ctx context.Context) error {
@@ -34,7 +37,7 @@ func (r *runner) fleet(ctx context.Context) error {
 			row.Version = configs.Version()
 			r.progress.Say("%d devices over %s", r.devices, t.transport)
 			figures, failures, err := fleet.Measure(ctx, path, fleet.Options{
-				Devices: r.devices, Transport: t.transport, Heartbeat: r.heartbeat, Idle: r.idle,
+				Devices: r.devices, Transport: t.transport, Heartbeat: r.heartbeat, Idle: r.idle, Bystanders: bystanders,
 			})
 			switch {
 			case ctx.Err() != nil:

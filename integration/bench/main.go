@@ -4,6 +4,7 @@
 //
 //	bench run --out results                  everything, about half an hour
 //	bench quick                              the targets, under five minutes; 1 if one is missed
+//	bench grow --out growth                  what a tunnel costs in fleets of several sizes
 //	bench run --only direct,frp-mux,e2e-tcp --work down8,req32
 //
 // The peers are the programs frps, frpc, chisel and nginx in PATH, or where FRPS,
@@ -41,7 +42,7 @@ func main() {
 		Short: "Compare the tunnels of others with ours",
 	})
 	app.Example = "  bench run --out results\n  bench quick"
-	app.AddCommand(runCommand(app), quickCommand(app), contestantsCommand(app))
+	app.AddCommand(runCommand(app), quickCommand(app), growCommand(app), contestantsCommand(app))
 	app.AddCommand(peer.Roles()...)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := cli.Main(ctx, app.Command)

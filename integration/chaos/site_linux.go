@@ -31,7 +31,7 @@ const Serial identity.Serial = "0123456789"
 const CallerName = "ccc"
 
 // patience bounds the wait for a component to start or to end.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // SiteConfig says what a site is like. The zero value is a device with the service
 // echo on a perfect line.
@@ -40,7 +40,8 @@ type SiteConfig struct {
 	Link link.Config
 	// Transport of the device: auto (default), quic or tcp.
 	Transport string
-	// Heartbeat of the relay. Default 1 s, its least.
+	// Heartbeat of the relay. Default 10 s: shorter ones take a machine that has other
+	// work to do for a dead peer.
 	Heartbeat time.Duration
 	// Timing of the device. Default: the agent's, with a back-off of 50 to 200 ms.
 	Timing agent.Timing
@@ -108,7 +109,7 @@ func NewSite(t testing.TB, cfg SiteConfig) *Site {
 func (s *Site) startRelay(cfg SiteConfig, log hclog.Logger) {
 	s.t.Helper()
 	if cfg.Heartbeat == 0 {
-		cfg.Heartbeat = time.Second
+		cfg.Heartbeat = 10 * time.Second
 	}
 	r, err := relay.New(relay.Config{
 		TCPCongestion: cfg.TunnelCongestion,

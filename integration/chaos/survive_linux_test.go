@@ -119,7 +119,7 @@ func TestOneWayCut(t *testing.T) {
 		for _, transport := range transports {
 			t.Run(transport+" "+name, func(t *testing.T) {
 				t.Parallel()
-				s := NewSite(t, SiteConfig{Transport: transport, Timing: agent.Timing{
+				s := NewSite(t, SiteConfig{Transport: transport, Heartbeat: 2 * time.Second, Timing: agent.Timing{
 					BackoffBase: 50 * time.Millisecond, BackoffCap: 200 * time.Millisecond, ConnectTimeout: 2 * time.Second,
 				}})
 				if err := s.call(1000); err != nil {
@@ -159,7 +159,7 @@ func TestUDPBlockedForAWhile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes several heartbeats")
 	}
-	s := NewSite(t, SiteConfig{Link: link.Config{Delay: 5 * time.Millisecond}, Timing: agent.Timing{
+	s := NewSite(t, SiteConfig{Link: link.Config{Delay: 5 * time.Millisecond}, Heartbeat: 3 * time.Second, Timing: agent.Timing{
 		BackoffBase: 50 * time.Millisecond, BackoffCap: 200 * time.Millisecond, ConnectTimeout: 2 * time.Second,
 		ReprobeMin: 3 * time.Second,
 	}})
@@ -262,7 +262,7 @@ func TestAddressChange(t *testing.T) {
 	for _, transport := range transports {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
-			s := NewSite(t, SiteConfig{Transport: transport})
+			s := NewSite(t, SiteConfig{Transport: transport, Heartbeat: 2 * time.Second})
 			before := s.Agent.Status().Slots[0]
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()

@@ -87,6 +87,21 @@ func (f *Fleet) Churn(ctx context.Context, perSecond float64) {
 	}
 }
 
+// Restart restarts all devices that run at once, as after a power cut.
+func (f *Fleet) Restart() {
+	f.mu.Lock()
+	list := make([]context.CancelFunc, 0, len(f.devices))
+	for _, d := range f.devices {
+		if d.restart != nil {
+			list = append(list, d.restart)
+		}
+	}
+	f.mu.Unlock()
+	for _, restart := range list {
+		restart()
+	}
+}
+
 // ConnectTime is the time from the start of the first device to the newest first
 // welcome of a device.
 func (f *Fleet) ConnectTime() time.Duration {

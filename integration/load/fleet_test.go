@@ -17,6 +17,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is a relay in this process.
+// patience bounds every wait, also on a machine that has other work to do.
+const patience = 2 * time.Minute
+
 type world struct {
 	t    *testing.T
 	cfg  relay.Config
@@ -30,9 +33,8 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	ca := pkitest.New(t, td)
 	w := &world{t: t, certs: FromCA(ca, 1), cfg: relay.Config{
-		Listen: "127.0.0.1:0", StateDir: t.TempDir(), Heartbeat: time.Second,
-		Credentials: ca.CredentialsWith(ca.Issue(identity.Relay(td, "r1"), pkitest.Loopback())),
-		Policy:      []relay.Rule{{Caller: "service/" + CallerName, Target: "device", Services: []string{ServiceWeb, ServiceEcho}}},
+		Listen: "127.0.0.1:0", StateDir: t.TempDir(), Credentials: ca.CredentialsWith(ca.Issue(identity.Relay(td, "r1"), pkitest.Loopback())),
+		Policy: []relay.Rule{{Caller: "service/" + CallerName, Target: "device", Services: []string{ServiceWeb, ServiceEcho}}},
 	}}
 	w.start()
 	return w
@@ -48,7 +50,7 @@ func (w *world) start() {
 	w.stop = background(w.t, r.Run)
 	select {
 	case <-r.Ready():
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		w.t.Fatal("the relay does not get ready")
 	}
 	w.addr, w.cfg.Listen = r.Addr(), r.Addr()
@@ -112,7 +114,7 @@ func TestFleetConnectsAndAnswers(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			f := w.fleet(func(c *FleetConfig) { c.Transport, c.Connecting = transport, 4 })
-			if err := f.WaitOnline(within(t, 30*time.Second), 30); err != nil {
+			if err := f.WaitOnline(within(t, patience), 30); err != nil {
 				t.Fatalf("%v: %+v", err, f.Counts())
 			}
 			if c := f.Counts(); c.Welcomes != 30 || c.Devices != 30 || len(c.Lost) > 0 {
@@ -146,7 +148,7 @@ func TestWarm(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	f := w.fleet(func(c *FleetConfig) { c.Devices = 4 })
-	if err := f.WaitOnline(within(t, 30*time.Second), 4); err != nil {
+	if err := f.WaitOnline(within(t, patience), 4); err != nil {
 		t.Fatal(err)
 	}
 	offline, _ := FromCA(pkitest.New(t, td), 99).Serials(1)
@@ -159,11 +161,11 @@ func TestWarm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Warm(within(t, 30*time.Second)); (err == nil) != tt.good {
+		if err := c.Warm(within(t, patience)); (err == nil) != tt.good {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 		for n := uint64(0); tt.good && n < 20; n++ {
-			kind, err := c.Call(within(t, 30*time.Second), n)
+			kind, err := c.Call(within(t, patience), n)
 			if err != nil || kind != ServiceWeb && kind != ServiceEcho {
 				t.Errorf("call %d: %q, %v", n, kind, err)
 			}
@@ -196,7 +198,7 @@ func TestFleetComesBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	f := w.fleet(nil)
-	if err := f.WaitOnline(within(t, 30*time.Second), 30); err != nil {
+	if err := f.WaitOnline(within(t, patience), 30); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.Comeback(); got != (Comeback{}) {
@@ -205,7 +207,7 @@ func TestFleetComesBack(t *testing.T) {
 	f.Mark()
 	w.stop()
 	w.start()
-	if err := f.WaitBack(within(t, 30*time.Second)); err != nil {
+	if err := f.WaitBack(within(t, patience)); err != nil {
 		t.Fatalf("%v: %+v", err, f.Counts())
 	}
 	got, c := f.Comeback(), f.Counts()
@@ -230,11 +232,11 @@ func TestChurn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	f := w.fleet(func(c *FleetConfig) { c.Devices = 10 })
-	if err := f.WaitOnline(within(t, 30*time.Second), 10); err != nil {
+	if err := f.WaitOnline(within(t, patience), 10); err != nil {
 		t.Fatal(err)
 	}
 	f.Mark()
-	ctx, cancel := context.WithCancel(within(t, 30*time.Second))
+	ctx, cancel := context.WithCancel(within(t, patience))
 	churned := make(chan struct{})
 	go func() {
 		defer close(churned)
@@ -245,11 +247,28 @@ func TestChurn(t *testing.T) {
 	}
 	cancel()
 	<-churned
-	if err := f.WaitOnline(within(t, 30*time.Second), 10); err != nil {
+	if err := f.WaitOnline(within(t, patience), 10); err != nil {
 		t.Fatal(err)
 	}
 	if c := f.Counts(); len(c.Lost) > 0 {
 		t.Errorf("a restart counts as a lost session: %+v", c)
+	}
+}
+
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	f := w.fleet(func(c *FleetConfig) { c.Devices = 10 })
+	if err := f.WaitOnline(within(t, patience), 10); err != nil {
+		t.Fatal(err)
+	}
+	f.Mark()
+	f.Restart()
+	if err := f.WaitBack(within(t, patience)); err != nil {
+		t.Fatal(err)
+	}
+	if c := f.Counts(); c.Welcomes < 20 || len(c.Lost) > 0 {
+		t.Errorf("got %+v, want a second session of each device, and none lost", c)
 	}
 }
 

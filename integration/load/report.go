@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -22,6 +23,7 @@ type Report struct {
 	Load   *LoadReport   `json:"load,omitempty"`
 	// Attacks are the attacks that were measured, in order.
 	Attacks []AttackReport `json:"attacks,omitempty"`
+	Storm   *StormReport   `json:"storm,omitempty"`
 	Kill    *KillReport    `json:"kill,omitempty"`
 	// Fleet holds the final counts.
 	Fleet Counts `json:"fleet"`
@@ -161,17 +163,63 @@ type AttackReport struct {
 	Settled time.Duration `json:"settled_ns"`
 }
 
+// StormReport tells how the calls of bystanders fared while a whole fleet was
+// restarted at once and connected to the same relay again. Bystanders are devices
+// and a caller that nothing happens to.
+type StormReport struct {
+	// Devices were restarted, and Back is how many came back in the storm where it
+	// was the fewest.
+	Devices int `json:"devices"`
+	Back    int `json:"back"`
+	// Times until the last was back, of each storm.
+	Times []time.Duration `json:"times_ns"`
+	// Bystanders is how many devices are called, and Model how.
+	Bystanders int   `json:"bystanders"`
+	Model      Model `json:"model"`
+	// Quiet and Stormy are the latencies of their calls right before and during a
+	// storm, one of each per round. A storm is measured until the last is back.
+	Quiet  []Latency `json:"quiet"`
+	Stormy []Latency `json:"stormy"`
+	// Ratio is the median over the rounds of the 99th percentile in the storm,
+	// divided by the one before it.
+	Ratio float64 `json:"p99_ratio"`
+	// Calls in all, and those that failed.
+	Calls  int64 `json:"calls"`
+	Failed int64 `json:"failed"`
+	// FirstError is the text of one that failed.
+	FirstError string `json:"first_error,omitempty"`
+}
+
+// Add adds a round: the calls before a storm, those during it, and the comeback.
+func (r *StormReport) Add(quiet, stormy Result, back Comeback) {
+	r.Calls += quiet.Calls + stormy.Calls
+	r.Failed += quiet.Failed + stormy.Failed
+	r.FirstError = cmp.Or(r.FirstError, quiet.FirstError, stormy.FirstError)
+	r.Quiet = append(r.Quiet, quiet.Latency[All])
+	r.Stormy = append(r.Stormy, stormy.Latency[All])
+	if len(r.Times) == 0 || back.Back < r.Back {
+		r.Back = back.Back
+	}
+	r.Times = append(r.Times, back.Elapsed)
+	r.Ratio = p99Ratio(r.Quiet, r.Stormy)
+}
+
 // Add adds the two results of a round.
 func (r *AttackReport) Add(quiet, attacked Result) {
 	r.Calls += quiet.Calls + attacked.Calls
 	r.Failed += quiet.Failed + attacked.Failed
 	r.Quiet = append(r.Quiet, quiet.Latency[All])
 	r.Attacked = append(r.Attacked, attacked.Latency[All])
-	ratios := make([]float64, len(r.Quiet))
+	r.Ratio = p99Ratio(r.Quiet, r.Attacked)
+}
+
+// p99Ratio is the median of the ratios of the rounds.
+func p99Ratio(before, during []Latency) float64 {
+	ratios := make([]float64, len(before))
 	for i := range ratios {
-		ratios[i] = float64(r.Attacked[i].P99) / float64(max(1, r.Quiet[i].P99))
+		ratios[i] = float64(during[i].P99) / float64(max(1, before[i].P99))
 	}
-	r.Ratio = median(ratios)
+	return median(ratios)
 }
 
 // median sorts the list, which is not empty, and gives its middle.

@@ -39,6 +39,7 @@ func sampleReport() *Report {
 			Late:    lat(6000, 80*time.Microsecond), Errors: map[string]int{"AUER-1301": 2}, FirstError: "AUER-1301 offline",
 		}, CPUPerCall: 300 * time.Microsecond},
 		Attacks: []AttackReport{sampleAttack(lat)},
+		Storm:   sampleStorm(lat),
 		Kill: &KillReport{
 			Devices: 10000, Outage: 90 * time.Millisecond,
 			Comeback: Comeback{Back: 10000, Elapsed: 27 * time.Second, SinceMark: lat(10000, 2*time.Second), SinceLoss: lat(9999, time.Second)},
@@ -61,6 +62,24 @@ func sampleAttack(lat func(int64, time.Duration) Latency) AttackReport {
 			Result{Calls: 801, Failed: 1, Latency: map[string]Latency{All: lat(800, attacked)}})
 	}
 	return r
+}
+
+func sampleStorm(lat func(int64, time.Duration) Latency) *StormReport {
+	r := &StormReport{Devices: 10000, Bystanders: 50, Model: Model{Kind: Open, Rate: 200, Arrivals: Poisson}}
+	for i, stormy := range []time.Duration{3 * time.Millisecond, 16 * time.Millisecond, time.Millisecond} {
+		r.Add(Result{Calls: 1000, Latency: map[string]Latency{All: lat(1000, 2*time.Millisecond)}},
+			Result{Calls: 2001, Failed: 1, FirstError: "AUER-1404 gone", Latency: map[string]Latency{All: lat(2000, stormy)}},
+			Comeback{Back: 10000 - i%2, Elapsed: time.Duration(10+i*i) * time.Second})
+	}
+	return r
+}
+
+func TestStormReport(t *testing.T) {
+	t.Parallel()
+	r := sampleReport().Storm
+	if r.Ratio != 1.5 || len(r.Times) != 3 || r.Back != 9999 || r.Calls != 9003 || r.Failed != 3 || r.FirstError == "" {
+		t.Errorf("got %+v", r)
+	}
 }
 
 func TestAttackRatioIsTheMedian(t *testing.T) {

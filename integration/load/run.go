@@ -26,6 +26,9 @@ type Plan struct {
 	InFlight int
 	// Live, where set, is kept up to date while calls run.
 	Live *Live
+	// Stop, where set, ends the run before its duration is over when it is closed: no
+	// more calls are started, and those that run are waited for.
+	Stop <-chan struct{}
 }
 
 // Live are the counts of a run in progress.
@@ -66,11 +69,22 @@ func Run(ctx context.Context, p Plan, call Call) Result {
 	if p.Live == nil {
 		p.Live = new(Live)
 	}
+	starting, stop := context.WithCancel(ctx)
+	defer stop()
+	if p.Stop != nil {
+		go func() {
+			select {
+			case <-p.Stop:
+				stop()
+			case <-starting.Done():
+			}
+		}()
+	}
 	r := &run{plan: p, call: call, start: time.Now(), late: NewHistogram(), kinds: map[string]*Histogram{All: NewHistogram()}, errors: map[string]int{}}
 	if p.Model.Kind == Closed {
-		r.closed(ctx)
+		r.closed(ctx, starting)
 	} else {
-		r.open(ctx)
+		r.open(ctx, starting)
 	}
 	return r.result()
 }
@@ -89,19 +103,20 @@ type run struct {
 	firstError string
 }
 
-func (r *run) open(ctx context.Context) {
+// open makes calls in ctx, as long as starting lives.
+func (r *run) open(ctx, starting context.Context) {
 	places := make(chan struct{}, r.plan.InFlight)
 	var n uint64
 	for at := range r.plan.Model.schedule(r.plan.Duration, r.plan.Seed) {
 		due := r.start.Add(at)
-		if !sleep(ctx, time.Until(due)) {
+		if !sleep(starting, time.Until(due)) {
 			break
 		}
 		select {
 		case places <- struct{}{}:
-		case <-ctx.Done():
+		case <-starting.Done():
 		}
-		if ctx.Err() != nil {
+		if starting.Err() != nil {
 			break
 		}
 		r.late.Add(time.Since(due))
@@ -116,16 +131,17 @@ func (r *run) open(ctx context.Context) {
 	r.wg.Wait()
 }
 
-func (r *run) closed(ctx context.Context) {
+// closed makes calls in ctx, as long as starting lives.
+func (r *run) closed(ctx, starting context.Context) {
 	users := r.plan.Model.Users
 	end := r.start.Add(r.plan.Duration)
 	for user := range users {
 		r.wg.Go(func() {
 			// Each user has numbers of its own, whatever the others do.
-			for n := uint64(user); time.Now().Before(end) && ctx.Err() == nil; n += uint64(users) { //nolint:gosec // not negative
+			for n := uint64(user); time.Now().Before(end) && starting.Err() == nil; n += uint64(users) { //nolint:gosec // not negative
 				r.plan.Live.Started.Add(1)
 				r.one(ctx, n, time.Now())
-				if r.plan.Model.Think > 0 && !sleep(ctx, r.plan.Model.Think) {
+				if r.plan.Model.Think > 0 && !sleep(starting, r.plan.Model.Think) {
 					return
 				}
 			}

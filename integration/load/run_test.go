@@ -75,6 +75,23 @@ func TestNoCoordinatedOmission(t *testing.T) {
 	})
 }
 
+// A run that is stopped starts no more calls, and waits for those that run.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	for _, m := range []Model{{Kind: Open, Rate: 10, Arrivals: Constant}, {Kind: Closed, Users: 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			stop := make(chan struct{})
+			time.AfterFunc(950*time.Millisecond, func() { close(stop) })
+			res := Run(t.Context(), Plan{Model: m, Duration: time.Hour, Stop: stop}, func(ctx context.Context, _ uint64) (string, error) {
+				return "x", pause(ctx, 100*time.Millisecond)
+			})
+			if res.Calls != 10 || res.Failed != 0 || res.Elapsed != time.Second {
+				t.Errorf("%s: %d calls, %d failed, in %s; want 10 in 1s", m, res.Calls, res.Failed, res.Elapsed)
+			}
+		})
+	}
+}
+
 func TestClosedModel(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

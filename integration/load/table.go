@@ -54,6 +54,14 @@ func (r *Report) Write(w io.Writer) error {
 		p.line("\nATTACKS  on the relay, and the calls of everybody else")
 		p.attacks(r.Attacks)
 	}
+	if s := r.Storm; s != nil {
+		p.line("\nSTORM    %d devices restarted at once, %d back after %s; calls of %d others: %d, %d failed, p99 %.2f times as long",
+			s.Devices, s.Back, short(median(slices.Clone(s.Times))), s.Bystanders, s.Calls, s.Failed, s.Ratio)
+		p.latencies(slices.Concat(rows("before", s.Quiet), rows("during", s.Stormy)))
+		if s.FirstError != "" {
+			p.line("first error: %s", s.FirstError)
+		}
+	}
 	if k := r.Kill; k != nil {
 		p.line("\nKILL -9  %d of %d devices back %s after the kill; the relay was away for %s", k.Back, k.Devices, short(k.Elapsed), short(k.Outage))
 		p.latencies([]row{{"back since the kill", k.SinceMark}, {"back since noticed", k.SinceLoss}})
@@ -99,6 +107,15 @@ func (p *printer) table(t *cli.Table) {
 type row struct {
 	name string
 	Latency
+}
+
+// rows are the latencies of the rounds.
+func rows(what string, list []Latency) []row {
+	rows := make([]row, len(list))
+	for i, l := range list {
+		rows[i] = row{fmt.Sprintf("%s %d", what, i+1), l}
+	}
+	return rows
 }
 
 func (p *printer) latencies(rows []row) {

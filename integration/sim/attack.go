@@ -66,14 +66,14 @@ func (s *simulation) attackRounds(ctx context.Context, r *load.AttackReport, cal
 		if err := attacker.start(ctx); err != nil {
 			return err
 		}
-		if err := attacker.yield(ctx, true); err != nil {
+		if err := yield(ctx, attacker.pid(), true); err != nil {
 			attacker.kill()
 			return err
 		}
 		attacked := s.calls(ctx, "under attack "+r.Attack, caller)
 		var outcome outcome
 		// It may need the processor to end.
-		if err := errors.Join(attacker.yield(context.WithoutCancel(ctx), false), attacker.finish(&outcome)); err != nil {
+		if err := errors.Join(yield(context.WithoutCancel(ctx), attacker.pid(), false), attacker.finish(&outcome)); err != nil {
 			return fmt.Errorf("the attacker: %w", err)
 		}
 		if ctx.Err() != nil {

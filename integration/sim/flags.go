@@ -48,6 +48,8 @@ type options struct {
 	rounds   int
 	kill     bool
 
+	bystanders int
+
 	out      string
 	profiles string
 
@@ -78,7 +80,8 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.services, "services", []string{load.ServiceWeb, load.ServiceEcho}, "services that are called")
 	f.Float64Var(&o.churn, "churn", 0, "devices restarted per second while calls are made; calls that they miss do not count as failed")
 	f.StringSliceVar(&o.attacks, "attack", nil, "measure the calls again while the own relay is attacked: all, or some of "+strings.Join(load.AttackNames(), ", "))
-	f.IntVar(&o.rounds, "rounds", 3, "how often the calls are measured without and with each attack")
+	f.IntVar(&o.rounds, "rounds", 3, "how often the calls are measured without and with each attack, and each storm")
+	f.IntVar(&o.bystanders, "bystanders", 0, "restart the whole fleet at once, and measure the calls of so many other devices of the own relay before and meanwhile")
 	f.BoolVar(&o.kill, "kill", false, "at the end kill -9 the own relay, start it again, and wait for the fleet")
 
 	f.StringVar(&o.out, "out", "", "write the report as JSON to this `file` too")
@@ -108,10 +111,12 @@ func (o *options) validate() error {
 		err = errors.New("--relay needs --ca, the certificates of devices and caller")
 	case o.relay == "" && (o.ca != "" || o.relayPID != 0):
 		err = errors.New("--ca and --relay-pid go with --relay")
-	case o.relay != "" && (o.kill || len(o.attacks) > 0 || o.profiles != ""):
-		err = errors.New("--kill, --attack and --profiles need a relay of our own")
+	case o.relay != "" && (o.kill || len(o.attacks) > 0 || o.bystanders > 0 || o.profiles != ""):
+		err = errors.New("--kill, --attack, --bystanders and --profiles need a relay of our own")
 	case len(o.attacks) > 0 && (o.load == "" || o.rounds < 1):
 		err = errors.New("--attack needs --load, and --rounds of at least 1")
+	case o.bystanders < 0 || o.bystanders > 0 && o.rounds < 1:
+		err = errors.New("--bystanders cannot be negative, and need --rounds of at least 1")
 	case o.idle < 0 || o.duration <= 0 || o.patience <= 0:
 		err = errors.New("--idle, --duration and --patience cannot be negative")
 	case o.targets < 0 || o.targets > o.devices:

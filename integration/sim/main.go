@@ -4,6 +4,7 @@
 //	sim run                                   10,000 devices over QUIC against a relay of its own
 //	sim run --devices 1000 --transport mix --load closed:users=32 --kill
 //	sim run --devices 100 --transport mix --targets 20 --load open:rate=100 --duration 10s --attack all
+//	sim run --devices 10000 --bystanders 50   all reconnect at once; the calls of 50 others meanwhile
 //	sim certs --devices 1000 --out certs      certificates for a relay elsewhere, and for
 //	sim run --relay relay.example.net:7844 --ca certs --devices 1000
 //	sim capacity --devices 1000000            what a fleet needs, on paper; see sim capacity --help
@@ -29,7 +30,7 @@ func main() {
 	})
 	app.Example = "  sim run\n" +
 		"  sim run --devices 1000 --transport tcp --load open:rate=200 --duration 30s --kill"
-	app.AddCommand(runCommand(app), certsCommand(), capacityCommand(app), relayCommand(), attackerCommand())
+	app.AddCommand(runCommand(app), certsCommand(), capacityCommand(app), relayCommand(), attackerCommand(), bystandersCommand())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := cli.Main(ctx, app.Command)
 	stop()

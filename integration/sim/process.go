@@ -21,13 +21,14 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/integration/load"
 )
 
-// process is another process of this program: the relay's, or an attacker's. Its
+// process is another process of this program: the relay's, an attacker's, or that of
+// the bystanders. Its
 // methods are called from one goroutine.
 type process struct {
 	args []string // the command and its flags, without --listen
 
 	cmd    *exec.Cmd
-	stdin  io.Closer
+	stdin  io.WriteCloser
 	stdout *bufio.Reader
 	ready
 }
@@ -89,17 +90,23 @@ func (p *process) read(v any) error {
 	return json.Unmarshal(text, v)
 }
 
-// yield has the process take only the processor time that nobody else wants
+// say writes a line to the process.
+func (p *process) say(line string) error {
+	_, err := io.WriteString(p.stdin, line+"\n")
+	return err
+}
+
+// yield has a process take only the processor time that nobody else wants
 // (SCHED_IDLE), as one that in truth has a processor of its own; or no longer. It
 // needs chrt(1).
-func (p *process) yield(ctx context.Context, on bool) error {
+func yield(ctx context.Context, pid int, on bool) error {
 	policy := "--other"
 	if on {
 		policy = "--idle"
 	}
-	cmd := exec.CommandContext(ctx, "chrt", "--all-tasks", policy, "--pid", "0", strconv.Itoa(p.pid())) //nolint:gosec // no input of others
+	cmd := exec.CommandContext(ctx, "chrt", "--all-tasks", policy, "--pid", "0", strconv.Itoa(pid)) //nolint:gosec // no input of others
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("priority of %s: %w: %s", p.args[0], err, bytes.TrimSpace(out))
+		return fmt.Errorf("priority of process %d: %w: %s", pid, err, bytes.TrimSpace(out))
 	}
 	return nil
 }

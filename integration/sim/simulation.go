@@ -34,6 +34,7 @@ type simulation struct {
 	fleet *load.Fleet
 
 	attacker string // directory of the attacker's certificate
+	others   string // directory of the bystanders' certificates; empty: there are none
 }
 
 // simulate runs a simulation. The report is there, with what was measured so far,
@@ -122,6 +123,14 @@ func (s *simulation) prepare(ctx context.Context, dir string) error {
 		if err := ca.Write(s.attacker, identity.Device(td, load.AttackerSerial)); err != nil {
 			return err
 		}
+		if s.o.bystanders > 0 {
+			s.others = filepath.Join(dir, "others")
+			// The seed keeps their serials apart from those of the fleet.
+			err := load.WriteDir(s.others, load.FromCA(ca, ^s.o.seed), s.o.bystanders, identity.Service(td, load.CallerName))
+			if err != nil {
+				return err
+			}
+		}
 		s.relay = &process{args: []string{
 			"relay", "--dir", home, "--heartbeat", s.o.heartbeat.String(), "--handshake-rate", fmt.Sprint(s.o.handshakes),
 		}}
@@ -154,6 +163,11 @@ func (s *simulation) phases(ctx context.Context, own load.Usage) error {
 		}
 	}
 	s.steady()
+	if s.o.bystanders > 0 {
+		if err := s.storm(ctx); err != nil {
+			return err
+		}
+	}
 	if s.o.kill {
 		if err := s.kill(ctx); err != nil {
 			return err

@@ -39,6 +39,7 @@ func figures() []struct {
 		{"accepts", score.Accepts, "Full handshakes with client certificate"},
 		{"tunnels", score.TunnelMemory, "Memory of an idle tunnel in the relay"},
 		{"storm", score.Storm, "All tunnels back after kill -9 of the relay"},
+		{"bystanders", score.StormP99, "99th percentile of other tunnels' calls in a storm, times as long"},
 	}
 }
 

@@ -5,8 +5,9 @@
 //	figures, failures, err := fleet.Measure(ctx, path, fleet.Options{Devices: 1000, Transport: "quic", …})
 //	floor, err := fleet.Floor(ctx)
 //
-// One run of sim connects the fleet, leaves it idle, kills the relay (SIGKILL) and
-// waits until every device is back.
+// One run of sim connects the fleet, leaves it idle, restarts all devices at once
+// while other devices are called, kills the relay (SIGKILL) and waits until every
+// device is back.
 package fleet
 
 import (
@@ -18,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,7 +49,7 @@ func FindSim() (string, error) {
 	return path, nil
 }
 
-// Options say what is simulated; all are needed.
+// Options say what is simulated; those without a default are needed.
 type Options struct {
 	Devices int
 	// Transport is quic or tcp.
@@ -56,7 +58,19 @@ type Options struct {
 	// is measured; a whole number of heartbeats gives each device the same weight.
 	Heartbeat time.Duration
 	Idle      time.Duration
+	// Bystanders is how many other devices are called while the fleet comes back; 0:
+	// that is not measured.
+	Bystanders int
+	// Patience is how long the fleet may take to connect, and to come back. 0: sim's
+	// default.
+	Patience time.Duration
 }
+
+// How the calls of bystanders are measured without a storm, and how many storms.
+const (
+	quietTime = 5 * time.Second
+	storms    = 3
+)
 
 // Measure runs sim. failures are what sim found not to be as it should.
 func Measure(ctx context.Context, sim string, o Options) (figures map[score.Metric]float64, failures []string, err error) {
@@ -68,7 +82,10 @@ func Measure(ctx context.Context, sim string, o Options) (figures map[score.Metr
 	out := filepath.Join(dir, "report.json")
 	var says strings.Builder
 	cmd := exec.CommandContext(ctx, sim, "run", "--devices", strconv.Itoa(o.Devices), "--transport", o.Transport, //nolint:gosec // found by FindSim
-		"--heartbeat", o.Heartbeat.String(), "--idle", o.Idle.String(), "--kill", "--out", out)
+		"--heartbeat", o.Heartbeat.String(), "--idle", o.Idle.String(), "--bystanders", strconv.Itoa(o.Bystanders), "--duration", quietTime.String(), "--rounds", strconv.Itoa(storms), "--kill", "--out", out)
+	if o.Patience > 0 {
+		cmd.Args = slices.Insert(cmd.Args, len(cmd.Args)-2, "--patience", o.Patience.String())
+	}
 	cmd.Stderr = &says
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it stops its relay then
 	cmd.WaitDelay = 10 * time.Second
@@ -106,6 +123,9 @@ func Figures(r *load.Report) map[score.Metric]float64 {
 	}
 	if i := r.Idle; i != nil {
 		figures[score.IdleCPU] = float64(i.PerTunnel) / float64(time.Microsecond)
+	}
+	if s := r.Storm; s != nil && s.Back == s.Devices {
+		figures[score.StormP99] = s.Ratio
 	}
 	if k := r.Kill; k != nil && k.Back == k.Devices {
 		figures[score.Storm] = k.Elapsed.Seconds()

@@ -19,19 +19,23 @@ func TestFigures(t *testing.T) {
 		Memory:  []load.MemoryPoint{{When: "connected", PerTunnel: 1}, {When: "idle for 20s", PerTunnel: 64 << 10}, {When: "after the comeback", PerTunnel: 2}},
 		Idle:    &load.IdleReport{PerTunnel: 5 * time.Microsecond},
 		Kill:    &load.KillReport{Devices: 10, Comeback: load.Comeback{Back: 10, Elapsed: 3 * time.Second}},
+		Storm:   &load.StormReport{Devices: 10, Back: 10, Ratio: 1.5},
 	}
 	got := fleet.Figures(r)
 	for m, want := range map[score.Metric]float64{
-		score.Connects: 700, score.Accepts: 500, score.TunnelMemory: 64, score.IdleCPU: 5, score.Storm: 3,
+		score.Connects: 700, score.Accepts: 500, score.TunnelMemory: 64, score.IdleCPU: 5, score.Storm: 3, score.StormP99: 1.5,
 	} {
 		if got[m] != want {
 			t.Errorf("%s is %v, want %v", m, got[m], want)
 		}
 	}
-	// A storm that not everybody came back from has no time.
-	r.Kill.Back = 9
+	// A storm that not everybody came back from has no time, and no ratio.
+	r.Kill.Back, r.Storm.Back = 9, 9
 	if v, ok := fleet.Figures(r)[score.Storm]; ok {
 		t.Errorf("one device is away, and the storm took %v s", v)
+	}
+	if v, ok := fleet.Figures(r)[score.StormP99]; ok {
+		t.Errorf("one device is away, and the others' calls took %v times as long", v)
 	}
 }
 
@@ -81,7 +85,7 @@ func program(t *testing.T, name string) string {
 
 func TestMeasure(t *testing.T) {
 	t.Parallel()
-	o := fleet.Options{Devices: 10, Transport: "tcp", Heartbeat: time.Second, Idle: time.Second}
+	o := fleet.Options{Devices: 10, Transport: "tcp", Heartbeat: time.Second, Idle: time.Second, Bystanders: 1, Patience: time.Minute}
 	for name, tt := range map[string]struct {
 		figures, failures int
 		ok                bool

@@ -49,7 +49,7 @@ type Report struct {
 }
 
 // metrics in the order of columns.
-var metrics = []Metric{Bits, Mbits, P50Loaded, P99Loaded, P50Alone, P99Alone, Rate, P50, P99, P999, CPUByte, CPUOp, IdleConn, Accepts, Connects, TunnelMemory, IdleCPU, Storm}
+var metrics = []Metric{Bits, Mbits, P50Loaded, P99Loaded, P50Alone, P99Alone, Rate, P50, P99, P999, CPUByte, CPUOp, IdleConn, Accepts, Connects, TunnelMemory, IdleCPU, Storm, StormP99}
 
 // Write prints the tables for people; ratios are to the contestant peer.
 func (r *Report) Write(w io.Writer, peer string) error {

@@ -65,6 +65,9 @@ const (
 	IdleCPU Metric = "relay-cpu-us/s/tunnel"
 	// Storm is the time from a kill of the relay until every tunnel is back.
 	Storm Metric = "storm-s"
+	// StormP99 is the 99th percentile of calls to tunnels that nothing happens to
+	// while all others of the relay come back at once, divided by the one before.
+	StormP99 Metric = "storm-p99-ratio"
 )
 
 // Fleet is the work of many tunnels; it is none of package work.

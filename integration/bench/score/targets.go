@@ -148,6 +148,7 @@ func Targets() []Target {
 		most("-", t.name, "", Fleet, TunnelMemory, t.memory, t.memoryAim)
 		least("-", t.name, CryptoFloor, Fleet, Accepts, t.accepts, t.acceptsAim)
 		most("-", t.name, "", Fleet, Storm, 30, 15)
+		most("-", t.name, "", Fleet, StormP99, 2, 2)
 	}
 	return append(list, elsewhere()...)
 }
@@ -188,7 +189,6 @@ func elsewhere() []Target {
 		return Target{Class: "-", What: what, Required: required, Aim: aim, AtMost: atMost, How: how}
 	}
 	return []Target{
-		line("p99 of other tunnels in a storm, times as long", 2, 2, true, "by sim run --attack all"),
 		line("QUIC goodput to frp mux, loss 1 %, 50 ms", 1.2, 2, false, "by make bench-link"),
 	}
 }
