@@ -1,19 +1,20 @@
 package audit
 
 import (
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/store"
 )
 
 var benchSize = flag.Int("size", 10_000, "entries in the log before BenchmarkAppend and BenchmarkProof measure")
 
-// batch is how many entries share a transaction, so that the disk's sync is not what
-// is measured.
-const batch = 1000
+// batch is how many entries share a transaction, as those that wait at the same time do.
+const batch = 100
 
 // BenchmarkAppend adds entries to a log that has -size of them. stored-B/entry is the
 // growth of the store's file over the -size entries: the entry itself, its part of the
@@ -93,17 +94,33 @@ func benchEntry(i int) Entry {
 	return e
 }
 
+// fill makes the rows that Append would make, many in a transaction.
 func fill(b *testing.B, db store.DB, size int) {
 	b.Helper()
-	const most = 50 * batch // bounds the memory of a transaction
+	const most = 50_000
+	var tree edge
+	var prev Entry
 	for from := 0; from < size; from += most {
+		var t edge
+		var last Entry
 		update(b, db, func(tx store.Tx) error {
+			t, last = tree, prev
 			for i := from; i < min(size, from+most); i++ {
-				if err := Append(tx, benchEntry(i+1)); err != nil {
+				e := benchEntry(i + 1)
+				e.Time, e.Salt = time.Now().UTC(), e.Certificate
+				data := forge(b, e, last)
+				last.Seq, last.Hash = last.Seq+1, string(data[len(data)-66:len(data)-2]) // "hash" is the last field
+				hashes, err := t.add(last.Seq, data)
+				err = errors.Join(err,
+					tx.Put(Bucket, key(last.Seq), data), tx.Put(bucketTree, key(last.Seq), hashes),
+					tx.Put(bucketIdentities, indexKey(e.Identity, last.Seq), nil),
+					tx.Put(bucketCertificates, indexKey(e.Certificate, last.Seq), nil))
+				if err != nil {
 					return err
 				}
 			}
 			return nil
 		})
+		tree, prev = t, last
 	}
 }

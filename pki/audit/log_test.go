@@ -82,7 +82,7 @@ func TestCheckpointsThatAreNone(t *testing.T) {
 
 func TestConsistency(t *testing.T) {
 	t.Parallel()
-	const many = 70
+	const many = 37
 	l, db := opened(t, 0)
 	heads := []Checkpoint{signed(t, l)}
 	for i := range many {

@@ -58,9 +58,11 @@ func (c Config) openLog(ctx context.Context, db store.DB) (*audit.Log, error) {
 		if known != "" {
 			return nil, fmt.Errorf("%w: %s is missing, with which the audit log is signed; restore it", ErrKeys, c.file(logKeyFile))
 		}
-		if _, err := c.makeLogKey(pass); err != nil {
+		public, err := c.makeLogKey(pass)
+		if err != nil {
 			return nil, err
 		}
+		c.Logger.Info("the audit log has a key now", "file", c.file(logKeyFile), "public", string(public))
 	}
 	key, err := c.readKey(logKeyFile, pass)
 	if err != nil {

@@ -64,6 +64,7 @@ func (s *Server) adminHandler() http.Handler {
 		"POST " + adminRootAdd:      s.adminRootAdd,
 		"POST " + adminRootActivate: s.adminRoot(s.auth.ActivateRoot),
 		"POST " + adminRootRetire:   s.adminRoot(s.auth.RetireRoot),
+		"POST " + adminEAB:          s.adminEAB,
 		"GET " + adminRollout:       s.adminRollout,
 		"POST " + adminReload:       s.adminReload,
 	} {
