@@ -166,7 +166,7 @@ func blockedSince(f facts) reason {
 		why = ": " + b.Reason
 	}
 	since := b.Time.Local().Format(time.DateTime)
-	if f.standing.Certificate != nil && f.standing.Certificate.State == "retired" {
+	if b.State == authority.StateRetired {
 		return reason{fmt.Sprintf("%s is retired since %s%s", b.Identity, since, why), "retiring is for ever; a new device needs a serial of its own"}
 	}
 	return reason{fmt.Sprintf("%s is blocked since %s%s", b.Identity, since, why), "\"pki unblock " + b.Identity + "\" ends it"}

@@ -107,8 +107,8 @@ func TestExplainCertificate(t *testing.T) {
 		{
 			name: "retired", change: func(f *facts) {
 				f.standing = known(f.leaf, true, func(s *authority.Standing) {
-					s.Certificate.State = "retired"
-					s.Block = &authority.Block{Identity: "device/0123456789", Time: now}
+					s.Certificate.State = authority.StateRetired
+					s.Block = &authority.Block{Identity: "device/0123456789", State: authority.StateRetired, Time: now}
 				})
 			},
 			want: []string{"is retired since", "for ever"},

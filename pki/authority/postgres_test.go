@@ -44,6 +44,7 @@ func TestPostgres(t *testing.T) {
 		"NewEnrolmentRetires":     TestNewEnrolmentRetires,
 		"Block":                   TestBlock,
 		"ListByIdentity":          TestListByIdentity,
+		"RevocationList":          TestRevocationList,
 	} {
 		t.Run(name, test)
 	}
