@@ -19,6 +19,7 @@
 //	pki audit verify|head|prove           that nothing of it is missing
 //	pki expiry                            what expires when
 //	pki inspect FILE | DIR                what a certificate says, and what is wrong
+//	pki inspect --connect HOST:PORT       what is wrong with a handshake
 //	pki config check|print|example
 //
 // Init, ceremony, inspect and config work on files, "audit head" and "audit prove" also over the
