@@ -27,7 +27,7 @@ type Failure struct {
 }
 
 // Watch calls failed for every failure of the store itself. What the functions in
-// its transactions refuse, keys that cannot be kept and ended contexts are none.
+// its transactions refuse, what cannot be kept and ended contexts are none.
 // failed must not use the store.
 func Watch(db DB, failed func(Failure)) DB { return watched{db, failed} }
 
@@ -63,7 +63,12 @@ func (w watched) run(ctx context.Context, do func(context.Context, func(Tx) erro
 
 // counts tells whether the error is the store's.
 func counts(err error) bool {
-	return err != nil && !errors.Is(err, ErrKey) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+	for _, own := range []error{ErrKey, ErrValue, ErrBucket, ErrReadOnly, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, own) {
+			return false
+		}
+	}
+	return err != nil
 }
 
 type watchedTx struct {
