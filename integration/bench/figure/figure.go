@@ -39,6 +39,9 @@ func figures() []struct {
 		{"accepts", score.Accepts, "Full handshakes with client certificate"},
 		{"tunnels", score.TunnelMemory, "Memory of an idle tunnel in the relay"},
 		{"storm", score.Storm, "All tunnels back after kill -9 of the relay"},
+		{"certificates", score.Certs, "Certificates per second"},
+		{"cpu-certificate", score.CPUCert, "CPU of the server for each certificate"},
+		{"start", score.StartUp, "From the start of the program to its first answer"},
 	}
 }
 

@@ -65,6 +65,26 @@ const (
 	IdleCPU Metric = "relay-cpu-us/s/tunnel"
 	// Storm is the time from a kill of the relay until every tunnel is back.
 	Storm Metric = "storm-s"
+
+	// Of certificate authorities, see integration/bench/ca.
+	Certs   Metric = "certs/s"
+	CPUCert Metric = "server-cpu-us/cert"
+	// Anon is the memory that is the server's own, Resident also counts what it has
+	// mapped of its store's file and the kernel may take back.
+	Anon     Metric = "own-MiB"
+	Resident Metric = "resident-MiB"
+	// StoreSize is that of the file, StoreCert what of it each certificate takes.
+	StoreSize Metric = "store-MB"
+	StoreCert Metric = "store-bytes/cert"
+	// StartUp is the time from the start of the program to its answer to a question
+	// for its health, FirstCert that to the first certificate.
+	StartUp   Metric = "start-ms"
+	FirstCert Metric = "first-cert-ms"
+	// CRLTime is that from the revocation of one certificate to the list that has it,
+	// CRLSize the list's, and CRLPeak by how much Anon rose meanwhile.
+	CRLTime Metric = "crl-ms"
+	CRLSize Metric = "crl-KiB"
+	CRLPeak Metric = "crl-peak-MiB"
 )
 
 // Fleet is the work of many tunnels; it is none of package work.
