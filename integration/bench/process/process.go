@@ -119,6 +119,9 @@ func (p *Process) Stop() {
 	}
 }
 
+// Ended is closed when the process has ended.
+func (p *Process) Ended() <-chan struct{} { return p.done }
+
 // Said gives the last of what the process printed, for an error.
 func (p *Process) Said() string {
 	if s := p.says.String(); s != "" {
