@@ -54,13 +54,16 @@ func (s *instance) list(ctx context.Context, leaf *x509.Certificate) (map[score.
 	}, nil
 }
 
+// listPatience is how long the first list may take after a start.
+const listPatience = 30 * time.Second
+
 // fetch gets the list. One that has not been made yet is waited for.
 func (s *instance) fetch(ctx context.Context) (list *x509.RevocationList, size int, err error) {
 	c := s.client()
 	defer c.CloseIdleConnections()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(patience); ; {
+	for end := time.Now().Add(listPatience); ; {
 		der, err := s.do(ctx, c, http.MethodGet, s.contestant.crl(), nil)
 		if err == nil {
 			list, err = x509.ParseRevocationList(der)

@@ -52,8 +52,10 @@ type Report struct {
 }
 
 // metrics in the order of columns.
-var metrics = []Metric{Bits, Mbits, P50Loaded, P99Loaded, P50Alone, P99Alone, Rate, Certs, P50, P99, P999, CPUByte, CPUOp, IdleConn, Accepts, Connects, TunnelMemory, IdleCPU, Storm,
-	CPUCert, StartUp, FirstCert, Anon, Resident, StoreSize, StoreCert, CRLTime, CRLSize, CRLPeak}
+var metrics = []Metric{
+	Bits, Mbits, P50Loaded, P99Loaded, P50Alone, P99Alone, Rate, Certs, P50, P99, P999, CPUByte, CPUOp, IdleConn, Accepts, Connects, TunnelMemory,
+	IdleCPU, Storm, CPUCert, StartUp, FirstCert, Anon, Resident, StoreSize, StoreCert, CRLTime, CRLSize, CRLPeak,
+}
 
 // Write prints the tables for people; ratios are to the contestant peer.
 func (r *Report) Write(w io.Writer, peer string) error {
