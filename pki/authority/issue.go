@@ -118,7 +118,7 @@ func (a *Authority) decide(ctx context.Context, app *application, evidence func(
 		return enrol.Issued{}, a.refuse(ctx, app, err)
 	}
 	a.cfg.Logger.Info("certificate issued", "identity", app.id.Path(), "method", app.method,
-		"certificate", serialOf(chain[0]), "generation", app.generation, "expires", chain[0].NotAfter)
+		"certificate", serialOf(chain[0]), "generation", max(1, app.generation), "expires", chain[0].NotAfter)
 	return enrol.Issued{
 		Chain: string(enrol.EncodeCertificates(chain...)),
 		Roots: string(enrol.EncodeCertificates(a.roots...)),
@@ -128,20 +128,21 @@ func (a *Authority) decide(ctx context.Context, app *application, evidence func(
 // record stores the certificate, its place in the lineage and the audit log entry.
 func (a *Authority) record(tx store.Tx, app *application, leaf *x509.Certificate) error {
 	path := app.id.Path()
-	if app.lineage == "" {
+	name, generation := app.lineage, app.generation // app stays as it is, as a transaction may run again
+	if name == "" {
 		if oneLineage(app.id.Kind) {
 			if err := retireLineages(tx, path); err != nil {
 				return err
 			}
 		}
-		app.lineage, app.generation = serialOf(leaf), 1
+		name, generation = serialOf(leaf), 1
 		first := lineage{Confirmed: 1, Last: 1}
-		if err := put(tx, bucketLineages, lineageKey(path, app.lineage), first); err != nil {
+		if err := put(tx, bucketLineages, lineageKey(path, name), first); err != nil {
 			return err
 		}
 	}
 	c := Certificate{
-		Serial: serialOf(leaf), Identity: path, Lineage: app.lineage, Generation: app.generation, Method: app.method,
+		Serial: serialOf(leaf), Identity: path, Lineage: name, Generation: generation, Method: app.method,
 		Issued: time.Now().UTC(), NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter,
 		SPKI: spki(leaf.RawSubjectPublicKeyInfo), DER: leaf.Raw,
 	}
