@@ -90,12 +90,13 @@ func (a *Authority) Credentials(ctx context.Context, id identity.ID, extra profi
 	return issued.Credentials(key, a.roots)
 }
 
-// decide runs the funnel of the package doc: evidence, checks, signature, store
-// and audit log in one transaction. A refusal is noted in the audit log afterwards,
-// if the evidence named somebody.
+// decide runs the funnel of the package doc. It decides twice: before the signature, so
+// that nothing is signed for those who are refused, and in the transaction that stores the
+// certificate and the line of the audit log, where it counts. A signature takes longer
+// than all the rest; made within the transaction it would have everybody else wait. A
+// refusal is noted in the audit log afterwards, if the evidence named somebody.
 func (a *Authority) decide(ctx context.Context, app *application, evidence func(store.Tx) error) (enrol.Issued, error) {
-	var chain []*x509.Certificate
-	err := a.db.Update(ctx, func(tx store.Tx) error {
+	judge := func(tx store.Tx) error {
 		if err := evidence(tx); err != nil {
 			return err
 		}
@@ -105,12 +106,22 @@ func (a *Authority) decide(ctx context.Context, app *application, evidence func(
 		if err := checkRequest(app.csr, app.id, app.extra); err != nil {
 			return err
 		}
-		if err := a.admit(tx, app, time.Now().UTC()); err != nil {
+		return a.admit(tx, app, time.Now().UTC())
+	}
+	if err := a.db.Rehearse(ctx, judge); err != nil {
+		return enrol.Issued{}, a.refuse(ctx, app, err)
+	}
+	id := app.id
+	chain, err := a.signers[id.Kind].sign(ctx, id, app.csr, app.extra)
+	if err != nil {
+		return enrol.Issued{}, a.refuse(ctx, app, err)
+	}
+	err = a.db.Update(ctx, func(tx store.Tx) error {
+		if err := judge(tx); err != nil {
 			return err
 		}
-		var err error
-		if chain, err = a.signers[app.id.Kind].sign(ctx, app.id, app.csr, app.extra); err != nil {
-			return err
+		if app.id != id {
+			return fmt.Errorf("the evidence is for %s now, was for %s", app.id, id)
 		}
 		return a.record(tx, app, chain[0])
 	})
