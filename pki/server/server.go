@@ -200,6 +200,9 @@ func (s *Server) renewSelf(ctx context.Context, creds *enrol.Credentials) error 
 func (s *Server) sweep(ctx context.Context) error {
 	for {
 		n, err := s.auth.Sweep(ctx)
+		if ctx.Err() != nil {
+			return nil // in the middle of a sweep, which the next start makes good
+		}
 		if err != nil {
 			return fmt.Errorf("sweep: %w", err)
 		}
