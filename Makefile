@@ -28,7 +28,7 @@ COUNT    ?= 6
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: build agents run smoke test test-quick fuzz lint bench bench-quick bench-link bench-compare bench-go proto clean help
+.PHONY: build agents run smoke test test-quick fuzz lint bench bench-quick bench-ca bench-link bench-compare bench-go proto clean help
 
 build: ## Build every program into bin/ (static, stripped)
 	@mkdir -p $(BIN)
@@ -90,6 +90,11 @@ bench-quick: ## Hold ours against the targets in under five minutes; fails where
 	@$(BENCH_BUILD)
 	$(BIN)/bench quick --out $(BIN)/bench-quick
 
+# STORED=1000000 takes half an hour and 5 GB more; STORES=dir keeps the filled stores.
+bench-ca: ## Compare the PKI with a stock step-ca (STEP_CA names the program) and keep the results; POSTGRES=url
+	@mkdir -p $(BIN) && CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./integration/bench ./pki
+	$(BIN)/bench ca --keep $(BENCH_RESULTS) --stored $(or $(STORED),100000) $(if $(STORES),--stores '$(STORES)') $(if $(POSTGRES),--postgres '$(POSTGRES)')
+
 LINK_RESULTS := integration/chaos/results
 
 bench-link: ## Compare tunnels over lines with delay and loss (root on Linux), 25 minutes; ROUNDS=3
@@ -97,7 +102,7 @@ bench-link: ## Compare tunnels over lines with delay and loss (root on Linux), 2
 		$(GO) test -tags $(TAGS) -ldflags '$(LDFLAGS)' -run 'TestLink$$' -parallel 12 -timeout 2h -count=1 -v ./integration/chaos
 
 bench-compare: ## Compare the last two results that were kept, or those in the directories OLD and NEW
-	@old='$(OLD)'; new='$(NEW)'; kept=($$(ls -d $(BENCH_RESULTS)/*/ 2>/dev/null)); n=$${#kept[@]}; \
+	@old='$(OLD)'; new='$(NEW)'; kept=($$(ls -d $(BENCH_RESULTS)/[0-9]*/ 2>/dev/null)); n=$${#kept[@]}; \
 	if [ -z "$$old$$new" ]; then \
 		[ $$n -ge 2 ] || { echo "bench-compare: fewer than two results in $(BENCH_RESULTS); run make bench, or set OLD and NEW" >&2; exit 1; }; \
 		old=$${kept[n-2]} new=$${kept[n-1]}; \

@@ -19,6 +19,8 @@
 // Many tunnels are measured with program sim, where SIM points or beside this
 // program, see package fleet.
 //
+//	bench ca                                 our PKI beside a stock step-ca, see package ca
+//
 // With --out or --keep each run also writes figures, and the text format of Go
 // benchmarks. "make bench-compare" compares the last two that were kept; or
 //
@@ -39,10 +41,10 @@ import (
 func main() {
 	app := cli.New(cli.Program{
 		Name:  "bench",
-		Short: "Compare the tunnels of others with ours",
+		Short: "Compare the programs of others with ours",
 	})
 	app.Example = "  bench run --out results\n  bench quick"
-	app.AddCommand(runCommand(app), quickCommand(app), growCommand(app), contestantsCommand(app))
+	app.AddCommand(runCommand(app), quickCommand(app), growCommand(app), caCommand(app), contestantsCommand(app))
 	app.AddCommand(peer.Roles()...)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := cli.Main(ctx, app.Command)

@@ -4,15 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
-	"github.com/comtrexx-cloud/comtrexx/integration/bench/figure"
 	"github.com/comtrexx-cloud/comtrexx/integration/bench/peer"
 	"github.com/comtrexx-cloud/comtrexx/integration/bench/score"
 	"github.com/comtrexx-cloud/comtrexx/integration/bench/work"
@@ -29,9 +26,7 @@ type options struct {
 	heartbeat time.Duration
 	idle      time.Duration
 	peer      string
-	out       string
-	keep      string
-	force     bool
+	output
 
 	// What the names stand for; set by validate.
 	contestants []peer.Contestant
@@ -48,9 +43,7 @@ func (o *options) register(cmd *cobra.Command) {
 	f.DurationVar(&o.heartbeat, "heartbeat", 20*time.Second, "heartbeat of the fleet")
 	f.DurationVar(&o.idle, "idle", 20*time.Second, "how long the idle fleet is measured; a whole number of heartbeats")
 	f.StringVar(&o.peer, "peer", "frp-mux", "`contestant` that the ratios of the table are to")
-	f.StringVar(&o.out, "out", "", "write report.json, report.txt, bench.txt for benchstat, and figures to this `directory`")
-	f.StringVar(&o.keep, "keep", "", "as --out, to a new directory in this `directory`, named after date, commit and machine")
-	f.BoolVar(&o.force, "force", false, "report although the machine was too noisy, and say so in the report")
+	o.output.register(f)
 }
 
 // validate looks the names up.
@@ -98,40 +91,7 @@ func (o *options) measured(cmd *cobra.Command) (*score.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := score.Gate(report.Quiet); err != nil {
-		if !o.force {
-			return nil, &cli.Hint{Err: err, Hint: "try again when the machine is quiet, or see the figures anyway with --force"}
-		}
-		report.Noisy = err.Error()
-	}
-	if o.out != "" {
-		err = o.save(o.out, report)
-	}
-	if o.keep != "" {
-		err = errors.Join(err, o.save(filepath.Join(o.keep, report.Name()), report))
-	}
-	return report, err
-}
-
-// save writes all files of a report.
-func (o *options) save(dir string, r *score.Report) error {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return err
-	}
-	file := func(name string, write func(io.Writer) error) (err error) {
-		f, err := os.Create(filepath.Join(dir, name)) //nolint:gosec // in the directory that the user named
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, f.Close()) }()
-		return write(f)
-	}
-	return errors.Join(
-		file("report.json", func(w io.Writer) error { return cli.WriteJSON(w, r) }),
-		file("report.txt", func(w io.Writer) error { return o.print(w, r) }),
-		file("bench.txt", r.WriteBench),
-		figure.WriteAll(dir, r),
-	)
+	return report, o.finish(report, o.print)
 }
 
 // print prints the tables and the targets.

@@ -27,6 +27,9 @@ type runner struct {
 	progress *load.Progress
 	report   *score.Report
 	lanes    []*lane
+	// others are processes that work for the run besides the descendants of this
+	// one.
+	others []int
 }
 
 // lane is a contestant that runs, with a target and a loopback address of its own.
@@ -41,6 +44,15 @@ type lane struct {
 	turn, mark time.Duration
 }
 
+// newReport describes this program and this machine.
+func newReport() *score.Report {
+	return &score.Report{
+		Version: configs.Version(), Started: time.Now(), Command: strings.Join(os.Args, " "),
+		Machine: load.Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()},
+		Host:    score.ReadHost(procfs.DefaultMountPoint),
+	}
+}
+
 // measure starts the contestants, measures round after round, and stops them.
 func measure(ctx context.Context, o options, progress *load.Progress) (report *score.Report, err error) {
 	dir, err := os.MkdirTemp("", "bench")
@@ -48,11 +60,8 @@ func measure(ctx context.Context, o options, progress *load.Progress) (report *s
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	r := &runner{options: o, progress: progress, report: &score.Report{
-		Version: configs.Version(), Started: time.Now(), Duration: o.duration, Command: strings.Join(os.Args, " "),
-		Machine: load.Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()},
-		Host:    score.ReadHost(procfs.DefaultMountPoint),
-	}}
+	r := &runner{options: o, progress: progress, report: newReport()}
+	r.report.Duration = o.duration
 	for _, w := range o.works {
 		r.report.Works = append(r.report.Works, w.String())
 	}

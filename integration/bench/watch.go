@@ -20,7 +20,7 @@ func (r *runner) watched(ctx context.Context, when string, f func(context.Contex
 	if err != nil {
 		return err
 	}
-	before, err := score.ReadSpent(procfs.DefaultMountPoint, os.Getpid())
+	before, err := r.spent()
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (r *runner) watched(ctx context.Context, when string, f func(context.Contex
 		return err
 	}
 	over := time.Since(began)
-	after, err := score.ReadSpent(procfs.DefaultMountPoint, os.Getpid())
+	after, err := r.spent()
 	if err != nil {
 		return err
 	}
@@ -50,6 +50,10 @@ func (r *runner) watched(ctx context.Context, when string, f func(context.Contex
 	q.Waiting, q.Busiest = score.Share(waiting, over, runtime.NumCPU()), busiest
 	r.report.Quiet = append(r.report.Quiet, q)
 	return nil
+}
+
+func (r *runner) spent() (score.Spent, error) {
+	return score.ReadSpent(procfs.DefaultMountPoint, append(r.others, os.Getpid())...)
 }
 
 // pingTime is how long the bare loopback is measured around each part.

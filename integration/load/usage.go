@@ -12,6 +12,9 @@ type Usage struct {
 	At time.Time
 	// RSS is the resident memory in bytes (VmRSS of /proc/<pid>/status).
 	RSS uint64
+	// Anon is the part of RSS that is no file's (RssAnon): what the process itself
+	// took, and not what it has mapped and the kernel may take back.
+	Anon uint64
 	// CPU is the time spent so far, in user mode and in the kernel (utime and
 	// stime of /proc/<pid>/stat), in steps of 10 ms.
 	CPU time.Duration
@@ -36,5 +39,5 @@ func ReadUsage(pid int) (Usage, error) {
 		return Usage{}, fmt.Errorf("usage of process %d: %w", pid, err)
 	}
 	ticks := time.Duration(stat.UTime + stat.STime) //nolint:gosec // centuries
-	return Usage{At: time.Now(), RSS: status.VmRSS, CPU: ticks * time.Second / userHz}, nil
+	return Usage{At: time.Now(), RSS: status.VmRSS, Anon: status.RssAnon, CPU: ticks * time.Second / userHz}, nil
 }

@@ -18,7 +18,7 @@ import (
 func TestTwoProcesses(t *testing.T) {
 	t.Parallel()
 	const old, each = pageSize + 3, 10
-	url, secret := pgtest.New(t), newKey(t)
+	url, secret := pgtest.Database(t), newKey(t)
 	var dbs [2]store.DB
 	for i := range dbs {
 		db, err := store.OpenPostgres(t.Context(), store.PostgresConfig{URL: url, MaxConnections: 4})

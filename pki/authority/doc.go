@@ -13,10 +13,10 @@
 // present certificate), [Authority.Issue] and [Authority.Credentials] (the
 // administrator, or the process itself). The funnel checks the certificate
 // request, the block list and the generation, signs with the kind's
-// intermediate, and stores certificate, index and audit log entry, all in one
-// transaction of the store. If any of it fails, nothing of it happened: there is
-// no certificate without its line in the audit log, and no token is burnt for
-// nothing.
+// intermediate, and then, in one transaction of the store, checks all of it again
+// and stores certificate, index and audit log entry. If any of it fails, the
+// certificate is thrown away and nothing of it happened: there is no certificate
+// without its line in the audit log, and no token is burnt for nothing.
 //
 // The names in a certificate come from the token or from the certificate that is
 // renewed. A certificate request may leave them out, or repeat them exactly.

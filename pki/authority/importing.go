@@ -71,8 +71,9 @@ func (a *Authority) ImportDevices(ctx context.Context, list io.Reader, actor str
 			}
 			next.Rows += len(batch)
 			return audit.Append(tx, audit.Entry{
-				Event: audit.EventImport, Actor: actor, Identity: "device/" + string(batch[0].Serial),
-				Reason: fmt.Sprintf("%d devices, from here to %s", len(batch), batch[len(batch)-1].Serial),
+				// Not of a device: its owner may read what is.
+				Event: audit.EventImport, Actor: actor, Identity: a.serviceID().Path(),
+				Reason: fmt.Sprintf("%d devices, %s to %s", len(batch), batch[0].Serial, batch[len(batch)-1].Serial),
 			})
 		})
 		if err != nil {

@@ -92,13 +92,14 @@ func (a *Authority) Credentials(ctx context.Context, id identity.ID, extra profi
 	return issued.Credentials(key, a.Roots())
 }
 
-// decide runs the funnel of the package doc: evidence, checks, signature, store
-// and audit log in one transaction. A refusal is noted in the audit log afterwards,
-// if the evidence named somebody.
+// decide runs the funnel of the package doc. It decides twice: before the signature, so
+// that nothing is signed for those who are refused, and in the transaction that stores the
+// certificate and the line of the audit log, where it counts. A signature takes longer
+// than all the rest; made within the transaction it would have everybody else wait. A
+// refusal is noted in the audit log afterwards, if the evidence named somebody.
 func (a *Authority) decide(ctx context.Context, app *application, evidence func(store.Tx) error) (enrol.Issued, error) {
-	var chain []*x509.Certificate
 	keys := a.keys.Load()
-	err := a.db.Update(ctx, func(tx store.Tx) error {
+	judge := func(tx store.Tx) error {
 		if err := evidence(tx); err != nil {
 			return err
 		}
@@ -108,12 +109,22 @@ func (a *Authority) decide(ctx context.Context, app *application, evidence func(
 		if err := checkRequest(app.csr, app.id, app.extra); err != nil {
 			return err
 		}
-		if err := a.admit(tx, app, time.Now().UTC()); err != nil {
+		return a.admit(tx, app, time.Now().UTC())
+	}
+	if err := a.db.Rehearse(ctx, judge); err != nil {
+		return enrol.Issued{}, a.refuse(ctx, app, err)
+	}
+	id := app.id
+	chain, err := keys.signers[id.Kind].sign(ctx, id, app.csr, app.extra)
+	if err != nil {
+		return enrol.Issued{}, a.refuse(ctx, app, err)
+	}
+	err = a.db.Update(ctx, func(tx store.Tx) error {
+		if err := judge(tx); err != nil {
 			return err
 		}
-		var err error
-		if chain, err = keys.signers[app.id.Kind].sign(ctx, app.id, app.csr, app.extra); err != nil {
-			return err
+		if app.id != id {
+			return fmt.Errorf("the evidence is for %s now, was for %s", app.id, id)
 		}
 		return a.record(tx, app, chain[0])
 	})
@@ -121,7 +132,7 @@ func (a *Authority) decide(ctx context.Context, app *application, evidence func(
 		return enrol.Issued{}, a.refuse(ctx, app, err)
 	}
 	a.cfg.Logger.Info("certificate issued", "identity", app.id.Path(), "method", app.method,
-		"certificate", serialOf(chain[0]), "generation", app.generation, "expires", chain[0].NotAfter)
+		"certificate", serialOf(chain[0]), "generation", max(1, app.generation), "expires", chain[0].NotAfter)
 	return enrol.Issued{
 		Chain: string(enrol.EncodeCertificates(chain...)),
 		Roots: string(enrol.EncodeCertificates(keys.roots...)), Bundle: &keys.bundle,
@@ -131,20 +142,21 @@ func (a *Authority) decide(ctx context.Context, app *application, evidence func(
 // record stores the certificate, its place in the lineage and the audit log entry.
 func (a *Authority) record(tx store.Tx, app *application, leaf *x509.Certificate) error {
 	path := app.id.Path()
-	if app.lineage == "" {
+	name, generation := app.lineage, app.generation // app stays as it is, as a transaction may run again
+	if name == "" {
 		if oneLineage(app.id.Kind) {
 			if err := retireLineages(tx, path); err != nil {
 				return err
 			}
 		}
-		app.lineage, app.generation = serialOf(leaf), 1
+		name, generation = serialOf(leaf), 1
 		first := lineage{Confirmed: 1, Last: 1}
-		if err := put(tx, bucketLineages, lineageKey(path, app.lineage), first); err != nil {
+		if err := put(tx, bucketLineages, lineageKey(path, name), first); err != nil {
 			return err
 		}
 	}
 	c := Certificate{
-		Serial: serialOf(leaf), Identity: path, Lineage: app.lineage, Generation: app.generation, Method: app.method,
+		Serial: serialOf(leaf), Identity: path, Lineage: name, Generation: generation, Method: app.method,
 		Issued: time.Now().UTC(), NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter,
 		SPKI: spki(leaf.RawSubjectPublicKeyInfo), Issuer: hex.EncodeToString(leaf.AuthorityKeyId), DER: leaf.Raw,
 	}
@@ -153,7 +165,7 @@ func (a *Authority) record(tx store.Tx, app *application, leaf *x509.Certificate
 	}
 	return audit.Append(tx, audit.Entry{
 		Event: audit.EventIssue, Method: app.method, Actor: app.actor, Identity: path,
-		Certificate: c.Serial, Generation: c.Generation, SPKI: c.SPKI,
+		Certificate: c.Serial, Generation: c.Generation, SPKI: c.SPKI, Fingerprint: enrol.Fingerprint(leaf),
 	})
 }
 

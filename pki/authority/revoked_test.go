@@ -31,7 +31,7 @@ func revocationList(t testing.TB, a *Authority) *x509.RevocationList {
 	if err != nil {
 		t.Fatalf("%d %s: %v", w.Code, w.Body, err)
 	}
-	if err := l.CheckSignatureFrom(a.signers[identity.KindDevice].cert); err != nil {
+	if err := l.CheckSignatureFrom(a.keys.Load().signers[identity.KindDevice].cert); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -80,7 +80,7 @@ func TestRevocationList(t *testing.T) {
 	if got := reasons(before); !maps.Equal(got, want) {
 		t.Errorf("the list has %v, want %v", got, want)
 	}
-	issuer := a.signers[identity.KindDevice].cert
+	issuer := a.keys.Load().signers[identity.KindDevice].cert
 	for serial, c := range map[*x509.Certificate]int{
 		first.Leaf(): ocsp.Revoked, second.Leaf(): ocsp.Revoked, retired.Leaf(): ocsp.Revoked, kept.Leaf(): ocsp.Good,
 	} {

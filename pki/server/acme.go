@@ -69,7 +69,7 @@ func (s *Server) acmeIssued(ctx context.Context, i acmesrv.Issue) error {
 	sum := sha256.Sum256(i.Certificate.RawSubjectPublicKeyInfo)
 	err := s.auth.Note(ctx, audit.Entry{
 		Event: audit.EventIssue, Method: authority.MethodACME, Actor: "account/" + i.Account, Identity: serverPath(i.Role),
-		Certificate: i.Certificate.SerialNumber.Text(16), SPKI: hex.EncodeToString(sum[:]), Reason: "for " + strings.Join(names, " "),
+		Certificate: i.Certificate.SerialNumber.Text(16), SPKI: hex.EncodeToString(sum[:]), Fingerprint: enrol.Fingerprint(i.Certificate), Reason: "for " + strings.Join(names, " "),
 	})
 	if err == nil {
 		s.metrics.request("acme", "issued")

@@ -52,8 +52,14 @@ func (b *boltDB) Close() error {
 
 func (b *boltDB) Wakeups() <-chan struct{} { return nil }
 
-func (b *boltDB) View(ctx context.Context, f func(Tx) error) error {
-	err := b.db.View(func(tx *bbolt.Tx) error { return f(&layered{ctx: ctx, reader: boltReader{tx}}) })
+func (b *boltDB) View(ctx context.Context, f func(Tx) error) error { return b.view(ctx, nil, f) }
+
+func (b *boltDB) Rehearse(ctx context.Context, f func(Tx) error) error {
+	return b.view(ctx, changes{}, f)
+}
+
+func (b *boltDB) view(ctx context.Context, c changes, f func(Tx) error) error {
+	err := b.db.View(func(tx *bbolt.Tx) error { return f(&layered{ctx: ctx, reader: boltReader{tx}, changes: c}) })
 	return boltError(err)
 }
 

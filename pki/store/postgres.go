@@ -137,7 +137,13 @@ func (db *postgresDB) Update(ctx context.Context, f func(Tx) error) error {
 // been lost.
 const viewTries = 3
 
-func (db *postgresDB) View(ctx context.Context, f func(Tx) error) error {
+func (db *postgresDB) View(ctx context.Context, f func(Tx) error) error { return db.view(ctx, nil, f) }
+
+func (db *postgresDB) Rehearse(ctx context.Context, f func(Tx) error) error {
+	return db.view(ctx, changes{}, f)
+}
+
+func (db *postgresDB) view(ctx context.Context, c changes, f func(Tx) error) error {
 	conn, tx, err := db.beginView(ctx)
 	if err != nil {
 		return explain(err, db.cfg.Schema)
@@ -145,7 +151,7 @@ func (db *postgresDB) View(ctx context.Context, f func(Tx) error) error {
 	defer conn.Release() // closes it where the transaction has not ended
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	reader := &postgresReader{ctx: ctx, conn: conn.Conn(), tables: db.tables}
-	return f(&layered{ctx: ctx, reader: reader})
+	return f(&layered{ctx: ctx, reader: reader, changes: c})
 }
 
 func (db *postgresDB) beginView(ctx context.Context) (conn *pgxpool.Conn, tx pgx.Tx, err error) {

@@ -94,6 +94,11 @@ type DB interface {
 	// Where ctx ends before f is called, or before it is called again, the
 	// change is not made; after that its end is waited for.
 	Update(ctx context.Context, f func(Tx) error) error
+	// Rehearse is Update on a picture of the store, whose changes are thrown away. It
+	// shows what Update would do now, without anybody having to wait: for work that
+	// follows from a decision and takes long, such as a signature. The decision
+	// counts only when Update makes it again. It calls f once.
+	Rehearse(ctx context.Context, f func(Tx) error) error
 	// Wakeups receives after another process has changed the store. It is a
 	// hint: one that is missed has to be made good by looking now and then. It is
 	// nil where no other process can.

@@ -144,6 +144,51 @@ func TestUpdateIsAllOrNothing(t *testing.T) {
 	})
 }
 
+// A rehearsal sees its own changes, and nobody else does; nor does it wait for a change.
+func TestRehearse(t *testing.T) {
+	t.Parallel()
+	forEachKind(t, func(t *testing.T, open func() DB) {
+		db := open()
+		defer db.Close()
+		old, next := []byte("old"), []byte("new")
+		update(t, db, func(tx Tx) error { return errors.Join(tx.Put(things, old, old), tx.Put(things, next, old)) })
+		rehearsed := func() (keys string) {
+			err := db.Rehearse(t.Context(), func(tx Tx) error {
+				keys = ""
+				return errors.Join(tx.Delete(things, old), tx.Put(things, next, next), tx.Put(things, []byte("other"), old),
+					tx.Scan(things, nil, nil, func(k, v []byte) (bool, error) {
+						keys += fmt.Sprintf("%s=%s ", k, v)
+						return true, nil
+					}))
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			return keys
+		}
+		const want = "new=new other=old "
+		if got := rehearsed(); got != want {
+			t.Errorf("the rehearsal saw %q, want %q", got, want)
+		}
+		if a, b, c := read(t, db, things, "old"), read(t, db, things, "new"), read(t, db, things, "other"); string(a)+string(b) != "oldold" || c != nil {
+			t.Errorf("it changed the store: %q, %q, %q", a, b, c)
+		}
+		update(t, db, func(tx Tx) error {
+			if got := rehearsed(); got != want {
+				t.Errorf("during a change it saw %q", got)
+			}
+			return tx.Put(things, next, next)
+		})
+		if got := read(t, db, things, "new"); string(got) != "new" {
+			t.Errorf("the change gave %q", got)
+		}
+		failed := errors.New("failed")
+		if err := db.Rehearse(t.Context(), func(Tx) error { return failed }); !errors.Is(err, failed) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 func TestScan(t *testing.T) {
 	t.Parallel()
 	forEachKind(t, func(t *testing.T, open func() DB) {

@@ -40,6 +40,9 @@ func figures() []struct {
 		{"tunnels", score.TunnelMemory, "Memory of an idle tunnel in the relay"},
 		{"storm", score.Storm, "All tunnels back after kill -9 of the relay"},
 		{"bystanders", score.StormP99, "99th percentile of other tunnels' calls in a storm, times as long"},
+		{"certificates", score.Certs, "Certificates per second"},
+		{"cpu-certificate", score.CPUCert, "CPU of the server for each certificate"},
+		{"start", score.StartUp, "From the start of the program to its first answer"},
 	}
 }
 

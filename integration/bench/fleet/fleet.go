@@ -24,6 +24,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/integration/bench/process"
 	"github.com/comtrexx-cloud/comtrexx/integration/bench/score"
 	"github.com/comtrexx-cloud/comtrexx/integration/load"
 )
@@ -34,19 +35,11 @@ var ErrNoSim = errors.New("not installed: sim (set SIM, or build it beside bench
 // FindSim looks for program sim: where SIM points, beside this program, and in
 // PATH.
 func FindSim() (string, error) {
-	if path := os.Getenv("SIM"); path != "" {
-		return exec.LookPath(path)
+	path, err := process.Find("SIM", "sim")
+	if err == nil && path == "" {
+		err = ErrNoSim
 	}
-	if self, err := os.Executable(); err == nil {
-		if path, err := exec.LookPath(filepath.Join(filepath.Dir(self), "sim")); err == nil {
-			return path, nil
-		}
-	}
-	path, err := exec.LookPath("sim")
-	if err != nil {
-		return "", ErrNoSim
-	}
-	return path, nil
+	return path, err
 }
 
 // Options say what is simulated; those without a default are needed.

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"regexp"
 	"strconv"
+
+	"github.com/comtrexx-cloud/comtrexx/integration/bench/process"
 )
 
 // frpProxy is frp with a TCP port on its server. All listens on host.
@@ -68,7 +70,7 @@ remotePort = %d
 }
 
 func (f frpProxy) start(_ context.Context, s *setup) error {
-	ports, err := freePorts(s.host, 2)
+	ports, err := process.FreePorts(s.host, 2)
 	if err != nil {
 		return err
 	}
@@ -130,7 +132,7 @@ transport.useEncryption = true
 
 // startSTCP is frp where the server sees ciphertext only: the visitor is a caller.
 func (f frpProxy) startSTCP(_ context.Context, s *setup) error {
-	ports, err := freePorts(s.host, 2)
+	ports, err := process.FreePorts(s.host, 2)
 	if err != nil {
 		return err
 	}
@@ -144,7 +146,7 @@ func (f frpProxy) startSTCP(_ context.Context, s *setup) error {
 }
 
 func startChisel(_ context.Context, s *setup) error {
-	ports, err := freePorts(s.host, 2)
+	ports, err := process.FreePorts(s.host, 2)
 	if err != nil {
 		return err
 	}
@@ -204,7 +206,7 @@ func startNginx(ctx context.Context, s *setup) error {
 	if err != nil {
 		return err
 	}
-	port, err := freePort(s.host)
+	port, err := process.FreePort(s.host)
 	if err != nil {
 		return err
 	}

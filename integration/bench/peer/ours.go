@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/dial"
+	"github.com/comtrexx-cloud/comtrexx/integration/bench/process"
 	"github.com/comtrexx-cloud/comtrexx/integration/load"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
@@ -52,13 +53,13 @@ func (o ours) start(ctx context.Context, s *setup) error {
 	serial := string(serials[0])
 
 	var relay relayReady
-	if err := s.add(startRole(ctx, &relay, roleRelay, "--dir", s.dir, "--serial", serial, "--host", s.host)); err != nil {
+	if err := s.add(process.StartRole(ctx, &relay, roleRelay, "--dir", s.dir, "--serial", serial, "--host", s.host)); err != nil {
 		return err
 	}
 	s.relay = s.processes[0]
 	bulk := fmt.Sprintf("--bulk=%t", o.bulk)
 	var online struct{}
-	err = s.add(startRole(ctx, &online, roleDevice, "--dir", s.dir, "--serial", serial, "--transport", o.transport,
+	err = s.add(process.StartRole(ctx, &online, roleDevice, "--dir", s.dir, "--serial", serial, "--transport", o.transport,
 		"--relay", relay.Relay, "--target", s.target, bulk))
 	if err != nil || !o.caller {
 		s.Entry = relay.Entry
@@ -68,7 +69,7 @@ func (o ours) start(ctx context.Context, s *setup) error {
 		return o.dial(s, relay.Relay, serials[0])
 	}
 	var caller callerReady
-	err = s.add(startRole(ctx, &caller, roleCaller, "--dir", s.dir, "--serial", serial, "--transport", o.transport,
+	err = s.add(process.StartRole(ctx, &caller, roleCaller, "--dir", s.dir, "--serial", serial, "--transport", o.transport,
 		"--relay", relay.Relay, "--host", s.host, bulk))
 	s.Entry = caller.Entry
 	return err

@@ -45,6 +45,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/integration/bench/process"
 	"github.com/comtrexx-cloud/comtrexx/integration/load"
 )
 
@@ -150,8 +151,8 @@ type Way struct {
 	// release ends what runs in this process; may be nil.
 	release func() error
 	// relay is the process in the middle; nil for the bare loopback.
-	relay     *process
-	processes []*process
+	relay     *process.Process
+	processes []*process.Process
 }
 
 // setup is a way that is being built.
@@ -163,7 +164,7 @@ type setup struct {
 	target string
 }
 
-func (s *setup) add(p *process, err error) error {
+func (s *setup) add(p *process.Process, err error) error {
 	if err == nil {
 		s.processes = append(s.processes, p)
 	}
@@ -172,9 +173,9 @@ func (s *setup) add(p *process, err error) error {
 
 // program starts one of the peers' programs.
 func (s *setup) program(name string, args ...string) error {
-	cmd := exec.Command(s.env.programs[name], args...) //nolint:gosec,noctx // what the user put there; stopped by stop
+	cmd := exec.Command(s.env.programs[name], args...) //nolint:gosec,noctx // what the user put there; stopped by Stop
 	cmd.Dir = s.dir
-	return s.add(startProcess(cmd, name))
+	return s.add(process.Start(cmd, name))
 }
 
 // write puts a configuration beside the others of the contestant.
@@ -212,13 +213,17 @@ func (c Contestant) startOnce(ctx context.Context, e *Env, target string) (*Way,
 	}
 	if err != nil {
 		for _, p := range s.processes {
-			err = fmt.Errorf("%w%s", err, p.said())
+			err = fmt.Errorf("%w%s", err, p.Said())
 		}
 		s.Stop()
 		return nil, err
 	}
 	return s.Way, nil
 }
+
+// startPatience bounds the start of a contestant, up to the first answer through
+// it.
+const startPatience = 20 * time.Second
 
 // answers waits until one byte has gone there and back.
 func (w *Way) answers(ctx context.Context) error {
@@ -264,15 +269,15 @@ func (w *Way) Meter() func() (load.Usage, error) {
 	if w.relay == nil {
 		return nil
 	}
-	return w.relay.usage
+	return w.relay.Usage
 }
 
 // CPU is the time that all processes of the way have spent so far.
 func (w *Way) CPU() (sum time.Duration, err error) {
 	for _, p := range w.processes {
-		u, err := p.usage()
+		u, err := p.Usage()
 		if err != nil {
-			return 0, fmt.Errorf("%s: %w%s", p.name, err, p.said())
+			return 0, fmt.Errorf("%w%s", err, p.Said())
 		}
 		sum += u.CPU
 	}
@@ -285,41 +290,8 @@ func (w *Way) Stop() {
 		_ = w.release() // never fails
 	}
 	for _, p := range slices.Backward(w.processes) {
-		p.stop()
+		p.Stop()
 	}
-}
-
-// freePort gives a port of an address that neither TCP nor UDP uses now.
-func freePort(host string) (int, error) {
-	ip := net.ParseIP(host)
-	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: ip})
-	if err != nil {
-		return 0, err
-	}
-	port := ln.Addr().(*net.TCPAddr).Port
-	pc, err := net.ListenUDP("udp", &net.UDPAddr{IP: ip, Port: port})
-	if err != nil {
-		return 0, errors.Join(err, ln.Close())
-	}
-	return port, errors.Join(pc.Close(), ln.Close())
-}
-
-// freePorts gives n different ones.
-func freePorts(host string, n int) ([]int, error) {
-	list := make([]int, n)
-	for i := range list {
-		for {
-			p, err := freePort(host)
-			if err != nil {
-				return nil, err
-			}
-			if !slices.Contains(list, p) {
-				list[i] = p
-				break
-			}
-		}
-	}
-	return list, nil
 }
 
 // at is a port on the contestant's address.

@@ -41,9 +41,10 @@ func ReadHost(proc string) Host {
 var notName = regexp.MustCompile(`[^A-Za-z0-9.]+`)
 
 // Name is what the directory of a report is called: date, commit, and machine, as
-// in "2026-01-31T1504-1a2b3c4-2x-AMD-EPYC", so that names sort by time.
+// in "2026-01-31T1504-1a2b3c4-2x-AMD-EPYC", so that names sort by time; before them
+// the subject, where there is one.
 func (r *Report) Name() string {
 	cpu := notName.ReplaceAllString(r.Host.CPU, "-")
-	return strings.Trim(fmt.Sprintf("%s-%s-%dx-%s", r.Started.UTC().Format("2006-01-02T1504"),
+	return strings.Trim(fmt.Sprintf("%s-%s-%s-%dx-%s", strings.ToLower(r.Subject), r.Started.UTC().Format("2006-01-02T1504"),
 		notName.ReplaceAllString(r.Version, "-"), r.Machine.CPUs, cpu), "-")
 }

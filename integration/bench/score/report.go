@@ -10,6 +10,7 @@
 package score
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -44,12 +45,17 @@ type Report struct {
 	Works       []string     `json:"works"`
 	Quiet       []Quiet      `json:"quiet"`
 	Cells       []Cell       `json:"cells"`
+	// Subject is what the benchmark is called in the text format; empty: Tunnel.
+	Subject string `json:"subject,omitempty"`
 	// Noisy says why the run should not be trusted; it was forced.
 	Noisy string `json:"noisy,omitempty"`
 }
 
 // metrics in the order of columns.
-var metrics = []Metric{Bits, Mbits, P50Loaded, P99Loaded, P50Alone, P99Alone, Rate, P50, P99, P999, CPUByte, CPUOp, IdleConn, Accepts, Connects, TunnelMemory, IdleCPU, Storm, StormP99}
+var metrics = []Metric{
+	Bits, Mbits, P50Loaded, P99Loaded, P50Alone, P99Alone, Rate, Certs, P50, P99, P999, CPUByte, CPUOp, IdleConn, Accepts, Connects, TunnelMemory,
+	IdleCPU, Storm, StormP99, CPUCert, StartUp, FirstCert, Anon, Resident, StoreSize, StoreCert, CRLTime, CRLSize, CRLPeak,
+}
 
 // Write prints the tables for people; ratios are to the contestant peer.
 func (r *Report) Write(w io.Writer, peer string) error {
@@ -74,9 +80,13 @@ func (r *Report) head(w io.Writer) error {
 		}
 	}
 	m := r.Machine
-	_, err := fmt.Fprintf(w, "%s\n%s, %s/%s, %d CPUs (%s), Linux %s, %s, %s, %s, cells of %s, medians [range]\n",
+	cells := ""
+	if r.Duration > 0 {
+		cells = fmt.Sprintf("cells of %s, ", r.Duration)
+	}
+	_, err := fmt.Fprintf(w, "%s\n%s, %s/%s, %d CPUs (%s), Linux %s, %s, %s, %s, %smedians [range]\n",
 		r.Command, r.Version, m.OS, m.Arch, m.CPUs, r.Host.CPU, r.Host.Kernel, r.Host.Congestion, m.Go,
-		r.Started.UTC().Format(time.DateOnly), r.Duration)
+		r.Started.UTC().Format(time.DateOnly), cells)
 	if err != nil {
 		return err
 	}
@@ -192,7 +202,7 @@ func (r *Report) WriteBench(w io.Writer) error {
 		if c.Errors > 0 {
 			continue
 		}
-		line := []string{fmt.Sprintf("BenchmarkTunnel/contestant=%s/work=%s 1", c.Contestant, c.Work)}
+		line := []string{fmt.Sprintf("Benchmark%s/contestant=%s/work=%s 1", cmp.Or(r.Subject, "Tunnel"), c.Contestant, c.Work)}
 		for _, m := range metrics {
 			if v, ok := c.Figures[m]; ok {
 				line = append(line, fmt.Sprintf("%.6g %s", v, m))

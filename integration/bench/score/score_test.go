@@ -219,4 +219,8 @@ func TestName(t *testing.T) {
 	if got := r.Name(); got != "1970-01-01T0000-1a2b3c4-dirty-2x-AMD-EPYC-virtual" {
 		t.Errorf("got %q", got)
 	}
+	r.Subject = "CA"
+	if got := r.Name(); got != "ca-1970-01-01T0000-1a2b3c4-dirty-2x-AMD-EPYC-virtual" {
+		t.Errorf("of another subject: %q", got)
+	}
 }

@@ -2,6 +2,7 @@ package score
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/procfs"
@@ -16,20 +17,21 @@ type Spent struct {
 	// Machine is what the whole machine was busy, interrupts and stolen time
 	// included.
 	Machine time.Duration
-	// Ours is the part of a process and of all that it started, those included that
-	// have ended and were waited for.
+	// Ours is the part of some processes and of all that they started, those included
+	// that have ended and were waited for.
 	Ours time.Duration
 }
 
 // ReadSpent reads the /proc that is mounted at a path, [procfs.DefaultMountPoint]
-// as a rule, for the process pid and its descendants.
+// as a rule, for the processes pids and their descendants. None of them may be another
+// one's descendant.
 //
 // The machine's time is sampled at its ticks, that of processes is exact: over some
 // seconds the two differ by about 2 %. Loopback traffic is done in soft
 // interrupts. Where the kernel accounts these by themselves
 // (CONFIG_IRQ_TIME_ACCOUNTING), they are the machine's and nobody's, and count as
 // noise, so that the gate closes too early and never too late.
-func ReadSpent(proc string, pid int) (Spent, error) {
+func ReadSpent(proc string, pids ...int) (Spent, error) {
 	fs, err := procfs.NewFS(proc)
 	if err != nil {
 		return Spent{}, err
@@ -45,7 +47,7 @@ func ReadSpent(proc string, pid int) (Spent, error) {
 		return Spent{}, err
 	}
 	children := make(map[int][]procfs.ProcStat)
-	found := false
+	found := 0
 	ticks := func(p procfs.ProcStat) time.Duration {
 		return time.Duration(int(p.UTime)+int(p.STime)+p.CUTime+p.CSTime) * time.Second / userHz //nolint:gosec // centuries
 	}
@@ -54,16 +56,16 @@ func ReadSpent(proc string, pid int) (Spent, error) {
 		if err != nil {
 			continue // it has ended meanwhile
 		}
-		if ps.PID == pid {
-			found = true
+		if slices.Contains(pids, ps.PID) {
+			found++
 			s.Ours += ticks(ps)
 		}
 		children[ps.PPID] = append(children[ps.PPID], ps)
 	}
-	if !found {
-		return Spent{}, fmt.Errorf("%s has no process %d", proc, pid)
+	if found < len(pids) {
+		return Spent{}, fmt.Errorf("%s has not all of the processes %d", proc, pids)
 	}
-	for todo := []int{pid}; len(todo) > 0; todo = todo[1:] {
+	for todo := slices.Clone(pids); len(todo) > 0; todo = todo[1:] {
 		for _, c := range children[todo[0]] {
 			s.Ours += ticks(c)
 			todo = append(todo, c.PID)

@@ -68,6 +68,26 @@ const (
 	// StormP99 is the 99th percentile of calls to tunnels that nothing happens to
 	// while all others of the relay come back at once, divided by the one before.
 	StormP99 Metric = "storm-p99-ratio"
+
+	// Of certificate authorities, see integration/bench/ca.
+	Certs   Metric = "certs/s"
+	CPUCert Metric = "server-cpu-us/cert"
+	// Anon is the memory that is the server's own, Resident also counts what it has
+	// mapped of its store's file and the kernel may take back.
+	Anon     Metric = "own-MiB"
+	Resident Metric = "resident-MiB"
+	// StoreSize is that of the file, StoreCert what of it each certificate takes.
+	StoreSize Metric = "store-MB"
+	StoreCert Metric = "store-bytes/cert"
+	// StartUp is the time from the start of the program to its answer to a question
+	// for its health, FirstCert that to the first certificate.
+	StartUp   Metric = "start-ms"
+	FirstCert Metric = "first-cert-ms"
+	// CRLTime is that from the revocation of one certificate to the list that has it,
+	// CRLSize the list's, and CRLPeak by how much Anon rose meanwhile.
+	CRLTime Metric = "crl-ms"
+	CRLSize Metric = "crl-KiB"
+	CRLPeak Metric = "crl-peak-MiB"
 )
 
 // Fleet is the work of many tunnels; it is none of package work.

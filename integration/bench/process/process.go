@@ -1,4 +1,9 @@
-package peer
+// Package process starts the programs that are compared, and reads what they cost.
+//
+//	p, err := process.Start(exec.Command("frps", "-c", path), "frps")
+//	defer p.Stop()
+//	u, err := p.Usage()
+package process
 
 import (
 	"bufio"
@@ -21,12 +26,11 @@ import (
 // stopPatience is how long a process may take to end after it was asked to.
 const stopPatience = 3 * time.Second
 
-// startPatience bounds the start of a contestant, up to the first answer through
-// it.
+// startPatience bounds the start of a role, up to the line that it prints.
 const startPatience = 20 * time.Second
 
-// process is a running program. Start it with startProcess or startRole.
-type process struct {
+// Process is a running program. Start it with [Start] or [StartRole].
+type Process struct {
 	name  string
 	cmd   *exec.Cmd
 	stdin io.Closer // of a role: it ends with it
@@ -34,9 +38,9 @@ type process struct {
 	done  chan struct{} // closed when it has ended
 }
 
-// startProcess starts a program whose output is kept for errors.
-func startProcess(cmd *exec.Cmd, name string) (*process, error) {
-	p := &process{name: name, cmd: cmd, says: new(tail), done: make(chan struct{})}
+// Start starts a program whose output is kept for errors.
+func Start(cmd *exec.Cmd, name string) (*Process, error) {
+	p := &Process{name: name, cmd: cmd, says: new(tail), done: make(chan struct{})}
 	if cmd.Stdout == nil {
 		cmd.Stdout = p.says
 	}
@@ -51,14 +55,14 @@ func startProcess(cmd *exec.Cmd, name string) (*process, error) {
 	return p, nil
 }
 
-// startRole starts this program as one of our own parts, and reads the line of
+// StartRole starts this program as one of our own parts, and reads the line of
 // JSON that it prints when it serves.
-func startRole(ctx context.Context, ready any, role string, args ...string) (*process, error) {
+func StartRole(ctx context.Context, ready any, role string, args ...string) (*Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, append([]string{role}, args...)...) //nolint:gosec,noctx // our own binary; stopped by stop
+	cmd := exec.Command(self, append([]string{role}, args...)...) //nolint:gosec,noctx // our own binary; stopped by Stop
 	cmd.Args[0] = os.Args[0]
 	// Pipes of our own: Wait must not close the one that is being read.
 	in, stdin, err := os.Pipe()
@@ -70,7 +74,7 @@ func startRole(ctx context.Context, ready any, role string, args ...string) (*pr
 		return nil, errors.Join(err, in.Close(), stdin.Close())
 	}
 	cmd.Stdin, cmd.Stdout = in, out
-	p, err := startProcess(cmd, role)
+	p, err := Start(cmd, role)
 	err = errors.Join(err, in.Close(), out.Close())
 	if err != nil {
 		return nil, errors.Join(err, stdin.Close(), stdout.Close())
@@ -92,14 +96,14 @@ func startRole(ctx context.Context, ready any, role string, args ...string) (*pr
 		err = ctx.Err()
 	}
 	if err != nil {
-		p.stop()
-		return nil, fmt.Errorf("%s does not start: %w%s", role, err, p.said())
+		p.Stop()
+		return nil, fmt.Errorf("%s does not start: %w%s", role, err, p.Said())
 	}
 	return p, nil
 }
 
-// stop ends the process, and returns when it has ended.
-func (p *process) stop() {
+// Stop ends the process, and returns when it has ended.
+func (p *Process) Stop() {
 	if p.stdin != nil {
 		_ = p.stdin.Close()
 	} else {
@@ -115,19 +119,22 @@ func (p *process) stop() {
 	}
 }
 
-// said gives the last of what the process printed, for an error.
-func (p *process) said() string {
+// Ended is closed when the process has ended.
+func (p *Process) Ended() <-chan struct{} { return p.done }
+
+// Said gives the last of what the process printed, for an error.
+func (p *Process) Said() string {
 	if s := p.says.String(); s != "" {
 		return "; " + p.name + " says: " + s
 	}
 	return ""
 }
 
-// usage is the process's and that of its children, as nginx's workers.
-func (p *process) usage() (load.Usage, error) {
+// Usage is the process's and that of its children, as nginx's workers.
+func (p *Process) Usage() (load.Usage, error) {
 	sum, err := load.ReadUsage(p.cmd.Process.Pid)
 	if err != nil {
-		return sum, err
+		return sum, fmt.Errorf("%s: %w", p.name, err)
 	}
 	for _, pid := range p.children() {
 		u, err := load.ReadUsage(pid)
@@ -135,6 +142,7 @@ func (p *process) usage() (load.Usage, error) {
 			return sum, err
 		}
 		sum.RSS += u.RSS
+		sum.Anon += u.Anon
 		sum.CPU += u.CPU
 	}
 	return sum, nil
@@ -142,7 +150,7 @@ func (p *process) usage() (load.Usage, error) {
 
 // children are the processes that this one started. Only nginx has any, and they
 // stay.
-func (p *process) children() []int {
+func (p *Process) children() []int {
 	if p.name != "nginx" {
 		return nil
 	}
