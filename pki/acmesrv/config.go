@@ -46,7 +46,10 @@ type Config struct {
 	// names of servers.
 	Roots  []*x509.Certificate `yaml:"-"`
 	Issuer *x509.Certificate   `yaml:"-"`
-	Key    crypto.Signer       `yaml:"-"`
+	// Cross are certificates of the issuer's root by older roots, which every chain
+	// ends with.
+	Cross []*x509.Certificate `yaml:"-"`
+	Key   crypto.Signer       `yaml:"-"`
 	// Backdate is how far before its making a certificate is valid. Default: 1h.
 	Backdate time.Duration `yaml:"-"`
 	// DB keeps the state. It stays open.

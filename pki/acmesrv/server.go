@@ -55,6 +55,9 @@ type Server struct {
 
 var _ http.Handler = (*Server)(nil)
 
+// Issuer is the intermediate that signs.
+func (s *Server) Issuer() *x509.Certificate { return s.cfg.Issuer }
+
 // New checks the configuration and prepares the storage.
 func New(cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
@@ -87,7 +90,7 @@ func New(cfg Config) (*Server, error) {
 			},
 		}),
 		step.WithX509RootCerts(cfg.Roots...),
-		step.WithX509SignerChain([]*x509.Certificate{cfg.Issuer}, cfg.Key),
+		step.WithX509SignerChain(append([]*x509.Certificate{cfg.Issuer}, cfg.Cross...), cfg.Key),
 		step.WithX509IntermediateCerts(cfg.Issuer), // for the name constraints
 		step.WithX509Enforcers(provisioner.CertificateEnforcerFunc(s.shape)),
 		step.WithQuietInit(),

@@ -188,9 +188,5 @@ func (a *Authority) Note(ctx context.Context, e audit.Entry) error {
 	return a.db.Update(ctx, func(tx store.Tx) error { return audit.Append(tx, e) })
 }
 
-// ServerIssuer loads the intermediate for the names of servers; see
-// [LoadServerIssuer].
-func (a *Authority) ServerIssuer() (*ServerIssuer, error) { return LoadServerIssuer(a.cfg) }
-
 // Store is where everything but the keys is kept, for the ACME server.
 func (a *Authority) Store() store.DB { return a.db }

@@ -187,6 +187,9 @@ func (a *Authority) ready(root enrol.Root, force bool) error {
 	pool := x509.NewCertPool()
 	pool.AddCert(root.Certificate)
 	for _, r := range a.cfg.roles() {
+		if r.optional && !slices.ContainsFunc(a.Issuers(), func(i Issuer) bool { return i.Role == r.name && i.Active }) {
+			continue
+		}
 		if !slices.ContainsFunc(a.Issuers(), func(i Issuer) bool {
 			_, err := i.Certificate.Verify(x509.VerifyOptions{Roots: pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 			return i.Role == r.name && err == nil

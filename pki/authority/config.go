@@ -231,6 +231,9 @@ func (c Config) Validate() error {
 	if err := c.checkKMS(); err != nil {
 		all = append(all, err)
 	}
+	if _, err := profile.ServerIntermediate(c.TrustDomain, c.ServerNames...); err != nil {
+		all = append(all, &configs.KeyError{Key: "server_names", Problem: err.Error(), Hint: "as in example.com or 10.0.0.0/8", Cause: err})
+	}
 	if c.Rollout < 0 || c.Rollout > 100 {
 		all = append(all, &configs.KeyError{Key: "rollout_percent", Problem: "is not between 0 and 100"})
 	}

@@ -47,10 +47,10 @@ func TestForecast(t *testing.T) {
 				t.Errorf("week %d begins at %s, want %s", n, f.Periods[n].Begin, begin)
 			}
 		}
-		if len(f.Authorities) != 4 || f.Authorities[3].Name != "Root comtrexx.test" || f.Authorities[0].Fingerprint == "" {
+		if len(f.Authorities) != 5 || f.Authorities[4].Name != "Root comtrexx.test" || f.Authorities[0].Fingerprint == "" {
 			t.Errorf("authorities %+v", f.Authorities)
 		}
-		if !a.RootExpiry().Equal(f.Authorities[3].NotAfter) {
+		if !a.RootExpiry().Equal(f.Authorities[4].NotAfter) {
 			t.Errorf("the root expires at %s", a.RootExpiry())
 		}
 		// Swept with the certificates.

@@ -74,7 +74,7 @@ func (c Config) arrange(b enrol.Bundle, read []*Issuer) (*keyring, error) {
 		k.issuers = append(k.issuers, &i)
 	}
 	for _, r := range c.roles() {
-		if !active[r.name] {
+		if !active[r.name] && !r.optional {
 			return nil, fmt.Errorf("%w: %s authority: no intermediate below the active root %q", ErrKeys, r.name, k.roots[0].Subject)
 		}
 	}
@@ -155,7 +155,7 @@ func (c Config) readIssuers(old []*Issuer) (out []*Issuer, err error) {
 	}
 	for _, r := range c.roles() {
 		generations, err := c.generations(r, certExt)
-		if err == nil && len(generations) == 0 {
+		if err == nil && len(generations) == 0 && !r.optional {
 			err = fmt.Errorf("%w: there is no %s", ErrKeys, c.file(r.file(1)+certExt))
 		}
 		slices.Reverse(generations)

@@ -66,8 +66,7 @@ type Made struct {
 
 // Init makes a root, one intermediate per kind and one for the names of servers, and
 // the key of the audit log in the state directory, the keys encrypted. It never
-// replaces anything. The root's key is needed again
-// only for new intermediates.
+// replaces anything. The root's key is needed again only for new intermediates.
 func Init(cfg Config) (*Made, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -88,30 +87,31 @@ func Init(cfg Config) (*Made, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
 	for _, r := range cfg.roles() {
-		key, err := cfg.makeKey(r.file(1)+keyExt, pass)
-		if err != nil {
+		if out.Intermediates[r.name], err = cfg.makeIssuer(r, root, rootKey, pass); err != nil {
 			return nil, err
 		}
-		cert, err := signCert(dated(r.template, now, cfg.Lifetimes.Intermediate), root, key, rootKey)
-		if err != nil {
-			return nil, err
-		}
-		if err := atomicfile.Write(cfg.file(r.file(1)+certExt), enrol.EncodeCertificates(cert), 0o644); err != nil {
-			return nil, err
-		}
-		out.Intermediates[r.name] = enrol.Fingerprint(cert)
 	}
 	if out.LogKey, err = cfg.makeLogKey(pass); err != nil {
-		return nil, err
-	}
-	if out.Intermediates[profile.ServerAuthority], err = cfg.makeServerIssuer(root, rootKey, pass); err != nil {
 		return nil, err
 	}
 	// Last: with it, the state directory counts as initialised.
 	out.RootFingerprint = enrol.Fingerprint(root)
 	return out, atomicfile.Write(cfg.file(rootsFile), enrol.EncodeCertificates(root), 0o644)
+}
+
+// makeIssuer makes the first intermediate of a role, the certificate last, and gives its
+// fingerprint.
+func (c Config) makeIssuer(r role, root *x509.Certificate, rootKey crypto.Signer, pass []byte) (string, error) {
+	key, err := c.makeKey(r.file(1)+keyExt, pass)
+	if err != nil {
+		return "", err
+	}
+	cert, err := signCert(dated(r.template, time.Now(), c.Lifetimes.Intermediate), root, key, rootKey)
+	if err != nil {
+		return "", err
+	}
+	return enrol.Fingerprint(cert), atomicfile.Write(c.file(r.file(1)+certExt), enrol.EncodeCertificates(cert), 0o644)
 }
 
 func (c Config) file(name string) string { return filepath.Join(c.StateDir, name) }

@@ -29,9 +29,13 @@ type role struct {
 	// template has everything but dates: what the root signs, and by its names what
 	// an intermediate is known by.
 	template *x509.Certificate
+	// optional: a state directory may be without it, as those from before it was
+	// there.
+	optional bool
 }
 
-// roles lists the intermediates that there have to be.
+// roles lists what there are intermediates for. The names of servers must have been
+// validated.
 func (c Config) roles() (out []role) {
 	for _, kind := range profile.SignedKinds() {
 		tmpl := profile.Intermediate(c.TrustDomain, kind)
@@ -40,7 +44,10 @@ func (c Config) roles() (out []role) {
 			extra = c.ExtraDNS
 		}
 		profile.Constrain(tmpl, c.TrustDomain, kind, extra...)
-		out = append(out, role{kind.String(), tmpl})
+		out = append(out, role{name: kind.String(), template: tmpl})
+	}
+	if tmpl, err := profile.ServerIntermediate(c.TrustDomain, c.ServerNames...); err == nil {
+		out = append(out, role{name: profile.ServerAuthority, template: tmpl, optional: true})
 	}
 	return out
 }

@@ -15,37 +15,34 @@ import (
 func TestServerIssuer(t *testing.T) {
 	t.Parallel()
 	cfg := Config{StateDir: stateDir(t), PlainKeys: true}
-	issuer, err := LoadServerIssuer(cfg)
+	a := open(t, cfg)
+	issuer, err := a.ServerIssuer()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !profile.IsServerAuthority(issuer.Cert, td) || !enrol.SameKey(issuer.Key.Public(), issuer.Cert.PublicKey) || len(issuer.Roots) != 1 {
+	if !profile.IsServerAuthority(issuer.Certificate, td) || !enrol.SameKey(issuer.Key.Public(), issuer.Certificate.PublicKey) {
 		t.Errorf("%+v", issuer)
 	}
-	if want := []string{string(td), "localhost"}; !slices.Equal(issuer.Cert.PermittedDNSDomains, want) {
-		t.Errorf("permits %q, want %q", issuer.Cert.PermittedDNSDomains, want)
+	if want := []string{string(td), "localhost"}; !slices.Equal(issuer.Certificate.PermittedDNSDomains, want) {
+		t.Errorf("permits %q, want %q", issuer.Certificate.PermittedDNSDomains, want)
 	}
 	if _, err := InitServer(cfg); !errors.Is(err, ErrInitialised) {
 		t.Errorf("made twice: %v", err)
 	}
+}
 
-	wrong := cfg
-	wrong.TrustDomain = "other.test"
-	if _, err := LoadServerIssuer(wrong); !errors.Is(err, ErrKeys) {
-		t.Errorf("another trust domain: %v", err)
-	}
-	key, err := os.ReadFile(filepath.Join(cfg.StateDir, "relay.key"))
+func TestServerIssuerWithAnotherKey(t *testing.T) {
+	t.Parallel()
+	dir := stateDir(t)
+	key, err := os.ReadFile(filepath.Join(dir, "relay.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(cfg.StateDir, serverKeyFile), key, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "server.key"), key, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := LoadServerIssuer(cfg); !errors.Is(err, ErrKeys) {
-		t.Errorf("another key: %v", err)
-	}
-	if _, err := LoadServerIssuer(Config{StateDir: t.TempDir()}); !errors.Is(err, ErrNotInitialised) {
-		t.Errorf("empty directory: %v", err)
+	if a, err := New(Config{StateDir: dir, PlainKeys: true}); !errors.Is(err, ErrKeys) {
+		t.Errorf("opened %v, %v", a, err)
 	}
 }
 
@@ -53,28 +50,38 @@ func TestServerIssuer(t *testing.T) {
 func TestInitServer(t *testing.T) {
 	t.Parallel()
 	cfg := Config{StateDir: stateDir(t), PlainKeys: true, ServerNames: []string{"example.com", "10.0.0.0/8"}}
-	for _, name := range []string{serverCertFile, serverKeyFile} {
+	for _, name := range []string{"server.pem", "server.key"} {
 		if err := os.Remove(filepath.Join(cfg.StateDir, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := LoadServerIssuer(cfg); !errors.Is(err, ErrNoServerAuthority) {
+	a, err := New(cfg)
+	if err != nil {
+		t.Fatal("without it:", err)
+	}
+	if _, err := a.ServerIssuer(); !errors.Is(err, ErrNoServerAuthority) {
 		t.Errorf("nothing there: %v", err)
 	}
 	fingerprint, err := InitServer(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	issuer, err := LoadServerIssuer(cfg)
-	if err != nil || enrol.Fingerprint(issuer.Cert) != fingerprint {
+	if changed, err := a.Reload(t.Context()); err != nil || !changed {
+		t.Errorf("reload: %v, %v", changed, err)
+	}
+	issuer, err := a.ServerIssuer()
+	if err != nil || enrol.Fingerprint(issuer.Certificate) != fingerprint {
 		t.Fatalf("%v", err)
 	}
-	if !slices.Equal(issuer.Cert.PermittedDNSDomains, []string{"example.com"}) || issuer.Cert.PermittedIPRanges[0].String() != "10.0.0.0/8" {
-		t.Errorf("permits %v, %v", issuer.Cert.PermittedDNSDomains, issuer.Cert.PermittedIPRanges)
+	if c := issuer.Certificate; !slices.Equal(c.PermittedDNSDomains, []string{"example.com"}) || c.PermittedIPRanges[0].String() != "10.0.0.0/8" {
+		t.Errorf("permits %v, %v", c.PermittedDNSDomains, c.PermittedIPRanges)
 	}
 	pool := x509.NewCertPool()
-	pool.AddCert(open(t, cfg).Roots()[0]) // the rest is as it was
-	if _, err := issuer.Cert.Verify(x509.VerifyOptions{Roots: pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}); err != nil {
+	pool.AddCert(a.Roots()[0]) // the rest is as it was
+	if _, err := issuer.Certificate.Verify(x509.VerifyOptions{Roots: pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}); err != nil {
+		t.Error(err)
+	}
+	if err := a.Close(); err != nil {
 		t.Error(err)
 	}
 	cfg.StateDir = t.TempDir()

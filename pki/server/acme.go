@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"net"
@@ -24,24 +25,65 @@ func (s *Server) openACME() error {
 	if s.cfg.ACMEListen == "" {
 		return nil
 	}
-	issuer, err := s.auth.ServerIssuer()
-	if err != nil {
-		return err
-	}
-	cfg := s.cfg.ACME
-	cfg.Roots, cfg.Issuer, cfg.Key, cfg.DB = issuer.Roots, issuer.Cert, issuer.Key, acmesrv.NewStorage(s.auth.Store())
-	cfg.Issued, cfg.Refused, cfg.Logger = s.acmeIssued, s.acmeRefused, s.cfg.Logger.Named("acme")
-	if s.acme, err = acmesrv.New(cfg); err == nil && s.cfg.Metrics != nil {
-		err = s.cfg.Metrics.Register(lifeOf(profile.ServerAuthority, issuer.Cert.NotAfter))
+	issuer, err := s.useIssuer()
+	if err == nil && s.cfg.Metrics != nil {
+		err = s.cfg.Metrics.Register(lifeOf(profile.ServerAuthority, func() time.Time { return s.acme.Load().Issuer().NotAfter }))
 	}
 	if err != nil {
 		return err
 	}
-	if left := time.Until(issuer.Cert.NotAfter); left < s.acme.Lifetime() {
+	if left := time.Until(issuer.NotAfter); left < s.acme.Load().Lifetime() {
 		s.cfg.Logger.Warn("the intermediate for the names of servers expires before the certificates it signs would; make a new one",
-			"expires", issuer.Cert.NotAfter)
+			"expires", issuer.NotAfter)
 	}
 	return nil
+}
+
+// useIssuer makes an ACME server that signs with the active intermediate.
+func (s *Server) useIssuer() (*x509.Certificate, error) {
+	issuer, err := s.auth.ServerIssuer()
+	if err != nil {
+		return nil, err
+	}
+	cfg := s.cfg.ACME
+	cfg.Roots, cfg.Issuer, cfg.Key, cfg.DB = s.auth.Roots(), issuer.Certificate, issuer.Key, acmesrv.NewStorage(s.auth.Store())
+	for _, r := range s.auth.Bundle().Roots {
+		if r.Certificate.Equal(issuer.Root) {
+			cfg.Cross = r.Cross
+		}
+	}
+	cfg.Issued, cfg.Refused, cfg.Logger = s.acmeIssued, s.acmeRefused, s.cfg.Logger.Named("acme")
+	next, err := acmesrv.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.acme.Store(next)
+	return issuer.Certificate, nil
+}
+
+// followIssuer signs with another intermediate as soon as one is installed.
+func (s *Server) followIssuer(ctx context.Context) error {
+	for {
+		changed := s.auth.Changed()
+		if issuer, err := s.auth.ServerIssuer(); err != nil || !issuer.Certificate.Equal(s.acme.Load().Issuer()) {
+			if err == nil {
+				_, err = s.useIssuer()
+			}
+			if err != nil {
+				s.cfg.Logger.Error("the names of servers are signed with the former intermediate", "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+	}
+}
+
+// acmeHandler serves by the ACME server of the moment.
+func (s *Server) acmeHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.acme.Load().ServeHTTP(w, r) })
 }
 
 // acmeTLS asks for no client certificate: an ACME client proves itself by its
@@ -100,8 +142,8 @@ const acmeSweepEvery = time.Hour
 
 func (s *Server) sweepACME(ctx context.Context) error {
 	for {
-		if _, err := s.acme.Sweep(time.Now()); err != nil {
-			return fmt.Errorf("sweep: %w", err)
+		if _, err := s.acme.Load().Sweep(time.Now()); err != nil && ctx.Err() == nil {
+			s.cfg.Logger.Error("old ACME records were not removed; tried again later", "error", err)
 		}
 		if !pause(ctx, acmeSweepEvery) {
 			return nil
@@ -131,7 +173,7 @@ func (s *Server) adminEAB(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if s.acme == nil {
+	if s.acme.Load() == nil {
 		return fmt.Errorf("%w: there is no ACME server; set server.acme_listen", enrol.ErrBadRequest)
 	}
 	if !slices.ContainsFunc(s.cfg.ACME.Roles, func(known acmesrv.Role) bool { return known.Name == req.Role }) {
@@ -141,7 +183,7 @@ func (s *Server) adminEAB(w http.ResponseWriter, r *http.Request) error {
 	if err := s.auth.Note(r.Context(), entry); err != nil {
 		return err
 	}
-	eab, err := s.acme.EAB(r.Context(), req.Role)
+	eab, err := s.acme.Load().EAB(r.Context(), req.Role)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -28,31 +29,67 @@ import (
 )
 
 // A server gets its name from a PKI that is set up as the example says: with a key
-// from the admin socket, and with what happened in the audit log.
+// from the admin socket, and with what happened in the audit log. A new intermediate
+// is used at once.
 func TestACME(t *testing.T) {
 	t.Parallel()
-	tcp, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	sites := map[string]net.Listener{"ara": nil, "ccc": nil}
+	cfg := acmesrv.Config{Dial: map[string]string{}}
+	for name := range sites {
+		tcp, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		domain := name + ".comtrexx.test"
+		sites[name], cfg.Dial[domain+":443"] = tcp, tcp.Addr().String()
+		cfg.Roles = append(cfg.Roles, acmesrv.Role{Name: "srv-" + name, Names: []string{domain}})
 	}
-	p := start(t, "", authority.Config{}, server.Config{
-		ACMEListen: "127.0.0.1:0",
-		ACME: acmesrv.Config{
-			Roles: []acmesrv.Role{{Name: "srv-ara", Names: []string{"ara.comtrexx.test"}}, {Name: "srv-ccc", Names: []string{"ccc.comtrexx.test"}}},
-			Dial:  map[string]string{"ara.comtrexx.test:443": tcp.Addr().String()},
-		},
-	})
+	p := start(t, "", authority.Config{}, server.Config{ACMEListen: "127.0.0.1:0", ACME: cfg})
 	if _, err := p.admin.EAB(t.Context(), "srv-backup"); !errors.Is(err, enrol.ErrBadRequest) || !strings.Contains(err.Error(), "srv-backup") {
 		t.Errorf("unknown role: %v", err)
 	}
-	eab, err := p.admin.EAB(t.Context(), "srv-ara")
+	leaf := serveName(t, p, "ara", sites["ara"])
+	log := entries(t, p)
+	for _, event := range []string{audit.EventToken, audit.EventIssue} {
+		if !slices.ContainsFunc(log, func(e audit.Entry) bool {
+			return e.Event == event && e.Method == authority.MethodACME && e.Identity == "server/srv-ara" &&
+				(event != audit.EventIssue || e.Issued(leaf) == nil && e.Reason == "for ara.comtrexx.test")
+		}) {
+			t.Errorf("no %s in the audit log", event)
+		}
+	}
+
+	former, err := p.auth.ServerIssuer()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "https://" + p.ACMEAddr().String() + "/acme/srv-ara/directory"; eab.Directory != want {
+	if _, _, err := authority.RenewIntermediates(authority.Config{StateDir: p.dir, PlainKeys: true}, "server"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.admin.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	issuer, err := p.auth.ServerIssuer()
+	if err != nil || issuer.Generation != former.Generation+1 {
+		t.Fatalf("%+v, %v", issuer, err)
+	}
+	if next := serveName(t, p, "ccc", sites["ccc"]); !bytes.Equal(next.AuthorityKeyId, issuer.Certificate.SubjectKeyId) {
+		t.Errorf("signed by %x, want %x", next.AuthorityKeyId, issuer.Certificate.SubjectKeyId)
+	}
+}
+
+// serveName runs a server of the role srv-<name> until the end of the test, and gives the
+// certificate that it gets for <name>.comtrexx.test.
+func serveName(t *testing.T, p *pki, name string, tcp net.Listener) *x509.Certificate {
+	t.Helper()
+	eab, err := p.admin.EAB(t.Context(), "srv-"+name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "https://" + p.ACMEAddr().String() + "/acme/srv-" + name + "/directory"; eab.Directory != want {
 		t.Errorf("directory %s, want %s", eab.Directory, want)
 	}
-	dir := t.TempDir()
+	dir, domain := t.TempDir(), name+".comtrexx.test"
 	text, err := json.Marshal(eab)
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +101,7 @@ func TestACME(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(p.auth.Roots()[0])
 	names, err := servercert.New(servercert.Config{
-		Mode: servercert.ModeInternal, Domains: []string{"ara.comtrexx.test"}, Directory: eab.Directory, EABFile: configs.SecretFile(file),
+		Mode: servercert.ModeInternal, Domains: []string{domain}, Directory: eab.Directory, EABFile: configs.SecretFile(file),
 		Storage: filepath.Join(dir, "names"), Listen: tcp.Addr().String(), Roots: func() *x509.CertPool { return roots },
 	})
 	if err != nil {
@@ -75,20 +112,12 @@ func TestACME(t *testing.T) {
 	web := &http.Server{Handler: http.NotFoundHandler(), ReadHeaderTimeout: patience, ErrorLog: hclog.NewNullLogger().StandardLogger(nil)}
 	work.Go(func() { _ = web.Serve(tls.NewListener(tcp, names.TLSConfig("http/1.1"))) })
 	work.Go(func() { _ = names.Run(ctx) })
-	defer work.Wait()
-	defer web.Close()
-	defer cancel()
-
-	leaf := awaitLeaf(t, tcp.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "ara.comtrexx.test"})
-	log := entries(t, p)
-	for _, event := range []string{audit.EventToken, audit.EventIssue} {
-		if !slices.ContainsFunc(log, func(e audit.Entry) bool {
-			return e.Event == event && e.Method == authority.MethodACME && e.Identity == "server/srv-ara" &&
-				(event != audit.EventIssue || e.Certificate == leaf.SerialNumber.Text(16) && e.Reason == "for ara.comtrexx.test")
-		}) {
-			t.Errorf("no %s in the audit log", event)
-		}
-	}
+	t.Cleanup(func() {
+		cancel()
+		_ = web.Close()
+		work.Wait()
+	})
+	return awaitLeaf(t, tcp.Addr().String(), &tls.Config{RootCAs: roots, ServerName: domain})
 }
 
 // awaitLeaf dials until the handshake succeeds.

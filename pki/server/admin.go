@@ -74,7 +74,6 @@ func (s *Server) adminHandler() http.Handler {
 		mux.Handle(pattern, s.wrap("admin "+pattern, h))
 	}
 	mux.HandleFunc("POST "+adminImport, s.adminImport)
-	mux.Handle("POST "+adminEAB, s.wrap("admin POST "+adminEAB, s.adminEAB))
 	return mux
 }
 

@@ -184,7 +184,7 @@ func TestRotationUnderLiveConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	trust, err := p.admin.Reload(ctx)
-	if err != nil || len(trust.Issuers) != 6 || trust.Issuers[0].Generation != 2 || !trust.Issuers[0].Active {
+	if err != nil || len(trust.Issuers) != 8 || trust.Issuers[0].Generation != 2 || !trust.Issuers[0].Active {
 		t.Fatalf("%+v, %v", trust.Issuers, err)
 	}
 	delivers("new intermediates")
@@ -299,7 +299,7 @@ func TestAdminRefusesBadRoots(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if trust, err := p.admin.Trust(t.Context()); err != nil || len(trust.Bundle.Roots) != 1 || len(trust.Issuers) != 3 {
+	if trust, err := p.admin.Trust(t.Context()); err != nil || len(trust.Bundle.Roots) != 1 || len(trust.Issuers) != 4 {
 		t.Errorf("%+v, %v", trust, err)
 	}
 }

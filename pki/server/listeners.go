@@ -48,7 +48,7 @@ func (s *Server) open(ctx context.Context, creds *enrol.Credentials) (_ map[*htt
 		{factory, s.cfg.FactoryListen, s.factoryHandler(), s.factoryTLS},
 		{recovery, s.cfg.RecoveryListen, s.recoveryHandler(), s.recoveryTLS},
 		{revocation, s.cfg.RevocationListen, s.withRevocation(http.NotFoundHandler()), nil},
-		{private, s.cfg.ACMEListen, s.acme, acmeTLS},
+		{private, s.cfg.ACMEListen, s.acmeHandler(), acmeTLS},
 	} {
 		if l.address == "" || l.name == revocation && s.cfg.Revocation == nil {
 			continue

@@ -59,11 +59,8 @@ func newMetrics(r prometheus.Registerer, a *authority.Authority, lists *crl.Serv
 		failures{a},
 	}
 	for kind := range a.Expiry() {
-		labels := prometheus.Labels{"kind": kind.String()}
-		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "pki_intermediate_remaining_seconds", Help: "Time until an active intermediate expires.", ConstLabels: labels,
-		}, func() float64 { return time.Until(a.Expiry()[kind]).Seconds() }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "pki_intermediate_short", ConstLabels: labels,
+		all = append(all, lifeOf(kind.String(), func() time.Time { return a.Expiry()[kind] }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "pki_intermediate_short", ConstLabels: prometheus.Labels{"kind": kind.String()},
 			Help: "1 where an active intermediate expires before a certificate of now should, which is cut short.",
 		}, func() float64 {
 			if a.Short(kind) {
@@ -83,11 +80,12 @@ func newMetrics(r prometheus.Registerer, a *authority.Authority, lists *crl.Serv
 	return m, nil
 }
 
-func lifeOf(kind string, expires time.Time) prometheus.Collector {
+// lifeOf tells how long an active intermediate is valid.
+func lifeOf(role string, expires func() time.Time) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "pki_intermediate_remaining_seconds", Help: "Time until an intermediate expires.",
-		ConstLabels: prometheus.Labels{"kind": kind},
-	}, func() float64 { return time.Until(expires).Seconds() })
+		Name: "pki_intermediate_remaining_seconds", Help: "Time until an active intermediate expires.",
+		ConstLabels: prometheus.Labels{"kind": role},
+	}, func() float64 { return time.Until(expires()).Seconds() })
 }
 
 func (m *metrics) request(route, result string) { m.requests.WithLabelValues(route, result).Inc() }

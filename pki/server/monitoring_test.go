@@ -164,7 +164,7 @@ func TestAdminExpiry(t *testing.T) {
 	p := start(t, "", authority.Config{}, server.Config{})
 	c := p.enrolled(t, device)
 	f, err := p.admin.Forecast(t.Context(), 24*time.Hour, 31)
-	if err != nil || len(f.Periods) != 31 || f.Periods[29].Kinds["device"].Open != 1 || len(f.Authorities) != 4 {
+	if err != nil || len(f.Periods) != 31 || f.Periods[29].Kinds["device"].Open != 1 || len(f.Authorities) != 5 {
 		t.Errorf("%+v, %v", f, err)
 	}
 	if _, err := p.admin.Forecast(t.Context(), time.Second, 1); !errors.Is(err, enrol.ErrBadRequest) {
@@ -172,7 +172,7 @@ func TestAdminExpiry(t *testing.T) {
 	}
 	serial := c.Leaf().SerialNumber.Text(16)
 	if s, err := p.admin.Standing(t.Context(), serial); err != nil || s.Certificate == nil || s.Certificate.State != authority.StateActive ||
-		s.Block != nil || s.Confirmed != 1 || len(s.Issuers) != 3 || !s.Issuers[0].Newest {
+		s.Block != nil || s.Confirmed != 1 || len(s.Issuers) != 4 || !s.Issuers[0].Newest {
 		t.Errorf("%+v, %v", s, err)
 	}
 	if _, err := p.auth.Block(t.Context(), device, "stolen", "test"); err != nil {

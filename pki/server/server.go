@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -43,8 +44,8 @@ type Server struct {
 	self    identity.ID
 	factory *authority.Factory // nil: there is no factory listener
 	metrics *metrics
-	acme    *acmesrv.Server // set by Run before it serves; nil without ACME
-	ready   chan struct{}   // closed when all listeners are open
+	acme    atomic.Pointer[acmesrv.Server] // set by Run before it serves; nil without ACME
+	ready   chan struct{}                  // closed when all listeners are open
 
 	limit, ocspLimit, logLimit *ratelimit.Limiter[netip.Prefix] // per address and minute
 	signing                    *rate.Limiter                    // of checkpoints, for the network
@@ -145,8 +146,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.cfg.Revocation != nil {
 		g.Go(func() error { return s.cfg.Revocation.Run(ctx) })
 	}
-	if s.acme != nil {
+	if s.acme.Load() != nil {
 		g.Go(func() error { return s.sweepACME(ctx) })
+		g.Go(func() error { return s.followIssuer(ctx) })
 	}
 	return g.Wait()
 }
@@ -248,8 +250,8 @@ func (s *Server) sweep(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil:
-			return fmt.Errorf("sweep: %w", err)
+		case err != nil: // the database may be away
+			s.cfg.Logger.Error("old records were not removed; tried again later", "error", err)
 		case n > 0:
 			s.cfg.Logger.Info("old records removed", "number", n)
 		}
