@@ -115,6 +115,8 @@ func explain(err error, c config) error {
 		{store.ErrInUse, "is \"pki serve\" running already?"},
 		{enrol.ErrUnsafe, "\"pki bundle status FINGERPRINT\" lists who does not know a root yet"},
 		{enrol.ErrFingerprint, "compare with the signed protocol of the root; do not go on if it differs"},
+		{store.ErrNotEmpty, "only an empty store is filled: name another one in authority.store, or move the file away"},
+		{store.ErrExport, "the file was cut off or changed; nothing of it was taken"},
 		{configs.ErrExposed, "chmod 0600 the file"},
 		{enrol.ErrUnknown, "put it on the list: pki devices import, or pki token"},
 		{audit.ErrBroken, "the store was changed behind the PKI's back; compare it with a backup, and with the checkpoints that others kept"},

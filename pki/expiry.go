@@ -119,13 +119,13 @@ func about(d time.Duration) string {
 	d = d.Abs()
 	const day, year = 24 * time.Hour, 365 * 24 * time.Hour
 	for _, u := range []struct {
-		unit time.Duration
-		name string
-	}{{year, "year"}, {day, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}} {
+		unit, next time.Duration
+		name       string
+	}{{year, day, "year"}, {day, time.Hour, "day"}, {time.Hour, time.Minute, "hour"}, {time.Minute, time.Second, "minute"}} {
 		// Up to two of a unit are better said in the next: 36 hours, 90 minutes.
-		if d >= 2*u.unit || u.unit == time.Second {
+		if d.Round(u.next) >= 2*u.unit {
 			return fmt.Sprintf("%d %ss", (d+u.unit/2)/u.unit, u.name)
 		}
 	}
-	panic("unreachable")
+	return fmt.Sprintf("%d seconds", d.Round(time.Second)/time.Second)
 }

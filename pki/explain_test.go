@@ -302,6 +302,7 @@ func TestAbout(t *testing.T) {
 	const day = 24 * time.Hour
 	for d, want := range map[time.Duration]string{
 		0: "0 seconds", -50 * time.Minute: "50 minutes", 90 * time.Minute: "90 minutes", 36 * time.Hour: "36 hours",
+		2*time.Hour - time.Millisecond: "2 hours", 2*time.Hour - time.Minute: "119 minutes",
 		3 * day: "3 days", 400 * day: "400 days", 20 * 365 * day: "20 years", 90 * time.Second: "90 seconds",
 	} {
 		if got := about(d); got != want {

@@ -30,7 +30,7 @@ var tlsErrors = []struct {
 		}
 		return r
 	}},
-	{pattern(`token is unknown, used or expired`), says("the enrolment token cannot be used (any more)", "make a new one with \"pki token\"; \"pki journal\" tells what happened to this one")},
+	{pattern(`token is unknown, used or expired`), says("the enrolment token cannot be used (any more)", "make a new one with \"pki token\"; \"pki audit show\" tells what happened to this one")},
 	{pattern(`root has another fingerprint`), says(
 		"the PKI that answers is not the one that is pinned", "compare with \"root fingerprint\" of \"pki init\"; the address may lead to another PKI, or somebody is in between")},
 	{pattern(`is signed by (\S+), want (\S+)`), func(m []string) reason {

@@ -14,12 +14,14 @@
 //	pki retire SERIAL                     for good
 //	pki blocks                            who is blocked, and why
 //	pki bundle                            the roots that everybody trusts, and their rotation
+//	pki crl list|save                     revocation lists for third parties
 //	pki acme eab ROLE                     let servers of a role open an ACME account, once
 //	pki audit show [SERIAL | KIND/NAME]   what was done and what was refused
 //	pki audit verify|head|prove           that nothing of it is missing
 //	pki expiry                            what expires when
 //	pki inspect FILE | DIR                what a certificate says, and what is wrong
 //	pki inspect --connect HOST:PORT       what is wrong with a handshake
+//	pki export FILE, pki import FILE      backup, restore, another store
 //	pki config check|print|example
 //
 // Init, ceremony, inspect and config work on files, "audit head" and "audit prove" also over the
@@ -55,7 +57,8 @@ func newProgram() *program {
 		p.initCommand(), p.ceremonyCommand(), p.serveCommand(),
 		p.tokenCommand(), p.issueCommand(), p.listCommand(),
 		p.blockCommand("block", true), p.blockCommand("unblock", false), p.blocksCommand(), p.bundleCommand(),
-		p.devicesCommand(), p.retireCommand(), p.acmeCommand(), p.auditCommand(), p.expiryCommand(), p.inspectCommand(),
+		p.devicesCommand(), p.retireCommand(), p.acmeCommand(), p.crlCommand(), p.auditCommand(), p.expiryCommand(), p.inspectCommand(),
+		p.exportCommand(), p.importCommand(),
 	)
 	return p
 }

@@ -118,6 +118,9 @@ type Limits struct {
 	// Defaults: 5 within 15m.
 	SecretTries int           `yaml:"secret_tries"`
 	SecretPause time.Duration `yaml:"secret_pause"`
+	// SecretRetry is how long a device that lost the answer may ask again with the
+	// secret that it used, and the same key. Default: 24h.
+	SecretRetry time.Duration `yaml:"secret_retry"`
 }
 
 // DefaultConfig gives the values that stand for the zero value.
@@ -134,7 +137,7 @@ func DefaultConfig() Config {
 		RecoverFor:  400 * day,
 		KeepExpired: 410 * day,
 		Store:       StoreConfig{Kind: StoreFile, Postgres: store.DefaultPostgresConfig()},
-		Limits:      Limits{PerHour: 5, PerDay: 20, SecretTries: 5, SecretPause: 15 * time.Minute},
+		Limits:      Limits{PerHour: 5, PerDay: 20, SecretTries: 5, SecretPause: 15 * time.Minute, SecretRetry: day},
 		ExtraDNS:    []string{"localhost"},
 		Rollout:     99,
 	}
@@ -177,6 +180,7 @@ func (c Config) withDefaults() Config {
 		{&c.RecoverFor, d.RecoverFor},
 		{&c.KeepExpired, d.KeepExpired},
 		{&c.Limits.SecretPause, d.Limits.SecretPause},
+		{&c.Limits.SecretRetry, d.Limits.SecretRetry},
 	} {
 		if *f.v == 0 {
 			*f.v = f.def
@@ -215,7 +219,7 @@ func (c Config) Validate() error {
 		"lifetimes.device": c.Lifetimes.Device, "lifetimes.service": c.Lifetimes.Service, "lifetimes.relay": c.Lifetimes.Relay,
 		"lifetimes.root": c.Lifetimes.Root, "lifetimes.intermediate": c.Lifetimes.Intermediate,
 		"token_ttl": c.TokenTTL, "keep_expired": c.KeepExpired, "recover_for": c.RecoverFor, "backdate": c.Backdate,
-		"limits.secret_pause": c.Limits.SecretPause,
+		"limits.secret_pause": c.Limits.SecretPause, "limits.secret_retry": c.Limits.SecretRetry,
 	} {
 		if d < 0 {
 			all = append(all, &configs.KeyError{Key: key, Problem: "is below zero"})

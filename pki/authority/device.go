@@ -136,6 +136,11 @@ func (e conflictError) Unwrap() error { return e.error }
 // enrolment pins the factory certificate's key to the serial; another key is then
 // refused with [enrol.ErrConflict], and noted as an alarm.
 func (a *Authority) EnrolFactory(ctx context.Context, chain []*x509.Certificate, csr *x509.CertificateRequest) (enrol.Issued, error) {
+	return a.enrolFactory(ctx, chain, csr, func(*x509.Certificate) error { return nil })
+}
+
+// enrolFactory is [Authority.EnrolFactory] for a factory certificate that check takes.
+func (a *Authority) enrolFactory(ctx context.Context, chain []*x509.Certificate, csr *x509.CertificateRequest, check func(*x509.Certificate) error) (enrol.Issued, error) {
 	serial, err := FactorySerial(chain)
 	if err != nil {
 		return enrol.Issued{}, err
@@ -148,6 +153,9 @@ func (a *Authority) EnrolFactory(ctx context.Context, chain []*x509.Certificate,
 	return a.decide(ctx, &app, func(tx store.Tx) error {
 		d, err := listed(tx, serial)
 		if err != nil {
+			return err
+		}
+		if err := check(leaf); err != nil {
 			return err
 		}
 		if ou := leaf.Subject.OrganizationalUnit; d.Model != "" && len(ou) > 0 && ou[0] != d.Model {

@@ -189,6 +189,48 @@ func TestSecret(t *testing.T) {
 	}
 }
 
+// The power went before the device had its certificate: it asks again with the same
+// secret and key. Nobody else can, and it cannot for ever.
+func TestSecretAgain(t *testing.T) {
+	t.Parallel()
+	dir, now := stateDir(t), time.Now()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(now)) // the bubble starts in 2000, before the keys were made
+		a, err := New(Config{StateDir: dir, PlainKeys: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		imported(t, a, list)
+		secret, err := a.ResetSecret(t.Context(), device.Serial(), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := csrOf(t, x509.CertificateRequest{})
+		try := func(csr *x509.CertificateRequest) error {
+			_, err := a.EnrolSecret(t.Context(), device.Serial(), secret, csr)
+			return err
+		}
+		for range 2 {
+			if err := try(key); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour)
+		}
+		if err := try(csrOf(t, x509.CertificateRequest{})); !errors.Is(err, enrol.ErrSecret) {
+			t.Errorf("another key: %v", err)
+		}
+		certs, err := a.Certificates(t.Context(), device)
+		if err != nil || len(certs) != 2 || certs[0].State != StateSuperseded || certs[1].State != StateActive {
+			t.Errorf("certificates %+v, %v", certs, err)
+		}
+		time.Sleep(23 * time.Hour)
+		if err := try(key); !errors.Is(err, enrol.ErrSecret) {
+			t.Errorf("a day later: %v", err)
+		}
+	})
+}
+
 // Nobody can fill the store by guessing serials.
 func TestUnknownSerialsLeaveNothing(t *testing.T) {
 	t.Parallel()

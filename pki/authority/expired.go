@@ -9,15 +9,6 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
-// Issuer is the certificate that issues for a kind of endpoint, nil for a kind that
-// nobody issues for.
-func (a *Authority) Issuer(k identity.Kind) *x509.Certificate {
-	if s := a.keys.Load().signers[k]; s != nil {
-		return s.cert
-	}
-	return nil
-}
-
 // VerifyExpired checks the certificate of a device, which may have expired, though
 // not longer ago than authority.recover_for: what the peer sent, leaf first, must
 // chain to our roots, retired ones included, at the last moment of the leaf's life. The caller must know that

@@ -3,6 +3,7 @@ package authority
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -27,6 +28,7 @@ type Factory struct {
 	// Roots of the manufacturers.
 	Roots []*x509.Certificate
 
+	auth *Authority
 	path string // of the block list; empty: none
 	log  hclog.Logger
 
@@ -47,7 +49,7 @@ func (a *Authority) Factory() (*Factory, error) {
 	if len(a.cfg.FactoryRoots) == 0 {
 		return nil, nil //nolint:nilnil // documented: there is no factory
 	}
-	f := &Factory{path: a.cfg.FactoryBlocklist, log: a.cfg.Logger}
+	f := &Factory{auth: a, path: a.cfg.FactoryBlocklist, log: a.cfg.Logger}
 	for _, path := range a.cfg.FactoryRoots {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -78,6 +80,12 @@ func (a *Authority) own(c *x509.Certificate) bool {
 		}
 	}
 	return slices.ContainsFunc(k.issuers, func(i *Issuer) bool { return enrol.SameKey(i.Certificate.PublicKey, c.PublicKey) })
+}
+
+// Enrol is [Authority.EnrolFactory] for a factory certificate that is not on the block
+// list.
+func (f *Factory) Enrol(ctx context.Context, chain []*x509.Certificate, csr *x509.CertificateRequest) (enrol.Issued, error) {
+	return f.auth.enrolFactory(ctx, chain, csr, f.Check)
 }
 
 // Check refuses, with [enrol.ErrBlocked], a factory certificate that is on the block

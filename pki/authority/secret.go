@@ -20,8 +20,10 @@ import (
 type secret struct {
 	// PHC is the argon2id hash in the PHC string format.
 	PHC string `json:"phc,omitempty"`
-	// Used is when a device enrolled with it.
+	// Used is when a device enrolled with it, Key the SHA-256 in hex of the public key
+	// that it had then.
 	Used time.Time `json:"used,omitzero"`
+	Key  string    `json:"key,omitempty"`
 	// Tries counts since Since.
 	Tries int       `json:"tries,omitempty"`
 	Since time.Time `json:"since,omitzero"`
@@ -81,7 +83,9 @@ func (secretProblem) Error() string { return enrol.ErrSecret.Error() }
 func (secretProblem) Unwrap() error { return enrol.ErrSecret }
 
 // EnrolSecret issues for a device that knows its factory secret. The secret is used
-// up by it. After a few wrong tries (authority.limits.secret_tries) the serial is
+// up by it, but for a while (authority.limits.secret_retry) the same device, which it
+// shows by the same key, may ask again: the power may have gone before it had the
+// answer. After a few wrong tries (authority.limits.secret_tries) the serial is
 // refused for a while (secret_pause).
 func (a *Authority) EnrolSecret(ctx context.Context, serial identity.Serial, plain string, csr *x509.CertificateRequest) (enrol.Issued, error) {
 	if len(plain) > maxSecret {
@@ -118,10 +122,15 @@ func (a *Authority) EnrolSecret(ctx context.Context, serial identity.Serial, pla
 			return err
 		case d.Hash.PHC != phc:
 			return secretProblem{"the secret was replaced meanwhile"}
-		case !d.Hash.Used.IsZero():
+		}
+		now, key := time.Now().UTC(), spki(csr.RawSubjectPublicKeyInfo)
+		switch since := now.Sub(d.Hash.Used); {
+		case d.Hash.Used.IsZero():
+			d.Hash.Used, d.Hash.Key = now, key
+		case d.Hash.Key != key || since > a.cfg.Limits.SecretRetry || since < 0:
 			return secretProblem{"the secret was used at " + d.Hash.Used.Format(time.RFC3339)}
 		}
-		d.Hash.Used, d.Hash.Tries = time.Now().UTC(), 0
+		d.Hash.Tries = 0
 		return d.put(tx)
 	})
 }

@@ -52,11 +52,11 @@ type served struct {
 
 // List tells what is served under one name.
 type List struct {
-	Name    string
-	Kind    string
-	Number  uint64
-	Entries int
-	Made    time.Time
+	Name    string    `json:"name"`
+	Kind    string    `json:"kind"`
+	Number  uint64    `json:"number"`
+	Entries int       `json:"entries"`
+	Made    time.Time `json:"made"`
 }
 
 // Failures is how often this process failed to make the lists.
@@ -83,6 +83,16 @@ func (s *Service) Lists(ctx context.Context) (out []List, err error) {
 		return nil
 	})
 	return out, err
+}
+
+// List gives the list of an intermediate by its name, or by its kind that of the
+// newest, in DER form. Without it, it fails with [ErrNoList].
+func (s *Service) List(ctx context.Context, name string) ([]byte, error) {
+	l, err := s.list(ctx, name+listSuffix)
+	if err != nil {
+		return nil, err
+	}
+	return l.der, nil
 }
 
 // ServeList answers GET and HEAD of a list.

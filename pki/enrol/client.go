@@ -51,6 +51,11 @@ type Client struct {
 	// Factory is the device's factory certificate (IEEE 802.1AR IDevID) with its
 	// key, for [Client.EnrolFactory]; see [LoadFactory].
 	Factory tls.Certificate
+	// KeyFile keeps the key of an enrolment with a secret from before the request
+	// until the caller, who has saved the credentials, removes the file: after a loss
+	// of power in between, the PKI lets the same key have another certificate. Empty:
+	// it is not kept.
+	KeyFile string
 	// RecoveryURL is where the PKI renews certificates that have expired.
 	RecoveryURL string
 	// Through connects to the PKI at URL in another way, e.g. through the device's
@@ -78,7 +83,7 @@ func Fingerprint(c *x509.Certificate) string {
 // The caller saves the result. Errors wrap [ErrToken], [ErrBlocked] and the
 // other reasons, or tell of the connection.
 func (c *Client) Enrol(ctx context.Context, token string, want identity.ID) (*Credentials, error) {
-	return c.first(ctx, want, func(cfg *tls.Config, csr []byte, out *Issued) error {
+	return c.first(ctx, want, "", func(cfg *tls.Config, csr []byte, out *Issued) error {
 		return c.post(ctx, cfg, nil, EnrolPath, Request{Token: strings.TrimSpace(token), CSR: string(csr)}, out)
 	})
 }
@@ -87,7 +92,7 @@ func (c *Client) Enrol(ctx context.Context, token string, want identity.ID) (*Cr
 // the factory with. The secret is good for one enrolment. Errors wrap [ErrSecret],
 // [ErrRateLimit] and the other reasons.
 func (c *Client) EnrolSecret(ctx context.Context, serial identity.Serial, secret string) (*Credentials, error) {
-	return c.first(ctx, identity.Device(c.TrustDomain, serial), func(cfg *tls.Config, csr []byte, out *Issued) error {
+	return c.first(ctx, identity.Device(c.TrustDomain, serial), c.KeyFile, func(cfg *tls.Config, csr []byte, out *Issued) error {
 		return c.est(ctx, cfg, c.URL, ESTEnrolPath, csr, func(r *http.Request) { r.SetBasicAuth(string(serial), secret) }, out)
 	})
 }
@@ -99,20 +104,20 @@ func (c *Client) EnrolFactory(ctx context.Context, want identity.ID) (*Credentia
 	if c.FactoryURL == "" || c.Factory.PrivateKey == nil {
 		return nil, fmt.Errorf("%w: no factory certificate, or no address for it", ErrConfig)
 	}
-	return c.first(ctx, want, func(cfg *tls.Config, csr []byte, out *Issued) error {
+	return c.first(ctx, want, "", func(cfg *tls.Config, csr []byte, out *Issued) error {
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c.Factory, nil }
 		return c.est(ctx, cfg, c.FactoryURL, ESTEnrolPath, csr, nil, out)
 	})
 }
 
 // first gets the first certificate, by exchange, from a PKI that is known by its
-// roots only.
-func (c *Client) first(ctx context.Context, want identity.ID, exchange func(cfg *tls.Config, csr []byte, out *Issued) error) (*Credentials, error) {
+// roots only. keyFile is as in [Client].KeyFile.
+func (c *Client) first(ctx context.Context, want identity.ID, keyFile string, exchange func(cfg *tls.Config, csr []byte, out *Issued) error) (*Credentials, error) {
 	roots, err := c.bootstrap(ctx)
 	if err != nil {
 		return nil, err
 	}
-	key, csr, err := NewRequest()
+	key, csr, err := requestWith(keyFile)
 	if err != nil {
 		return nil, err
 	}

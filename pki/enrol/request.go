@@ -8,10 +8,15 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/internal/atomicfile"
 )
 
 const csrBlock = "CERTIFICATE REQUEST"
@@ -26,6 +31,53 @@ func NewRequest() (key crypto.Signer, csr []byte, err error) {
 	}
 	csr, err = EncodeRequest(key, &x509.CertificateRequest{})
 	return key, csr, err
+}
+
+// requestWith makes a certificate request for the key in the file, which it makes where
+// there is none. An empty path means a key that is not kept.
+func requestWith(path string) (key crypto.Signer, csr []byte, err error) {
+	if path == "" {
+		return NewRequest()
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return keptRequest(path)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("key of the enrolment: %w", err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, nil, fmt.Errorf("%w: %s holds no key in PEM form; remove it", ErrCredentials, path)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %s: %w; remove it", ErrCredentials, path, err)
+	}
+	key, ok := parsed.(crypto.Signer)
+	if !ok {
+		return nil, nil, fmt.Errorf("%w: the key in %s cannot sign; remove it", ErrCredentials, path)
+	}
+	csr, err = EncodeRequest(key, &x509.CertificateRequest{})
+	return key, csr, err
+}
+
+// keptRequest is NewRequest with the key on the disk before anybody hears of it.
+func keptRequest(path string) (key crypto.Signer, csr []byte, err error) {
+	if key, csr, err = NewRequest(); err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(path), 0o755)
+	}
+	if err == nil {
+		err = atomicfile.Write(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("key of the enrolment: %w", err)
+	}
+	return key, csr, nil
 }
 
 // EncodeRequest signs a certificate request with the key and writes it as PEM.

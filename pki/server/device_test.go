@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -82,6 +83,52 @@ func TestClientEnrolsBySecret(t *testing.T) {
 	}
 	if _, err := client.EnrolSecret(t.Context(), device.Serial(), secret); !errors.Is(err, enrol.ErrSecret) {
 		t.Errorf("the secret again: %v", err)
+	}
+}
+
+// The power goes between the issue and the saving, and the secret is used up: a device
+// that kept its key gets another certificate for it.
+func TestSecretAfterAPowerCut(t *testing.T) {
+	t.Parallel()
+	p := startAll(t, "", authority.Config{}, pkitest.NewFactory(t, "Factory"))
+	secret, err := p.auth.ResetSecret(t.Context(), device.Serial(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "state", "enrolling.key")
+	enrolled := func() (*enrol.Credentials, error) {
+		client := p.client()
+		client.KeyFile = file
+		return client.EnrolSecret(t.Context(), device.Serial(), secret)
+	}
+	lost, err := enrolled()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the key's file: %v, %v", info, err)
+	}
+	next, err := enrolled()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(next.Leaf().RawSubjectPublicKeyInfo, lost.Leaf().RawSubjectPublicKeyInfo) || next.Leaf().Equal(lost.Leaf()) {
+		t.Error("not another certificate for the same key")
+	}
+	if _, err := p.client().Renew(t.Context(), next); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := enrolled(); !errors.Is(err, enrol.ErrSecret) {
+		t.Errorf("with a new key: %v", err)
+	}
+	if err := os.WriteFile(file, []byte("no key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := enrolled(); !errors.Is(err, enrol.ErrCredentials) || !strings.Contains(err.Error(), file) {
+		t.Errorf("with an unreadable key: %v", err)
 	}
 }
 

@@ -24,10 +24,21 @@ func (s *Server) estRoutes(more map[string]handler) map[string]handler {
 	return routes
 }
 
-// estCACerts gives the trusted roots, and what a device needs for its chain.
+// estCACerts gives the trusted roots with their cross certificates, and the
+// intermediates of devices, of which older generations may be in use.
 func (s *Server) estCACerts(w http.ResponseWriter, _ *http.Request) error {
-	certs := append([]*x509.Certificate{}, s.auth.Roots()...)
-	return est.WriteCerts(w, est.MediaTypeCerts, append(certs, s.auth.Issuer(identity.KindDevice))...)
+	var certs []*x509.Certificate
+	for _, r := range s.auth.Bundle().Roots {
+		if r.State != enrol.RootRetired {
+			certs = append(append(certs, r.Certificate), r.Cross...)
+		}
+	}
+	for _, i := range s.auth.Issuers() {
+		if i.Role == identity.KindDevice.String() {
+			certs = append(certs, i.Certificate)
+		}
+	}
+	return est.WriteCerts(w, est.MediaTypeCerts, certs...)
 }
 
 // issuing is how a listener decides about a certificate request.
@@ -86,11 +97,7 @@ func (s *Server) estByFactory(ctx context.Context, r *http.Request, csr *x509.Ce
 		return enrol.Issued{}, fmt.Errorf("%w: no factory certificate", enrol.ErrForbidden)
 	}
 	chain := r.TLS.VerifiedChains[0]
-	if err := s.factory.Check(chain[0]); err != nil {
-		s.cfg.Logger.Warn("enrolment refused", "factory_certificate", enrol.Fingerprint(chain[0]), "error", err)
-		return enrol.Issued{}, err
-	}
-	return s.auth.EnrolFactory(ctx, chain, csr)
+	return s.factory.Enrol(ctx, chain, csr)
 }
 
 // estByExpired renews for the holder of a certificate that has expired, which the

@@ -179,7 +179,7 @@ func TestFactoryEnrolment(t *testing.T) {
 		!slices.Equal(leaf.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}) ||
 		!slices.Equal(leaf.DNSNames, []string{device.DNSName()}) || len(leaf.IPAddresses)+len(leaf.EmailAddresses) != 0 ||
 		life < 29*day || life > 30*day || !enrol.SameKey(leaf.PublicKey, key.Public()) ||
-		leaf.CheckSignatureFrom(p.auth.Issuer(identity.KindDevice)) != nil {
+		leaf.CheckSignatureFrom(p.deviceIssuer()) != nil {
 		t.Errorf("certificate %s, %v", leaf.Subject, err)
 	}
 	if e := p.lastEntry(t); e.Event != audit.EventIssue || e.Method != authority.MethodFactory || e.Identity != device.Path() {
@@ -359,7 +359,7 @@ func TestESTGets(t *testing.T) {
 			t.Fatalf("%s: %+v, %v", name, got, err)
 		}
 		certs := got.certs(t)
-		if len(certs) != 2 || !certs[0].Equal(p.auth.Roots()[0]) || !certs[1].Equal(p.auth.Issuer(identity.KindDevice)) {
+		if len(certs) != 2 || !certs[0].Equal(p.auth.Roots()[0]) || !certs[1].Equal(p.deviceIssuer()) {
 			t.Errorf("%s: %d certificates", name, len(certs))
 		}
 		c.path = enrol.ESTCSRAttrsPath
@@ -445,7 +445,7 @@ func TestReenroll(t *testing.T) {
 	if got.status != http.StatusOK {
 		t.Fatalf("%+v", got)
 	}
-	chain := append(got.certs(t), p.auth.Issuer(identity.KindDevice))
+	chain := append(got.certs(t), p.deviceIssuer())
 	second := tls.Certificate{Certificate: [][]byte{chain[0].Raw, chain[1].Raw}, PrivateKey: key}
 	// An answer that was lost: the first one is still good.
 	if got = again(first.Certificate(), nil); got.status != http.StatusOK {

@@ -202,3 +202,13 @@ func (p *pki) anonymous() *tls.Config {
 }
 
 func (p *pki) as(c *enrol.Credentials) *tls.Config { return c.ClientConfig("localhost", nil) }
+
+// deviceIssuer is the intermediate that issues for devices.
+func (p *pki) deviceIssuer() *x509.Certificate {
+	for _, i := range p.auth.Issuers() {
+		if i.Role == "device" && i.Active {
+			return i.Certificate
+		}
+	}
+	return nil
+}

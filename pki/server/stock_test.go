@@ -172,7 +172,7 @@ func TestStockESTClient(t *testing.T) {
 	}
 	text, err := os.ReadFile(filepath.Join(s.dir, "c1"))
 	if err == nil {
-		err = os.WriteFile(filepath.Join(s.dir, "chain"), append(text, enrol.EncodeCertificates(s.auth.Issuer(identity.KindDevice))...), 0o600)
+		err = os.WriteFile(filepath.Join(s.dir, "chain"), append(text, enrol.EncodeCertificates(s.deviceIssuer())...), 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -105,6 +105,10 @@ func keyErrors(err error) configs.Errors {
 func (c *Config) credentialsDir() string { return filepath.Join(c.StateDir, "credentials") }
 func (c *Config) clockFile() string      { return filepath.Join(c.StateDir, "clock") }
 func (c *Config) instanceFile() string   { return filepath.Join(c.StateDir, "instance-id") }
+
+// enrollingFile is where the key is while the device enrols with a secret.
+func (c *Config) enrollingFile() string { return filepath.Join(c.StateDir, "enrolling.key") }
+
 func (c *Config) socket() string {
 	return cmp.Or(c.Socket, filepath.Join(c.StateDir, "status.sock"))
 }

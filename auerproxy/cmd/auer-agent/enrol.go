@@ -88,6 +88,7 @@ func runEnrol(cmd *cobra.Command, app *cli.App, f enrolFlags) error {
 	if err != nil {
 		return err
 	}
+	client.KeyFile = cfg.enrollingFile()
 	var want identity.ID
 	if f.serial != "" {
 		serial, err := identity.ParseSerial(f.serial)
@@ -135,7 +136,13 @@ func keep(cfg *Config, creds *enrol.Credentials) error {
 	if err := writeInstanceID(cfg.instanceFile(), agent.NewInstanceID()); err != nil {
 		return err
 	}
-	return creds.Save(cfg.credentialsDir())
+	if err := creds.Save(cfg.credentialsDir()); err != nil {
+		return err
+	}
+	if err := os.Remove(cfg.enrollingFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // looseConfig is a configuration of which only the PKI and the state directory

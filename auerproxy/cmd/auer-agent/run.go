@@ -44,6 +44,7 @@ func run(ctx context.Context, cmd *cobra.Command, cfg *Config) error {
 	if err != nil {
 		return err
 	}
+	client.KeyFile = cfg.enrollingFile()
 	creds, err := credentials(ctx, cfg, client)
 	if err != nil {
 		if ctx.Err() != nil {
