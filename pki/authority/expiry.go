@@ -18,6 +18,9 @@ import (
 //	seconds (8 bytes) certificate serial (hex) -> expiry
 const bucketExpiry store.Bucket = "expiry"
 
+// expiryTime is how many bytes of a key are the time.
+const expiryTime = 8
+
 // expiry is what the forecast needs of a certificate.
 type expiry struct {
 	Identity   string `json:"identity"`
@@ -31,8 +34,7 @@ func expiryKey(notAfter time.Time, serial string) []byte {
 
 // expiryOf reads the time of a key.
 func expiryOf(key []byte) (time.Time, error) {
-	const size = 8
-	if len(key) < size {
+	if len(key) < expiryTime {
 		return time.Time{}, fmt.Errorf("store: expiry key of %d bytes", len(key))
 	}
 	return time.Unix(int64(binary.BigEndian.Uint64(key)), 0), nil
