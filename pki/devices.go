@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -107,15 +106,11 @@ func (p *program) devicesImportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			in := cmd.InOrStdin()
-			if args[0] != "-" {
-				f, err := os.Open(args[0])
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				in = f
+			in, err := input(cmd, args[0])
+			if err != nil {
+				return err
 			}
+			defer in.Close()
 			done, err := admin.ImportDevices(cmd.Context(), in, func(rows int) { progress(cmd.ErrOrStderr(), rows) })
 			if err != nil {
 				return explain(err, c)

@@ -89,15 +89,11 @@ func (p *program) importCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			in := cmd.InOrStdin()
-			if args[0] != "-" {
-				f, err := os.Open(args[0])
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				in = f
+			in, err := input(cmd, args[0])
+			if err != nil {
+				return err
 			}
+			defer in.Close()
 			if err := importInto(cmd.Context(), c, in); err != nil {
 				return explain(err, c)
 			}
@@ -106,6 +102,14 @@ func (p *program) importCommand() *cobra.Command {
 			return p.Print(cmd, map[string]any{"imported": true}, t)
 		},
 	}
+}
+
+// input opens a file, or standard input for a dash.
+func input(cmd *cobra.Command, name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(cmd.InOrStdin()), nil
+	}
+	return os.Open(name)
 }
 
 func importInto(ctx context.Context, c config, in io.Reader) error {
