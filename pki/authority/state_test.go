@@ -3,6 +3,7 @@ package authority
 import (
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -323,4 +324,55 @@ func TestSweep(t *testing.T) {
 			t.Error("the audit log was swept")
 		}
 	})
+}
+
+// More than one transaction holds: all that has ended goes, in certificates as in
+// tokens, and a lineage stays while it has a certificate.
+func TestSweepPages(t *testing.T) {
+	t.Parallel()
+	a := open(t, Config{})
+	const many = 2*sweepPage + 1
+	long, soon := time.Now().Add(-a.cfg.KeepExpired-time.Hour), time.Now().Add(time.Hour)
+	err := a.db.Update(t.Context(), func(tx store.Tx) error {
+		var err error
+		add := func(id identity.ID, n int, lineage string, notAfter time.Time) {
+			c := Certificate{Serial: fmt.Sprintf("%x", n), Identity: id.Path(), Lineage: lineage, NotAfter: notAfter}
+			err = errors.Join(err, addCertificate(tx, c), tx.Put(bucketLineages, lineageKey(c.Identity, lineage), []byte("{}")),
+				put(tx, bucketTokens, []byte(c.Serial), tokenRecord{Expires: notAfter}))
+		}
+		for n := range many {
+			add(identity.Device(td, identity.Serial(fmt.Sprintf("%010d", n))), n, "a", long)
+		}
+		add(device, many, "old", long)
+		add(device, many+1, "kept", long)
+		add(device, many+2, "kept", soon)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := a.Sweep(t.Context()); err != nil || n != 2*(many+2) {
+		t.Errorf("removed %d, %v, want %d certificates and as many tokens", n, err, many+2)
+	}
+	left := func(b store.Bucket) (keys []string) {
+		err := a.db.View(t.Context(), func(tx store.Tx) error {
+			keys = nil
+			return tx.Scan(b, nil, nil, func(k, _ []byte) (bool, error) {
+				keys = append(keys, string(k))
+				return true, nil
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return keys
+	}
+	for _, b := range []store.Bucket{bucketCerts, bucketIndex, bucketExpiry, bucketTokens, bucketLineages} {
+		if keys := left(b); len(keys) != 1 {
+			t.Errorf("%s has %d entries: %.200q", b, len(keys), keys)
+		}
+	}
+	if keys := left(bucketLineages); keys[0] != string(lineageKey(device.Path(), "kept")) {
+		t.Errorf("the lineage that is left is %q", keys[0])
+	}
 }
