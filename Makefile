@@ -90,7 +90,7 @@ bench-quick: ## Hold ours against the targets in under five minutes; fails where
 	@$(BENCH_BUILD)
 	$(BIN)/bench quick --out $(BIN)/bench-quick
 
-# STORED=1000000 takes half an hour and 5 GB more; STORES=dir keeps the filled stores.
+# STORED=1000000 takes twenty minutes and 8 GB; STORES=dir keeps the filled stores.
 bench-ca: ## Compare the PKI with a stock step-ca (STEP_CA names the program) and keep the results; POSTGRES=url
 	@mkdir -p $(BIN) && CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./integration/bench ./pki
 	$(BIN)/bench ca --keep $(BENCH_RESULTS) --stored $(or $(STORED),100000) $(if $(STORES),--stores '$(STORES)') $(if $(POSTGRES),--postgres '$(POSTGRES)')
