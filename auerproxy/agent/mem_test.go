@@ -150,12 +150,15 @@ func (s *memStream) mapped(err error) error {
 
 // end closes both directions of both ends.
 func (s *memStream) end(code tunnel.Code) {
-	for _, e := range []*memStream{s, s.other} {
+	both := []*memStream{s, s.other}
+	for _, e := range both { // first: whoever finds a pipe closed asks for the code
 		e.mu.Lock()
 		if e.code == 0 {
 			e.code = code
 		}
 		e.mu.Unlock()
+	}
+	for _, e := range both {
 		_ = e.in.Close()
 		_ = e.out.Close()
 	}
