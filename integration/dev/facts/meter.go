@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/shirou/gopsutil/v4/cpu"
@@ -23,14 +24,13 @@ type meter struct {
 
 func (m *meter) measure(ctx context.Context) (Facts, error) {
 	f := Facts{Time: time.Now().UTC()}
-	info, err := host.InfoWithContext(ctx)
+	machine, err := machine()
 	if err != nil {
 		return f, fmt.Errorf("host: %w", err)
 	}
-	f.Host = Host{
-		Name: info.Hostname, Uptime: info.Uptime,
-		System: strings.TrimSpace(info.Platform + " " + info.PlatformVersion),
-		Kernel: strings.TrimSpace(info.KernelVersion + " " + info.KernelArch),
+	f.Host = machine
+	if f.Host.Uptime, err = host.UptimeWithContext(ctx); err != nil {
+		return f, fmt.Errorf("uptime: %w", err)
 	}
 	times, err := cpu.TimesWithContext(ctx, false)
 	if err != nil {
@@ -58,6 +58,20 @@ func (m *meter) measure(ctx context.Context) (Facts, error) {
 	f.Disk = Space{root.Total, root.Used, root.UsedPercent}
 	return f, nil
 }
+
+// machine tells what does not change, once for all devices of a process: where there
+// is an lsb_release, the library runs it for each answer.
+var machine = sync.OnceValues(func() (Host, error) {
+	info, err := host.Info()
+	if err != nil {
+		return Host{}, err
+	}
+	return Host{
+		Name:   info.Hostname,
+		System: strings.TrimSpace(info.Platform + " " + info.PlatformVersion),
+		Kernel: strings.TrimSpace(info.KernelVersion + " " + info.KernelArch),
+	}, nil
+})
 
 // busy is the share of the time between two readings that was not idle, in
 // percent; 0 if there is no reading before.
