@@ -188,12 +188,18 @@ func TestStockESTClient(t *testing.T) {
 	if id, err := identity.FromCert(certs("c2")[0]); err != nil || id != device {
 		t.Errorf("renewed: %v, %v", id, err)
 	}
-	// With a secret, once.
-	secret := []string{"-csr", csr("k3", "9999999999"), "-user", "9999999999", "-pass", s.secret, "-out", "c3"}
-	if out := do("enroll", s.Addr(), secret...); out != "" {
+	// With a secret: once, and again only for the key that had it.
+	withSecret := func(csr, out string) string {
+		return do("enroll", s.Addr(), "-csr", csr, "-user", "9999999999", "-pass", s.secret, "-out", out)
+	}
+	first := csr("k3", "9999999999")
+	if out := withSecret(first, "c3"); out != "" {
 		t.Fatal(out)
 	}
-	if out := do("enroll", s.Addr(), secret...); !strings.Contains(out, "refused") || !strings.Contains(out, "secret") {
-		t.Errorf("the secret again: %s", out)
+	if out := withSecret(first, "c3again"); out != "" {
+		t.Errorf("the same key again: %s", out)
+	}
+	if out := withSecret(csr("k2", "9999999999"), "c4"); !strings.Contains(out, "refused") || !strings.Contains(out, "secret") {
+		t.Errorf("the secret with another key: %s", out)
 	}
 }
