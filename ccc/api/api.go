@@ -1,0 +1,92 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+// Prefix is where the API is on the server.
+const Prefix = "/api/v1"
+
+// API answers requests. Make it with [New].
+type API struct {
+	cfg           Config
+	mux           *http.ServeMux
+	huma          huma.API
+	problemSchema *huma.Schema
+}
+
+// New makes the API. It starts nothing.
+func New(cfg Config) (*API, error) {
+	a := newAPI(cfg)
+	return a, nil
+}
+
+// newAPI makes the operations and their document.
+func newAPI(cfg Config) *API {
+	a := &API{cfg: cfg.withDefaults(), mux: http.NewServeMux()}
+	schemas := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+	a.huma = humago.NewWithPrefix(a.mux, Prefix, huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title: "COMtrexx CCC", Version: "1",
+				Description: "Systems, their pairing and their presence. Every answer that is not 2xx is a problem (RFC 9457) with a stable code.",
+			},
+			Components: &huma.Components{
+				Schemas: schemas,
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					"session": {Type: "apiKey", In: "cookie", Name: "__Host-ccc", Description: "From signIn. Over plain HTTP on loopback the cookie's name is ccc."},
+				},
+			},
+		},
+		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		DefaultFormat: "application/json",
+		Transformers:  []huma.Transformer{translate},
+	})
+	a.problemSchema = schemas.Schema(reflect.TypeFor[Problem](), true, "")
+	code := schemas.SchemaFromRef(a.problemSchema.Ref).Properties["code"]
+	for _, c := range slices.Sorted(maps.Keys(codes)) {
+		code.Enum = append(code.Enum, c)
+	}
+	a.register()
+	a.tidy(schemas)
+	return a
+}
+
+// tidy takes out of the document what huma put there and does not hold: its own form of
+// errors, which no answer has, and that answers never get new fields.
+func (a *API) tidy(schemas huma.Registry) {
+	for _, name := range []string{"ErrorModel", "ErrorDetail"} {
+		delete(schemas.Map(), name)
+	}
+	requests := map[string]bool{}
+	for _, path := range a.huma.OpenAPI().Paths {
+		for _, op := range []*huma.Operation{path.Post, path.Put, path.Patch} {
+			if op != nil && op.RequestBody != nil {
+				requests[op.RequestBody.Content["application/json"].Schema.Ref] = true
+			}
+		}
+	}
+	for name, schema := range schemas.Map() {
+		if !requests["#/components/schemas/"+name] {
+			schema.AdditionalProperties = nil
+		}
+	}
+}
+
+// OpenAPI gives the document that describes the API: OpenAPI 3.1 as indented JSON.
+func OpenAPI() ([]byte, error) {
+	text, err := json.MarshalIndent(newAPI(Config{}).huma.OpenAPI(), "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("OpenAPI document: %w", err)
+	}
+	return append(text, '\n'), nil
+}

@@ -1,0 +1,48 @@
+// Package api is the HTTP API of the control centre: systems and their pairing, the
+// session of the person at the browser, and live events.
+//
+//	a, err := api.New(api.Config{Store: db, …})
+//	http.Serve(ln, a.Handler())       // with a.Run(ctx) beside it
+//
+// # Shape
+//
+// JSON below /api/v1, described by the OpenAPI 3.1 document openapi.json, which is made
+// from the types of this package and is served at /api/v1/openapi.json. Ids are opaque
+// strings. Times are RFC 3339 in UTC. Whatever is not known to the API in a request is
+// refused, so that nothing is set by accident.
+//
+// # Errors
+//
+// Every answer that is not 2xx is a problem (RFC 9457, application/problem+json) with a
+// stable code; errors.md lists them all. One that finds fault with the request names
+// every field that is wrong:
+//
+//	{"title":"The request is not valid","status":422,"code":"invalid","errors":[
+//	  {"location":"body.serial","code":"pattern","message":"…"}]}
+//
+// What belongs to another tenant is answered exactly as what does not exist.
+//
+// # Sessions and protection
+//
+// A session is a cookie that scripts cannot read (see ccc/account); requests that change
+// something are refused from other origins by what the browser says about them
+// (net/http.CrossOriginProtection). Roles: viewers read, administrators also write, and
+// owners also remove. Requests are counted per session, sign-ins per account and per
+// network.
+//
+// # Repeats
+//
+// A POST with the header Idempotency-Key is done once: the same request with the same
+// key gets the same answer again, with the header Idempotency-Replayed.
+//
+// # Changes
+//
+// A system has a version, given as its ETag; PATCH wants it in If-Match and answers 412
+// where somebody else was faster.
+//
+// # Live events
+//
+// GET /events is a stream of server-sent events: first a summary, then changes. Several
+// changes of one thing in a short time are one event. A reader that is too slow to keep
+// up gets the event reset and is to load everything anew.
+package api

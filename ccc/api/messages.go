@@ -1,0 +1,35 @@
+package api
+
+import "time"
+
+// The data of live events. The name of an event is the json name in eventTypes.
+
+// Removed says that a system is gone.
+type Removed struct {
+	ID string `json:"id"`
+}
+
+// Presence says that a paired system went online or offline.
+type Presence struct {
+	ID        string    `json:"id"`
+	Online    bool      `json:"online"`
+	Since     time.Time `json:"since"`
+	Transport string    `json:"transport,omitempty" enum:"quic,tcp"`
+	RTT       *float64  `json:"rtt_ms,omitempty"`
+}
+
+// OfferStep says how far an offer has come.
+type OfferStep struct {
+	SystemID string `json:"system_id"`
+	Step     string `json:"step" enum:"sent,received,declined,expired,completed,proved,failed"`
+	Detail   string `json:"detail,omitempty" doc:"For declined and failed: the reason"`
+}
+
+// Summary counts the tenant's systems.
+type Summary struct {
+	Total  int `json:"total"`
+	Online int `json:"online"`
+}
+
+// Reset says that events were left out: the client loads everything anew.
+type Reset struct{}

@@ -1,0 +1,115 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// access says who may run an operation.
+type access int
+
+const (
+	public  access = iota // nobody needs to be signed in
+	reading               // everybody who is signed in
+	writing               // administrators and owners
+	owning                // owners
+)
+
+// allows tells whether the role suffices.
+func (a access) allows(r Role) bool {
+	switch a {
+	case owning:
+		return r == RoleOwner
+	case writing:
+		return r == RoleOwner || r == RoleAdministrator
+	default:
+		return r == RoleOwner || r == RoleAdministrator || r == RoleViewer
+	}
+}
+
+// operation is one line of the table of operations.
+type operation struct {
+	id, method, path string
+	summary          string
+	description      string
+	tag              string
+	access           access
+	status           int // of success; 0: 200
+	// codes are those that are particular to the operation.
+	codes []Code
+}
+
+// always gives the codes that come with what an operation is: its parameters, its
+// access, and the protection around all of them.
+func (op operation) always(hasBody bool) []Code {
+	all := []Code{CodeInvalid, CodeRateLimited, CodeInternal, CodeUnavailable}
+	if op.access != public {
+		all = append(all, CodeUnauthenticated)
+	}
+	if op.access > reading {
+		all = append(all, CodeForbidden)
+	}
+	if op.method != http.MethodGet {
+		all = append(all, CodeCrossOrigin)
+	}
+	if hasBody {
+		all = append(all, CodeMalformed, CodeTimeout, CodeTooLarge, CodeMediaType)
+	}
+	if strings.Contains(op.path, "{") {
+		all = append(all, CodeNotFound)
+	}
+	return all
+}
+
+// add registers an operation with its handler.
+func add[I, O any](a *API, op operation, handler func(context.Context, *I) (*O, error)) {
+	h := huma.Operation{
+		OperationID: op.id, Method: op.method, Path: op.path, Summary: op.summary, Description: op.description,
+		Tags: []string{op.tag}, DefaultStatus: op.status, MaxBodyBytes: int64(a.cfg.Limits.Body),
+		BodyReadTimeout: a.cfg.Limits.BodyTimeout, RejectUnknownQueryParameters: true,
+		Middlewares: huma.Middlewares{a.admit(op)},
+		Responses:   map[string]*huma.Response{},
+		Errors:      []int{http.StatusInternalServerError}, // so that huma adds no default one
+	}
+	if op.access != public {
+		h.Security = []map[string][]string{{"session": {}}}
+	}
+	huma.Register(a.huma, h, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handler(ctx, in)
+		if err != nil {
+			return nil, a.answer(op.id, err)
+		}
+		return out, nil
+	})
+	a.describe(op)
+}
+
+// describe puts the problems of an operation into the document.
+func (a *API) describe(op operation) {
+	path := a.huma.OpenAPI().Paths[op.path]
+	doc := map[string]*huma.Operation{
+		http.MethodGet: path.Get, http.MethodPost: path.Post, http.MethodPut: path.Put, http.MethodPatch: path.Patch, http.MethodDelete: path.Delete,
+	}[op.method]
+	all := slices.Concat(op.codes, op.always(doc.RequestBody != nil))
+	slices.Sort(all)
+	byStatus := map[int][]string{}
+	for _, c := range slices.Compact(all) {
+		byStatus[codes[c].status] = append(byStatus[codes[c].status], string(c))
+	}
+	delete(doc.Responses, strconv.Itoa(http.StatusInternalServerError))
+	for status, names := range byStatus {
+		r := &huma.Response{
+			Description: "Code " + strings.Join(names, ", "),
+			Content:     map[string]*huma.MediaType{problemType: {Schema: a.problemSchema}},
+		}
+		if status == http.StatusTooManyRequests {
+			r.Headers = map[string]*huma.Param{"Retry-After": {Description: "Seconds to wait", Schema: &huma.Schema{Type: huma.TypeInteger}}}
+		}
+		doc.Responses[strconv.Itoa(status)] = r
+	}
+}

@@ -1,0 +1,113 @@
+package api
+
+import "net/http"
+
+// The groups of operations in the document.
+const (
+	tagSession = "session"
+	tagSystems = "systems"
+	tagOffers  = "offers"
+	tagLabels  = "labels"
+	tagLive    = "live"
+)
+
+// register is the table of operations.
+func (a *API) register() {
+	add(a, operation{
+		id: "getMeta", method: http.MethodGet, path: "/meta", tag: tagSession, access: public,
+		summary: "Brand, version and languages",
+	}, a.getMeta)
+
+	add(a, operation{
+		id: "signIn", method: http.MethodPost, path: "/session", tag: tagSession, access: public,
+		summary: "Sign in", description: "Sets the session's cookie.",
+		codes: []Code{CodeBadCredentials, CodeLoginLimited},
+	}, a.signIn)
+	add(a, operation{
+		id: "getSession", method: http.MethodGet, path: "/session", tag: tagSession, access: reading,
+		summary: "Who is signed in",
+	}, a.getSession)
+	add(a, operation{
+		id: "signOut", method: http.MethodDelete, path: "/session", tag: tagSession, access: reading, status: http.StatusNoContent,
+		summary: "Sign out",
+	}, a.signOut)
+	add(a, operation{
+		id: "setLanguage", method: http.MethodPut, path: "/session/language", tag: tagSession, access: reading, status: http.StatusNoContent,
+		summary: "Choose the language of the pages",
+	}, a.setLanguage)
+	add(a, operation{
+		id: "setPassword", method: http.MethodPut, path: "/session/password", tag: tagSession, access: reading, status: http.StatusNoContent,
+		summary: "Change the own password", description: "Ends all other sessions of the person.",
+		codes: []Code{CodeWrongPassword, CodeLoginLimited},
+	}, a.setPassword)
+
+	add(a, operation{
+		id: "listSystems", method: http.MethodGet, path: "/systems", tag: tagSystems, access: reading,
+		summary: "Find systems",
+	}, a.listSystems)
+	add(a, operation{
+		id: "createSystem", method: http.MethodPost, path: "/systems", tag: tagSystems, access: writing, status: http.StatusCreated,
+		summary:     "Save a serial and make an offer",
+		description: "The answer is the same whether the serial is free, taken by another tenant, offline or unknown.",
+		codes:       []Code{CodeSerialTaken, CodeQuotaOffers, CodeIdempotencyBusy, CodeIdempotencyMismatch},
+	}, a.createSystem)
+	add(a, operation{
+		id: "getSystem", method: http.MethodGet, path: "/systems/{id}", tag: tagSystems, access: reading,
+		summary: "Get a system",
+	}, a.getSystem)
+	add(a, operation{
+		id: "updateSystem", method: http.MethodPatch, path: "/systems/{id}", tag: tagSystems, access: writing,
+		summary: "Change name, note, tags or groups", description: "What the body leaves out stays.",
+		codes: []Code{CodeVersion, CodeVersionRequired},
+	}, a.updateSystem)
+	add(a, operation{
+		id: "removeSystem", method: http.MethodDelete, path: "/systems/{id}", tag: tagSystems, access: owning, status: http.StatusNoContent,
+		summary: "Remove a system", description: "Dissolves the pairing on both sides, and deletes all about it.",
+	}, a.removeSystem)
+	add(a, operation{
+		id: "replaceSystem", method: http.MethodPost, path: "/systems/{id}/replacement", tag: tagSystems, access: writing, status: http.StatusCreated,
+		summary:     "Have another PBX take a system's place",
+		description: "Makes a system and an offer. Once that is paired it has name, note, groups and tags of the old one, whose pairing is dissolved.",
+		codes:       []Code{CodeSerialTaken, CodeState, CodeQuotaOffers, CodeIdempotencyBusy, CodeIdempotencyMismatch},
+	}, a.replaceSystem)
+	add(a, operation{
+		id: "listSystemEvents", method: http.MethodGet, path: "/systems/{id}/events", tag: tagSystems, access: reading,
+		summary: "What happened to a system",
+	}, a.listSystemEvents)
+
+	add(a, operation{
+		id: "getOffer", method: http.MethodGet, path: "/systems/{id}/offer", tag: tagOffers, access: writing,
+		summary: "See the open offer with its token", description: "Only for who made it.",
+		codes: []Code{CodeNotCreator},
+	}, a.getOffer)
+	add(a, operation{
+		id: "renewOffer", method: http.MethodPost, path: "/systems/{id}/offer", tag: tagOffers, access: writing, status: http.StatusCreated,
+		summary: "Make a new offer", description: "An open one is void.",
+		codes: []Code{CodeState, CodeQuotaOffers, CodeIdempotencyBusy, CodeIdempotencyMismatch},
+	}, a.renewOffer)
+	add(a, operation{
+		id: "withdrawOffer", method: http.MethodDelete, path: "/systems/{id}/offer", tag: tagOffers, access: writing, status: http.StatusNoContent,
+		summary: "Withdraw the open offer",
+		codes:   []Code{CodeState},
+	}, a.withdrawOffer)
+
+	add(a, operation{
+		id: "listGroups", method: http.MethodGet, path: "/groups", tag: tagLabels, access: reading,
+		summary: "All groups, by name",
+	}, a.listGroups)
+	add(a, operation{
+		id: "createGroup", method: http.MethodPost, path: "/groups", tag: tagLabels, access: writing, status: http.StatusCreated,
+		summary: "Make a group",
+		codes:   []Code{CodeConflict, CodeIdempotencyBusy, CodeIdempotencyMismatch},
+	}, a.createGroup)
+	add(a, operation{
+		id: "removeGroup", method: http.MethodDelete, path: "/groups/{id}", tag: tagLabels, access: writing, status: http.StatusNoContent,
+		summary: "Remove a group", description: "The systems in it stay.",
+	}, a.removeGroup)
+	add(a, operation{
+		id: "listTags", method: http.MethodGet, path: "/tags", tag: tagLabels, access: reading,
+		summary: "All tags in use, by name",
+	}, a.listTags)
+
+	a.registerEvents()
+}

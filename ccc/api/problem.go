@@ -1,0 +1,165 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Code says, in one word that never changes its meaning, what is wrong. Codes are only
+// ever added; errors.md tells more about each.
+type Code string
+
+// The codes.
+const (
+	CodeMalformed           Code = "malformed"
+	CodeUnauthenticated     Code = "unauthenticated"
+	CodeBadCredentials      Code = "bad_credentials"
+	CodeForbidden           Code = "forbidden"
+	CodeCrossOrigin         Code = "cross_origin"
+	CodeNotCreator          Code = "not_creator"
+	CodeWrongPassword       Code = "wrong_password"
+	CodeNotFound            Code = "not_found"
+	CodeMethod              Code = "method_not_allowed"
+	CodeTimeout             Code = "timeout"
+	CodeSerialTaken         Code = "serial_taken_by_you"
+	CodeState               Code = "state"
+	CodeConflict            Code = "conflict"
+	CodeIdempotencyBusy     Code = "idempotency_in_progress"
+	CodeVersion             Code = "version"
+	CodeTooLarge            Code = "too_large"
+	CodeMediaType           Code = "media_type"
+	CodeInvalid             Code = "invalid"
+	CodeIdempotencyMismatch Code = "idempotency_mismatch"
+	CodeVersionRequired     Code = "version_required"
+	CodeRateLimited         Code = "rate_limited"
+	CodeLoginLimited        Code = "login_limited"
+	CodeQuotaOffers         Code = "quota_offers"
+	CodeInternal            Code = "internal"
+	CodeUnavailable         Code = "unavailable"
+)
+
+// codes has status and title of each code.
+var codes = map[Code]struct {
+	status int
+	title  string
+}{
+	CodeMalformed:           {http.StatusBadRequest, "The request cannot be read"},
+	CodeUnauthenticated:     {http.StatusUnauthorized, "Nobody is signed in"},
+	CodeBadCredentials:      {http.StatusUnauthorized, "The e-mail address or the password is wrong"},
+	CodeForbidden:           {http.StatusForbidden, "The role does not permit it"},
+	CodeCrossOrigin:         {http.StatusForbidden, "The request came from a page of another origin"},
+	CodeNotCreator:          {http.StatusForbidden, "Only whoever made the offer sees its token"},
+	CodeWrongPassword:       {http.StatusForbidden, "The current password is wrong"},
+	CodeNotFound:            {http.StatusNotFound, "There is no such thing"},
+	CodeMethod:              {http.StatusMethodNotAllowed, "The address does not take this method"},
+	CodeTimeout:             {http.StatusRequestTimeout, "The request did not arrive in time"},
+	CodeSerialTaken:         {http.StatusConflict, "The serial is among the tenant's systems already"},
+	CodeState:               {http.StatusConflict, "The state of the system does not permit it"},
+	CodeConflict:            {http.StatusConflict, "There is one already"},
+	CodeIdempotencyBusy:     {http.StatusConflict, "The same request is being worked on"},
+	CodeVersion:             {http.StatusPreconditionFailed, "Somebody else has changed it meanwhile"},
+	CodeTooLarge:            {http.StatusRequestEntityTooLarge, "The request is too large"},
+	CodeMediaType:           {http.StatusUnsupportedMediaType, "The body is not application/json"},
+	CodeInvalid:             {http.StatusUnprocessableEntity, "The request is not valid"},
+	CodeIdempotencyMismatch: {http.StatusUnprocessableEntity, "The idempotency key was used for another request"},
+	CodeVersionRequired:     {http.StatusPreconditionRequired, "If-Match is missing"},
+	CodeRateLimited:         {http.StatusTooManyRequests, "Too many requests"},
+	CodeLoginLimited:        {http.StatusTooManyRequests, "Too many attempts to sign in"},
+	CodeQuotaOffers:         {http.StatusTooManyRequests, "Too many offers"},
+	CodeInternal:            {http.StatusInternalServerError, "The server failed"},
+	CodeUnavailable:         {http.StatusServiceUnavailable, "The server cannot do it at the moment"},
+}
+
+// FieldCode says what is wrong with one field.
+type FieldCode string
+
+// The codes of fields.
+const (
+	FieldRequired  FieldCode = "required"
+	FieldUnknown   FieldCode = "unknown"
+	FieldType      FieldCode = "type"
+	FieldTooShort  FieldCode = "too_short"
+	FieldTooLong   FieldCode = "too_long"
+	FieldTooMany   FieldCode = "too_many"
+	FieldDuplicate FieldCode = "duplicate"
+	FieldPattern   FieldCode = "pattern"
+	FieldEnum      FieldCode = "enum"
+	FieldRange     FieldCode = "range"
+	FieldReference FieldCode = "reference"
+	FieldWeak      FieldCode = "weak"
+	FieldInvalid   FieldCode = "invalid"
+)
+
+// FieldError is one fault of a request. It never repeats the value.
+type FieldError struct {
+	Location string    `json:"location" example:"body.serial" doc:"Where: body, query, header or path, and what in it"`
+	Code     FieldCode `json:"code" enum:"required,unknown,type,too_short,too_long,too_many,duplicate,pattern,enum,range,reference,weak,invalid"`
+	Message  string    `json:"message" doc:"For developers, in English"`
+}
+
+// Problem is an answer that is not 2xx (RFC 9457).
+type Problem struct {
+	Title  string       `json:"title" doc:"Says the same as code, in English"`
+	Status int          `json:"status"`
+	Code   Code         `json:"code" doc:"Stable; errors.md lists all"`
+	Detail string       `json:"detail,omitempty" doc:"What is particular about this one"`
+	Errors []FieldError `json:"errors,omitempty" nullable:"false" doc:"Every field that is wrong"`
+
+	retryAfter time.Duration
+}
+
+// problemType is the media type of a Problem.
+const problemType = "application/problem+json"
+
+// problem makes the answer for a code.
+func problem(code Code, detail string, fields ...FieldError) *Problem {
+	c := codes[code]
+	return &Problem{Title: c.title, Status: c.status, Code: code, Detail: detail, Errors: fields}
+}
+
+// after tells the client when to try again.
+func (p *Problem) after(d time.Duration) *Problem {
+	p.retryAfter = max(d, time.Second)
+	return p
+}
+
+// Error gives the title, and the detail.
+func (p *Problem) Error() string {
+	if p.Detail == "" {
+		return p.Title
+	}
+	return p.Title + ": " + p.Detail
+}
+
+// GetStatus makes it a huma.StatusError.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType makes it a huma.ContentTypeFilter.
+func (p *Problem) ContentType(string) string { return problemType }
+
+// GetHeaders makes it a huma.HeadersError.
+func (p *Problem) GetHeaders() http.Header {
+	h := http.Header{}
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((p.retryAfter+time.Second-1)/time.Second)))
+	}
+	return h
+}
+
+// write answers with the problem, outside of huma.
+func (p *Problem) write(w http.ResponseWriter) {
+	for k, v := range p.GetHeaders() {
+		w.Header()[k] = v
+	}
+	w.Header().Set("Content-Type", problemType)
+	w.WriteHeader(p.Status)
+	e := json.NewEncoder(w) // as huma does it, so that all problems look the same
+	e.SetEscapeHTML(false)
+	_ = e.Encode(p) // the client is gone where that fails
+}
+
+// asProblem finds the problem in an error.
+func asProblem(err error) (*Problem, bool) { return errors.AsType[*Problem](err) }
