@@ -2,7 +2,6 @@ package web
 
 import (
 	"crypto/tls"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -34,24 +33,21 @@ func testHandler(t *testing.T, c Config) http.Handler {
 	return h
 }
 
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
 // get asks h; headers come as name, value, name, value.
-func get(h http.Handler, method, target string, headers ...string) *http.Response {
+func get(h http.Handler, method, target string, headers ...string) answer {
 	r := httptest.NewRequest(method, target, nil)
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Add(headers[i], headers[i+1])
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
-	return w.Result()
-}
-
-func body(t *testing.T, res *http.Response) string {
-	t.Helper()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
+	return answer{w.Code, w.Header(), w.Body.String()}
 }
 
 func TestWhatIsServed(t *testing.T) {
@@ -87,14 +83,14 @@ func TestWhatIsServed(t *testing.T) {
 				headers = nil
 			}
 			res := get(h, c.method, c.path, headers...)
-			if got := body(t, res); res.StatusCode != c.status || !strings.Contains(got, c.want) {
-				t.Errorf("%d %q, want %d with %q", res.StatusCode, got, c.status, c.want)
+			if got := res.body; res.status != c.status || !strings.Contains(got, c.want) {
+				t.Errorf("%d %q, want %d with %q", res.status, got, c.status, c.want)
 			}
 		})
 	}
 	res := get(h, "HEAD", "/theme.js")
-	if got := body(t, res); res.StatusCode != 200 || got != "" || res.ContentLength != 7 {
-		t.Errorf("HEAD: %d, %q, length %d", res.StatusCode, got, res.ContentLength)
+	if got := res.body; res.status != 200 || got != "" || res.header.Get("Content-Length") != "7" {
+		t.Errorf("HEAD: %d, %q, length %s", res.status, got, res.header.Get("Content-Length"))
 	}
 }
 
@@ -106,21 +102,21 @@ func TestCaching(t *testing.T) {
 		"/assets/app-1a2b3c4d.js": "public, max-age=31536000, immutable",
 		"/assets/gone.js":         "no-store",
 	} {
-		if got := get(h, "GET", path).Header.Get("Cache-Control"); got != want {
+		if got := get(h, "GET", path).header.Get("Cache-Control"); got != want {
 			t.Errorf("%s: Cache-Control %q, want %q", path, got, want)
 		}
 	}
-	if tag := get(h, "GET", "/").Header.Get("ETag"); tag != "" {
+	if tag := get(h, "GET", "/").header.Get("ETag"); tag != "" {
 		t.Errorf("the page differs with each answer and has the ETag %s", tag)
 	}
-	tag := get(h, "GET", "/theme.js").Header.Get("ETag")
-	if res := get(h, "GET", "/theme.js", "If-None-Match", tag); tag == "" || res.StatusCode != 304 {
-		t.Errorf("unchanged (%q): %d, want 304", tag, res.StatusCode)
+	tag := get(h, "GET", "/theme.js").header.Get("ETag")
+	if res := get(h, "GET", "/theme.js", "If-None-Match", tag); tag == "" || res.status != 304 {
+		t.Errorf("unchanged (%q): %d, want 304", tag, res.status)
 	}
 	changed := testFiles()
 	changed["theme.js"] = &fstest.MapFile{Data: []byte("earlier()")}
-	if res := get(testHandler(t, Config{Files: changed}), "GET", "/theme.js", "If-None-Match", tag); res.StatusCode != 200 {
-		t.Errorf("changed: %d, want 200", res.StatusCode)
+	if res := get(testHandler(t, Config{Files: changed}), "GET", "/theme.js", "If-None-Match", tag); res.status != 200 {
+		t.Errorf("changed: %d, want 200", res.status)
 	}
 }
 
@@ -136,24 +132,24 @@ func TestCompressedForms(t *testing.T) {
 		{"", "", "app()"},
 	} {
 		res := get(h, "GET", "/assets/app-1a2b3c4d.js", "Accept-Encoding", c.accept)
-		if got := res.Header.Get("Content-Encoding"); got != c.coding {
+		if got := res.header.Get("Content-Encoding"); got != c.coding {
 			t.Errorf("%q: Content-Encoding %q, want %q", c.accept, got, c.coding)
 		}
-		if got := body(t, res); got != c.body {
+		if got := res.body; got != c.body {
 			t.Errorf("%q: body %q, want %q", c.accept, got, c.body)
 		}
-		if got := res.Header.Get("Content-Type"); got != "text/javascript; charset=utf-8" {
+		if got := res.header.Get("Content-Type"); got != "text/javascript; charset=utf-8" {
 			t.Errorf("%q: Content-Type %q", c.accept, got)
 		}
-		if got := res.Header.Get("Vary"); got != "Accept-Encoding" {
+		if got := res.header.Get("Vary"); got != "Accept-Encoding" {
 			t.Errorf("%q: Vary %q", c.accept, got)
 		}
-		tags[c.coding] = res.Header.Get("ETag")
+		tags[c.coding] = res.header.Get("ETag")
 	}
 	if tags["br"] == tags["gzip"] || tags["gzip"] == tags[""] {
 		t.Errorf("different bytes share an ETag: %v", tags)
 	}
-	if got := get(h, "GET", "/assets/logo-99.svg", "Accept-Encoding", "br").Header.Get("Content-Encoding"); got != "" {
+	if got := get(h, "GET", "/assets/logo-99.svg", "Accept-Encoding", "br").header.Get("Content-Encoding"); got != "" {
 		t.Errorf("a file without compressed forms came with %q", got)
 	}
 }
@@ -163,13 +159,13 @@ func TestPolicyAndNonce(t *testing.T) {
 	nonces := make(map[string]bool)
 	for range 2 {
 		res := get(h, "GET", "/")
-		policy := res.Header.Get("Content-Security-Policy")
+		policy := res.header.Get("Content-Security-Policy")
 		found := regexp.MustCompile(`style-src 'self' 'nonce-([A-Z2-7]{26})'`).FindStringSubmatch(policy)
 		if found == nil {
 			t.Fatalf("policy %q has no nonce for styles", policy)
 		}
 		nonces[found[1]] = true
-		page := body(t, res)
+		page := res.body
 		if strings.Contains(page, nonceMark) || strings.Count(page, `nonce="`+found[1]+`"`) != 2 {
 			t.Errorf("page %q does not carry nonce %s twice", page, found[1])
 		}
@@ -200,11 +196,11 @@ func TestSecurityHeaders(t *testing.T) {
 			"Cross-Origin-Resource-Policy": "same-origin",
 			"Strict-Transport-Security":    "",
 		} {
-			if got := res.Header.Get(name); got != want {
+			if got := res.header.Get(name); got != want {
 				t.Errorf("%s: %s %q, want %q", path, name, got, want)
 			}
 		}
-		if !strings.Contains(res.Header.Get("Content-Security-Policy"), "frame-ancestors 'none'") {
+		if !strings.Contains(res.header.Get("Content-Security-Policy"), "frame-ancestors 'none'") {
 			t.Errorf("%s may be framed", path)
 		}
 	}
@@ -244,7 +240,7 @@ func TestIncompletePages(t *testing.T) {
 // with the tag webui the pages themselves.
 func TestEmbedded(t *testing.T) {
 	h := testHandler(t, Config{})
-	page := body(t, get(h, "GET", "/", "Accept", "text/html"))
+	page := get(h, "GET", "/", "Accept", "text/html").body
 	if Built() == strings.Contains(page, "npm run build") {
 		t.Errorf("built is %v, the page is %q", Built(), page)
 	}
@@ -262,8 +258,8 @@ func TestEmbedded(t *testing.T) {
 	for _, ref := range regexp.MustCompile(`(?:src|href)="([^"]*)"`).FindAllStringSubmatch(page, -1) {
 		if !strings.HasPrefix(ref[1], "/") || strings.HasPrefix(ref[1], "//") {
 			t.Errorf("the page refers to %q", ref[1])
-		} else if res := get(h, "GET", ref[1]); res.StatusCode != 200 {
-			t.Errorf("%s: %d", ref[1], res.StatusCode)
+		} else if res := get(h, "GET", ref[1]); res.status != 200 {
+			t.Errorf("%s: %d", ref[1], res.status)
 		}
 	}
 }
