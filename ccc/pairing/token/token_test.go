@@ -235,7 +235,7 @@ func leaks(t Token) []string {
 	return []string{
 		t.Reveal(), chars,
 		fmt.Sprintf("%x", chars), fmt.Sprintf("%X", chars),
-		strings.Trim(fmt.Sprint([]byte(chars)), "[]"),
+		strings.Trim(fmt.Sprintf("%d", []byte(chars)), "[]"),
 	}
 }
 
