@@ -60,6 +60,9 @@ func (p *program) printMade(cmd *cobra.Command, made *authority.Made) error {
 	passphrase := "not encrypted (authority.plain_keys)"
 	if made.Passphrase != "" {
 		passphrase = "encrypted with the passphrase in " + made.Passphrase
+		if made.KMS {
+			passphrase = "in the key management system; that of the audit log " + passphrase
+		}
 		if made.NewPassphrase {
 			passphrase += " (new: keep a copy elsewhere)"
 		}

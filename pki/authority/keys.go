@@ -76,11 +76,15 @@ func Init(cfg Config) (*Made, error) {
 	if err != nil {
 		return nil, err
 	}
+	logPass, logMade, err := cfg.drawPassphrase()
+	if err != nil {
+		return nil, err
+	}
 	out := &Made{
 		TrustDomain: cfg.TrustDomain, Intermediates: map[string]string{},
-		RootKey: cfg.keyFile(rootKeyFile), NewPassphrase: made, KMS: cfg.external(),
+		RootKey: cfg.keyFile(rootKeyFile), NewPassphrase: made || logMade, KMS: cfg.external(),
 	}
-	if !cfg.PlainKeys && !cfg.external() {
+	if !cfg.PlainKeys {
 		out.Passphrase = string(cfg.PassphraseFile)
 	}
 	root, rootKey, err := cfg.makeRoot("", pass)
@@ -92,7 +96,7 @@ func Init(cfg Config) (*Made, error) {
 			return nil, err
 		}
 	}
-	if out.LogKey, err = cfg.makeLogKey(pass); err != nil {
+	if out.LogKey, err = cfg.makeLogKey(logPass); err != nil {
 		return nil, err
 	}
 	// Last: with it, the state directory counts as initialised.
@@ -168,13 +172,22 @@ func (c Config) makeRoot(label string, pass []byte) (*x509.Certificate, crypto.S
 	return root, key, err
 }
 
-// makePassphrase reads the passphrase, or draws one (256 bits) where the file is
-// missing. It gives nil with plain keys.
+// makePassphrase is drawPassphrase for the keys of certificates. It gives nil where
+// they are not in files.
 func (c Config) makePassphrase() (pass []byte, made bool, err error) {
-	if c.PlainKeys || c.external() {
+	if c.external() {
 		return nil, false, nil
 	}
-	pass, err = c.passphrase()
+	return c.drawPassphrase()
+}
+
+// drawPassphrase reads the passphrase, or draws one (256 bits) where the file is
+// missing. It gives nil with plain keys.
+func (c Config) drawPassphrase() (pass []byte, made bool, err error) {
+	if c.PlainKeys {
+		return nil, false, nil
+	}
+	pass, err = c.readPassphrase()
 	if !errors.Is(err, fs.ErrNotExist) {
 		return pass, false, err
 	}
@@ -184,15 +197,20 @@ func (c Config) makePassphrase() (pass []byte, made bool, err error) {
 	return pass, true, atomicfile.Write(string(c.PassphraseFile), append(slices.Clip(pass), '\n'), 0o600)
 }
 
-// passphrase gives nil with plain keys.
+// passphrase gives nil with plain keys, and where no key in a file has needed one yet.
 func (c Config) passphrase() ([]byte, error) {
 	if c.PlainKeys {
 		return nil, nil
 	}
-	pass, err := c.PassphraseFile.Read()
+	pass, err := c.readPassphrase()
 	if errors.Is(err, fs.ErrNotExist) && c.external() {
-		return nil, nil // there need not be a key in a file
+		return nil, nil
 	}
+	return pass, err
+}
+
+func (c Config) readPassphrase() ([]byte, error) {
+	pass, err := c.PassphraseFile.Read()
 	if err != nil {
 		return nil, fmt.Errorf("passphrase: %w", err)
 	}

@@ -39,15 +39,16 @@ func softHSM(t *testing.T) string {
 	return "pkcs11:module-path=" + module + ";token=pki?pin-source=" + pin
 }
 
-// Every key is in the token and no key is on the disk: of the root, of the
-// intermediates, and of their next generation.
+// Every key of a certificate is in the token and none is on the disk: of the root, of
+// the intermediates, and of their next generation. The key of the audit log is on the
+// disk, encrypted.
 func TestPKCS11(t *testing.T) {
 	cfg := Config{StateDir: t.TempDir(), KMS: softHSM(t)}
 	made, err := Init(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !made.KMS || made.Passphrase != "" || !strings.HasSuffix(made.RootKey, "root.kms") {
+	if !made.KMS || !made.NewPassphrase || !strings.HasSuffix(made.RootKey, "root.kms") {
 		t.Errorf("made %+v", made)
 	}
 	a := open(t, cfg)
@@ -75,7 +76,12 @@ func TestPKCS11(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(text), "PRIVATE KEY") {
+		switch isKey := strings.Contains(string(text), "PRIVATE KEY"); {
+		case e.Name() == logKeyFile:
+			if !strings.Contains(string(text), "BEGIN ENCRYPTED PRIVATE KEY") {
+				t.Errorf("%s is not encrypted", e.Name())
+			}
+		case isKey:
 			t.Errorf("%s holds a key", e.Name())
 		}
 		if strings.HasSuffix(e.Name(), ".kms") {

@@ -23,7 +23,9 @@ const logKeyFile = "log.key"
 // logOrigin names the audit log in its checkpoints.
 func (c Config) logOrigin() string { return string(c.TrustDomain) + "/audit" }
 
-// makeLogKey makes the key that signs the audit log's checkpoints.
+// makeLogKey makes the key that signs the audit log's checkpoints. It is Ed25519, as
+// verifiers of the format expect, which most key management systems have not: it stays
+// in a file.
 func (c Config) makeLogKey(pass []byte) (audit.Key, error) {
 	key, err := keyutil.GenerateSigner("OKP", "Ed25519", 0)
 	if err != nil {
@@ -46,7 +48,7 @@ func (c Config) writeLogPublic(public audit.Key) error {
 // openLog opens the audit log. A state directory that is older than checkpoints gets
 // a key now; one whose log has been signed does not, because a log has one key.
 func (c Config) openLog(ctx context.Context, db store.DB) (*audit.Log, error) {
-	pass, err := c.passphrase()
+	pass, _, err := c.drawPassphrase()
 	if err != nil {
 		return nil, err
 	}
