@@ -88,9 +88,9 @@ func (c *checks) id(field, s string) {
 	}
 }
 
-func (c *checks) serial(field string, s identity.Serial) {
+func (c *checks) serial(s identity.Serial) {
 	if _, err := identity.ParseSerial(string(s)); err != nil {
-		c.fail(field, "is not a serial of %d digits", identity.SerialLen)
+		c.fail("serial", "is not a serial of %d digits", identity.SerialLen)
 	}
 }
 

@@ -46,7 +46,7 @@ func (Offer) kind() kind { return kindOffer }
 func (o Offer) check() error {
 	var c checks
 	c.id("offer", string(o.ID))
-	c.serial("serial", o.Serial)
+	c.serial(o.Serial)
 	c.name("tenant", o.Tenant)
 	if o.TenantID != "" {
 		c.id("tenant_id", o.TenantID)
@@ -111,7 +111,7 @@ func (Received) kind() kind { return kindReceived }
 func (r Received) check() error {
 	var c checks
 	c.id("offer", string(r.Offer))
-	c.serial("serial", r.Serial)
+	c.serial(r.Serial)
 	c.time("at", r.At)
 	return c.err()
 }
@@ -138,7 +138,7 @@ func (a Ack) check() error {
 	var c checks
 	c.id("pairing", string(a.Pairing))
 	c.id("offer", string(a.Offer))
-	c.serial("serial", a.Serial)
+	c.serial(a.Serial)
 	if a.Epoch == 0 {
 		c.fail("epoch", "is 0, they start with 1")
 	}
@@ -167,7 +167,7 @@ func (Tombstone) kind() kind { return kindTombstone }
 func (t Tombstone) check() error {
 	var c checks
 	c.id("pairing", string(t.Pairing))
-	c.serial("serial", t.Serial)
+	c.serial(t.Serial)
 	if !t.Reason.Valid() {
 		c.fail("reason", "is not one of the list")
 	}
@@ -183,4 +183,3 @@ func (t Tombstone) encode() ([]byte, error) {
 	return encode(t)
 }
 func (t *Tombstone) decode(payload []byte) error { return read(payload, t) }
-
