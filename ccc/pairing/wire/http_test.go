@@ -194,7 +194,7 @@ func TestOddAnswers(t *testing.T) {
 			fmt.Fprint(w, `{"code":"newer","title":"New.\u0000\u001b[31m"}`)
 		}, "newer", "newer: New.  [31m"},
 		{"a page", func(w http.ResponseWriter) { http.Error(w, "<h1>no</h1>", 404) }, CodeBadRequest, "bad_request: Not Found"},
-		{"a page of a server in trouble", func(w http.ResponseWriter) { http.Error(w, "<h1>no</h1>", 502) }, CodeInternal, "internal: Bad Gateway"},
+		{"a page of a server in trouble", func(w http.ResponseWriter) { http.Error(w, "<h1>no</h1>", http.StatusBadGateway) }, CodeInternal, "internal: Bad Gateway"},
 		{"a redirect", func(w http.ResponseWriter) { w.Header().Set("Location", "/v1/other"); w.WriteHeader(307) }, CodeBadRequest, "bad_request: Temporary Redirect"},
 		{"a long problem", func(w http.ResponseWriter) {
 			w.Header().Set("Content-Type", ProblemMediaType)

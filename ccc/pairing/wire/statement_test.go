@@ -272,7 +272,8 @@ func FuzzVerify(f *testing.F) {
 	ca := newCA(f)
 	ccc, pbx := ca.Credentials(cccID), ca.Credentials(pbxID)
 	for _, s := range []Statement{
-		sampleOffer(f), Ack{Pairing: "p-1", Offer: "o-1", Serial: serial, Epoch: 1, At: at},
+		sampleOffer(f),
+		Ack{Pairing: "p-1", Offer: "o-1", Serial: serial, Epoch: 1, At: at},
 		Tombstone{"p-1", serial, 1, ReasonRemoved, SideCCC, at},
 	} {
 		jws, err := Sign(ccc, s)
