@@ -1,0 +1,39 @@
+package store
+
+// CreateTenant adds a tenant. ErrConflict "id"; ErrNotFound for a parent that is not
+// there.
+func (t *Tx) CreateTenant(v Tenant) error {
+	var c checks
+	c.id("ID", string(v.ID))
+	oneOf(&c, "Kind", v.Kind, KindOperator, KindReseller, KindCustomer)
+	c.time("Created", v.Created)
+	if c.err != nil {
+		return c.err
+	}
+	var parent any
+	if v.Parent != "" {
+		parent = v.Parent
+	}
+	_, err := t.exec(`INSERT INTO tenants (id, kind, parent, name, legal_name, brand, created)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)`, v.ID, v.Kind, parent, v.Name, v.LegalName, v.Brand, v.Created)
+	return err
+}
+
+const tenantColumns = "id, kind, coalesce(parent, ''), name, legal_name, brand, created"
+
+func scanTenant(s scanner) (v Tenant, err error) {
+	var created moment
+	err = s.Scan(&v.ID, &v.Kind, &v.Parent, &v.Name, &v.LegalName, &v.Brand, &created)
+	v.Created = created.Time
+	return v, err
+}
+
+// Tenant gives a tenant.
+func (t *Tx) Tenant(id TenantID) (Tenant, error) {
+	return row(t, scanTenant, "SELECT "+tenantColumns+" FROM tenants WHERE id = $1", id)
+}
+
+// Tenants gives all, those made first before the others.
+func (t *Tx) Tenants() ([]Tenant, error) {
+	return rows(t, scanTenant, "SELECT "+tenantColumns+" FROM tenants ORDER BY created, id")
+}

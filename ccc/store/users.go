@@ -1,0 +1,77 @@
+package store
+
+// CreateUser adds a user. ErrConflict "email" or "id"; ErrNotFound without the tenant.
+func (t *Tx) CreateUser(v User) error {
+	var c checks
+	c.id("ID", string(v.ID))
+	if v.Email == "" {
+		c.fail("Email", "is missing")
+	}
+	oneOf(&c, "Role", v.Role, RoleOwner, RoleAdministrator, RoleViewer)
+	oneOf(&c, "Language", v.Language, German, English, French)
+	if v.PasswordHash == "" {
+		c.fail("PasswordHash", "is missing")
+	}
+	c.time("Created", v.Created)
+	if c.err != nil {
+		return c.err
+	}
+	_, err := t.exec(`INSERT INTO users (id, tenant_id, email, name, role, language, password_hash, created, disabled)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		v.ID, v.Tenant, v.Email, v.Name, v.Role, v.Language, v.PasswordHash, v.Created, v.Disabled)
+	return err
+}
+
+const userColumns = "id, tenant_id, email, name, role, language, password_hash, created, disabled"
+
+func scanUser(s scanner) (v User, err error) {
+	var created moment
+	err = s.Scan(&v.ID, &v.Tenant, &v.Email, &v.Name, &v.Role, &v.Language, &v.PasswordHash, &created, &v.Disabled)
+	v.Created = created.Time
+	return v, err
+}
+
+// UserByEmail gives the user who signs in with a normalised address, disabled or not.
+func (t *Tx) UserByEmail(email string) (User, error) {
+	return row(t, scanUser, "SELECT "+userColumns+" FROM users WHERE email = $1", email)
+}
+
+// User gives a user of the tenant.
+func (t *Tx) User(tenant TenantID, id UserID) (User, error) {
+	return row(t, scanUser, "SELECT "+userColumns+" FROM users WHERE tenant_id = $1 AND id = $2", tenant, id)
+}
+
+// Users gives the tenant's, by address.
+func (t *Tx) Users(tenant TenantID) ([]User, error) {
+	return rows(t, scanUser, "SELECT "+userColumns+" FROM users WHERE tenant_id = $1 ORDER BY email", tenant)
+}
+
+// SetPassword replaces the hash of a user's password.
+func (t *Tx) SetPassword(tenant TenantID, id UserID, hash string) error {
+	if hash == "" {
+		return &InvalidError{Field: "PasswordHash", Problem: "is missing"}
+	}
+	t.erased = true
+	return t.change("UPDATE users SET password_hash = $3 WHERE tenant_id = $1 AND id = $2", tenant, id, hash)
+}
+
+// SetUserLanguage changes a user's language.
+func (t *Tx) SetUserLanguage(tenant TenantID, id UserID, language Language) error {
+	var c checks
+	if oneOf(&c, "Language", language, German, English, French); c.err != nil {
+		return c.err
+	}
+	return t.change("UPDATE users SET language = $3 WHERE tenant_id = $1 AND id = $2", tenant, id, language)
+}
+
+// SetUserDisabled locks a user out, or in again. It leaves his sessions alone.
+func (t *Tx) SetUserDisabled(tenant TenantID, id UserID, disabled bool) error {
+	return t.change("UPDATE users SET disabled = $3 WHERE tenant_id = $1 AND id = $2", tenant, id, disabled)
+}
+
+// DeleteUser removes a user with his sessions and idempotency keys. His id stays in what
+// he has made and in events.
+func (t *Tx) DeleteUser(tenant TenantID, id UserID) error {
+	t.erased = true
+	return t.change("DELETE FROM users WHERE tenant_id = $1 AND id = $2", tenant, id)
+}
