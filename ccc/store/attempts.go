@@ -22,6 +22,12 @@ func (t *Tx) CountAttempts(kind, subject string, since time.Time) (n int, last t
 	return v.n, v.last.Time, err
 }
 
+// DeleteAttempt forgets those of a subject at one moment.
+func (t *Tx) DeleteAttempt(kind, subject string, at time.Time) error {
+	_, err := t.exec("DELETE FROM attempts WHERE kind = $1 AND subject = $2 AND at = $3", kind, subject, at)
+	return err
+}
+
 // ClearAttempts forgets the attempts of a subject.
 func (t *Tx) ClearAttempts(kind, subject string) error {
 	_, err := t.exec("DELETE FROM attempts WHERE kind = $1 AND subject = $2", kind, subject)

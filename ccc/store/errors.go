@@ -73,8 +73,7 @@ func conflict(constraint string) error {
 // explain turns an engine's error about the data into one of the package. The
 // reference to something that is not there is ErrNotFound.
 func explain(err error) error {
-	var lite *sqlite.Error
-	if errors.As(err, &lite) {
+	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch lite.Code() {
 		case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
 			_, columns, _ := strings.Cut(lite.Error(), "UNIQUE constraint failed: ")
@@ -84,8 +83,7 @@ func explain(err error) error {
 			return ErrNotFound
 		}
 	}
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch pg.Code {
 		case "23505": // unique_violation
 			return conflict(pg.ConstraintName)
@@ -98,10 +96,9 @@ func explain(err error) error {
 
 // again tells whether the transaction may succeed when it is run again.
 func again(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code == "40001" || pg.Code == "40P01" // serialization_failure, deadlock_detected
 	}
-	var lite *sqlite.Error
-	return errors.As(err, &lite) && lite.Code()&0xff == sqlite3.SQLITE_BUSY
+	lite, ok := errors.AsType[*sqlite.Error](err)
+	return ok && lite.Code()&0xff == sqlite3.SQLITE_BUSY
 }

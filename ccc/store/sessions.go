@@ -57,3 +57,9 @@ func (t *Tx) DeleteUserSessions(user UserID, except TokenHash) (int, error) {
 func (t *Tx) SweepSessions(now time.Time) (int, error) {
 	return t.sweep("DELETE FROM sessions WHERE expires <= $1", now)
 }
+
+// TouchSession notes that a session was used and when it expires. ErrNotFound where it
+// has been removed.
+func (t *Tx) TouchSession(hash TokenHash, lastSeen, expires time.Time) error {
+	return t.change("UPDATE sessions SET last_seen = $2, expires = $3 WHERE token_hash = $1", hash[:], lastSeen, expires)
+}

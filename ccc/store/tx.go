@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -237,10 +238,7 @@ func (c *checks) time(field string, t time.Time) {
 
 // oneOf checks a value with a few known ones.
 func oneOf[T ~string](c *checks, field string, v T, known ...T) {
-	for _, k := range known {
-		if v == k {
-			return
-		}
+	if !slices.Contains(known, v) {
+		c.fail(field, "is none of the known values")
 	}
-	c.fail(field, "is none of the known values")
 }

@@ -1,0 +1,298 @@
+// Package account knows who may use the control centre: users with passwords, and their
+// sessions.
+//
+//	accounts, err := account.New(account.Config{Store: db})
+//	handler := accounts.Middleware(mux)
+//
+// and in the handlers
+//
+//	user, err := accounts.SignIn(ctx, email, password, account.Prefix(r.RemoteAddr))
+//	cookie, err := accounts.Begin(ctx, user) // into Set-Cookie
+//	…
+//	user, err := accounts.Current(ctx)
+//	cookie, err := accounts.End(ctx)
+//
+// Passwords are hashed with Argon2id. Whether an account exists cannot be told from
+// the answer of a sign-in, from the time it takes or from its limits. No IP address is
+// kept: a prefix is counted under a hash whose key is made at the start and only in
+// memory.
+//
+// The token of a session is in its cookie alone; the store has its SHA-256. A session is
+// made at each sign-in, never taken over from before it.
+package account
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+)
+
+var (
+	// ErrCredentials: there is no such account, it is disabled, or the password is
+	// another.
+	ErrCredentials = errors.New("wrong e-mail address or password")
+	// ErrLimited: too many wrong passwords; see [LimitedError].
+	ErrLimited = errors.New("too many tries")
+	// ErrNoSession: nobody is signed in, or no longer.
+	ErrNoSession = errors.New("not signed in")
+)
+
+// LimitedError says when to try again. It wraps [ErrLimited].
+type LimitedError struct{ RetryAfter time.Duration }
+
+// Error gives the message.
+func (e *LimitedError) Error() string {
+	return fmt.Sprintf("%v; try again in %s", ErrLimited, e.RetryAfter.Round(time.Second))
+}
+
+// Is makes it an [ErrLimited].
+func (e *LimitedError) Is(target error) bool { return target == ErrLimited }
+
+// Accounts can be used by several goroutines at once.
+type Accounts struct {
+	cfg      Config
+	db       *store.DB
+	sessions *scs.SessionManager
+	key      [32]byte // of the hashes of prefixes
+	slots    *semaphore.Weighted
+	queue    *semaphore.Weighted
+	dummy    string // the hash that the password of no account is compared with
+	verify   func(password, hash string) (ok, old bool, err error)
+}
+
+// New makes the accounts of a store.
+func New(cfg Config) (*Accounts, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Store == nil {
+		return nil, errors.New("account: no store")
+	}
+	cfg = cfg.withDefaults()
+	a := &Accounts{
+		cfg: cfg, db: cfg.Store,
+		slots: semaphore.NewWeighted(int64(cfg.Hash.Parallel)),
+		queue: semaphore.NewWeighted(int64(cfg.Hash.Parallel + cfg.Hash.Queue)),
+	}
+	_, _ = rand.Read(a.key[:]) // never fails
+	a.sessions = newManager(cfg)
+	a.verify = a.compare
+	var err error
+	a.dummy, err = a.hash(context.Background(), rand.Text())
+	return a, err
+}
+
+// NewUser is what an account is made of.
+type NewUser struct {
+	Tenant   store.TenantID
+	Email    string
+	Name     string
+	Role     store.Role
+	Language store.Language
+	Password string
+}
+
+// Create makes an account. The errors are [InvalidError], those of the store for a wrong
+// role or language, store.ErrConflict "email", and store.ErrNotFound for the tenant.
+func (a *Accounts) Create(ctx context.Context, v NewUser) (store.User, error) {
+	email, err := NormalizeEmail(v.Email)
+	if err != nil {
+		return store.User{}, err
+	}
+	password, err := checkPassword(v.Password, email)
+	if err != nil {
+		return store.User{}, err
+	}
+	hash, err := a.hash(ctx, password)
+	if err != nil {
+		return store.User{}, err
+	}
+	user := store.User{
+		ID: store.NewID[store.UserID](), Tenant: v.Tenant, Email: email, Name: v.Name, Role: v.Role,
+		Language: v.Language, PasswordHash: hash, Created: time.Now().UTC().Truncate(time.Millisecond),
+	}
+	return user, a.db.Update(ctx, func(tx *store.Tx) error { return tx.CreateUser(user) })
+}
+
+// SignIn checks a password. It fails with [ErrCredentials] or a [LimitedError]. The
+// prefix is that of the client's address; without one only the account is limited.
+func (a *Accounts) SignIn(ctx context.Context, email, password string, prefix netip.Prefix) (store.User, error) {
+	email, invalid := NormalizeEmail(email)
+	t := a.newTry(email, prefix)
+	if err := a.begin(ctx, t); err != nil {
+		return store.User{}, err
+	}
+	var user store.User
+	err := invalid
+	if err == nil {
+		err = a.db.View(ctx, func(tx *store.Tx) (err error) {
+			user, err = tx.UserByEmail(email)
+			return err
+		})
+	}
+	// What is known by now must not change what follows, up to the answer.
+	hash := user.PasswordHash
+	switch {
+	case invalid != nil, errors.Is(err, store.ErrNotFound):
+		hash = a.dummy
+	case err != nil:
+		return store.User{}, err
+	}
+	ok, old, err := a.check(ctx, password, hash)
+	if err != nil {
+		return store.User{}, err
+	}
+	if !ok || hash == a.dummy || user.Disabled {
+		return store.User{}, ErrCredentials
+	}
+	return a.signedIn(ctx, t, user, password, old)
+}
+
+// signedIn forgets the wrong tries, and hashes the password anew where it has to be.
+func (a *Accounts) signedIn(ctx context.Context, t try, user store.User, password string, old bool) (store.User, error) {
+	was := user.PasswordHash
+	if old {
+		hash, err := a.hash(ctx, normalizePassword(password))
+		if err != nil {
+			return store.User{}, err
+		}
+		user.PasswordHash = hash
+	}
+	err := a.db.Update(ctx, func(tx *store.Tx) error {
+		current, err := tx.User(user.Tenant, user.ID)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if current.PasswordHash != was || current.Disabled {
+			return ErrCredentials // changed in the meantime
+		}
+		if old {
+			if err := tx.SetPassword(user.Tenant, user.ID, user.PasswordHash); err != nil {
+				return err
+			}
+		}
+		return t.forget(tx)
+	})
+	if err != nil {
+		return store.User{}, err
+	}
+	return user, nil
+}
+
+// try is an attempt to sign in.
+type try struct {
+	account, prefix string // what it is counted under; no prefix: empty
+	at              time.Time
+}
+
+// The kinds of attempts in the store.
+const (
+	accountKind = "sign-in account"
+	prefixKind  = "sign-in prefix"
+)
+
+// newTry: the hash of an address is of one that may not be that of an account, so that
+// the store does not show who was tried.
+func (a *Accounts) newTry(email string, prefix netip.Prefix) try {
+	sum := sha256.Sum256([]byte("ccc account " + email))
+	t := try{account: hex.EncodeToString(sum[:16]), at: time.Now()}
+	if prefix.IsValid() {
+		mac := hmac.New(sha256.New, a.key[:])
+		mac.Write([]byte(prefix.String()))
+		t.prefix = hex.EncodeToString(mac.Sum(nil)[:16])
+	}
+	return t
+}
+
+// begin counts a try before the password is looked at, so that of many at once not more
+// are let through than one after the other.
+func (a *Accounts) begin(ctx context.Context, t try) error {
+	return a.db.Update(ctx, func(tx *store.Tx) error {
+		var wait time.Duration
+		for _, c := range []struct {
+			kind, subject string
+			free          int
+		}{{accountKind, t.account, a.cfg.Limits.AccountTries}, {prefixKind, t.prefix, a.cfg.Limits.PrefixTries}} {
+			if c.subject == "" {
+				continue
+			}
+			n, last, err := tx.CountAttempts(c.kind, c.subject, t.at.Add(-a.cfg.Limits.Window))
+			if err != nil {
+				return err
+			}
+			if d := a.cfg.Limits.delay(n, c.free); d > 0 {
+				wait = max(wait, last.Add(d).Sub(t.at))
+			}
+			if err := tx.AddAttempt(c.kind, c.subject, t.at); err != nil {
+				return err
+			}
+		}
+		if wait > 0 {
+			return &LimitedError{RetryAfter: wait} // undoes what was added: it was no try
+		}
+		return nil
+	})
+}
+
+// forget is for a right password: it clears the account, but of the prefix this try
+// alone, or somebody with an account could clear it for tries on others.
+func (t try) forget(tx *store.Tx) error {
+	if err := tx.ClearAttempts(accountKind, t.account); err != nil || t.prefix == "" {
+		return err
+	}
+	return tx.DeleteAttempt(prefixKind, t.prefix, t.at)
+}
+
+// Prefix gives what addresses are counted together: an IPv4 address alone, and the /56 of
+// an IPv6 address, as one customer has one. Addr is as in http.Request.RemoteAddr, with
+// or without port. It is the zero prefix where there is no address.
+func Prefix(addr string) netip.Prefix {
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		addr = host
+	}
+	ip, err := netip.ParseAddr(addr)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	ip = ip.Unmap().WithZone("")
+	bits := 56
+	if ip.Is4() {
+		bits = 32
+	}
+	return netip.PrefixFrom(ip, bits).Masked()
+}
+
+// Run removes expired sessions and forgotten tries, every now and then, until ctx ends.
+func (a *Accounts) Run(ctx context.Context) error {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		err := a.db.Update(ctx, func(tx *store.Tx) error {
+			_, err1 := tx.SweepSessions(time.Now())
+			_, err2 := tx.SweepAttempts(time.Now().Add(-a.cfg.Limits.Window))
+			return errors.Join(err1, err2)
+		})
+		if err != nil && ctx.Err() == nil {
+			a.cfg.Logger.Warn("expired sessions were not removed", "err", err)
+		}
+	}
+}
+
+const sweepEvery = 10 * time.Minute

@@ -1,0 +1,426 @@
+package account
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+)
+
+const (
+	email    = "jo@example.com"
+	password = "correct horse battery"
+)
+
+// world is an open store with one account.
+type world struct {
+	*Accounts
+	db     *store.DB
+	tenant store.TenantID
+	user   store.User
+	hashes *atomic.Int64 // how often a password was compared
+}
+
+func config(db *store.DB) Config {
+	return Config{Store: db, Hash: Hash{Memory: 8 << 20, Passes: 1, Lanes: 1}}
+}
+
+func openStore(t testing.TB, path string) *store.DB {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	db := openStore(t, filepath.Join(t.TempDir(), "db"))
+	t.Cleanup(func() { _ = db.Close() })
+	tenant := store.Tenant{ID: store.NewID[store.TenantID](), Kind: store.KindCustomer, Name: "Example", Created: time.Now()}
+	if err := db.Update(t.Context(), func(tx *store.Tx) error { return tx.CreateTenant(tenant) }); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{db: db, tenant: tenant.ID}
+	w.restart(t, config(db))
+	w.user = w.create(t, email, password)
+	return w
+}
+
+// restart makes new accounts over the same store.
+func (w *world) restart(t testing.TB, cfg Config) {
+	t.Helper()
+	a, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Accounts, w.hashes = a, new(atomic.Int64)
+	verify := a.verify
+	a.verify = func(password, hash string) (bool, bool, error) {
+		w.hashes.Add(1)
+		return verify(password, hash)
+	}
+}
+
+func (w *world) create(t testing.TB, email, password string) store.User {
+	t.Helper()
+	user, err := w.Create(t.Context(), NewUser{
+		Tenant: w.tenant, Email: email, Name: "Jo", Role: store.RoleOwner, Language: store.French, Password: password,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return user
+}
+
+func TestCreate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, tt := range []struct{ email, password, code string }{
+		{"jo", password, "email_invalid"},
+		{"", password, "email_invalid"},
+		{"Jo <jo2@example.com>", password, "email_invalid"},
+		{strings.Repeat("a", 250) + "@x.de", password, "email_invalid"},
+		{"a@example.com", "", "password_short"},
+		{"a@example.com", "elevenbytes", "password_short"},
+		{"a@example.com", strings.Repeat("x", 129), "password_long"},
+		{"a@example.com", strings.Repeat("x", 1<<20), "password_long"},
+		{"a@example.com", "A@example.com", "password_email"},
+		{"a@example.com", password + "\xff", "password_invalid"},
+		{"a@example.com", "twelve bytes", ""},
+		{" B@Example.COM ", strings.Repeat("x", 128), ""},
+	} {
+		user, err := w.Create(t.Context(), NewUser{Tenant: w.tenant, Email: tt.email, Role: store.RoleViewer, Language: store.German, Password: tt.password})
+		if invalid, ok := errors.AsType[*InvalidError](err); ok != (tt.code != "") || ok && invalid.Code != tt.code {
+			t.Errorf("%.40q %.20q: %v, want %q", tt.email, tt.password, err, tt.code)
+		}
+		if tt.code == "" && (err != nil || user.Email != strings.ToLower(strings.TrimSpace(tt.email))) {
+			t.Errorf("%q: %+v, %v", tt.email, user, err)
+		}
+		if err != nil && tt.password != "" && strings.Contains(err.Error(), tt.password) {
+			t.Error("the error shows the password")
+		}
+	}
+	_, err := w.Create(t.Context(), NewUser{Tenant: w.tenant, Email: "JO@example.com", Role: store.RoleViewer, Language: store.German, Password: password})
+	if c, ok := errors.AsType[*store.ConflictError](err); !ok || c.What != "email" {
+		t.Errorf("an address that is there: %v", err)
+	}
+}
+
+func TestSignIn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, address := range []string{email, " JO@Example.com"} {
+		got, err := w.SignIn(t.Context(), address, password, netip.Prefix{})
+		if err != nil || got != w.user {
+			t.Errorf("%q: %+v, %v", address, got, err)
+		}
+	}
+	for _, wrong := range []string{"", password + " ", strings.ToUpper(password), w.user.PasswordHash} {
+		if _, err := w.SignIn(t.Context(), email, wrong, netip.Prefix{}); !errors.Is(err, ErrCredentials) {
+			t.Errorf("%q: %v", wrong, err)
+		}
+	}
+}
+
+// The same letters typed on another system: é as one character or as two.
+func TestPasswordsAreNormalised(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.create(t, "fr@example.com", "pre\u0301ce\u0301demment")
+	if _, err := w.SignIn(t.Context(), "fr@example.com", "pr\u00e9c\u00e9demment", netip.Prefix{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := w.SignIn(t.Context(), "fr@example.com", "precedemment", netip.Prefix{}); !errors.Is(err, ErrCredentials) {
+		t.Errorf("without accents: %v", err)
+	}
+}
+
+// Nothing tells an account that is not there from one that is: the error is the same, a
+// hash is computed, and the limits are.
+func TestNoOracle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.create(t, "disabled@example.com", password)
+		disabled := w.create(t, "disabled2@example.com", password)
+		if err := w.SetDisabled(t.Context(), w.tenant, disabled.ID, true); err != nil {
+			t.Fatal(err)
+		}
+		var first []string
+		for _, tt := range []struct{ email, password string }{
+			{email, "wrong password!"},
+			{email, strings.Repeat("long", 1<<16)},
+			{"nobody@example.com", password},
+			{"not an address", password},
+			{strings.Repeat("x", 1<<16), password},
+			{"disabled2@example.com", password},
+			{"disabled2@example.com\x00", password},
+		} {
+			var answers []string
+			for range 8 {
+				before := w.hashes.Load()
+				_, err := w.SignIn(t.Context(), tt.email, tt.password, netip.Prefix{})
+				answers = append(answers, fmt.Sprintf("%v after %d hashes", err, w.hashes.Load()-before))
+			}
+			if first == nil {
+				first = answers
+			}
+			if got, want := strings.Join(answers, "\n"), strings.Join(first, "\n"); got != want {
+				t.Errorf("%.30q: got\n%s\nwant\n%s", tt.email, got, want)
+			}
+		}
+		if !strings.Contains(first[0], "after 1 hashes") || !strings.Contains(first[7], "try again in 1s after 0 hashes") {
+			t.Errorf("the answers are %q", first)
+		}
+	})
+}
+
+func TestDelaysGrow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		wrong := func() error {
+			_, err := w.SignIn(t.Context(), email, "wrong password!", netip.Prefix{})
+			return err
+		}
+		limited := func(want time.Duration) {
+			t.Helper()
+			_, err := w.SignIn(t.Context(), email, password, netip.Prefix{})
+			l, ok := errors.AsType[*LimitedError](err)
+			if !ok || !errors.Is(err, ErrLimited) || l.RetryAfter != want {
+				t.Fatalf("got %v, want to wait %s", err, want)
+			}
+		}
+		for range 5 {
+			if err := wrong(); !errors.Is(err, ErrCredentials) {
+				t.Fatal(err)
+			}
+		}
+		for want := time.Second; ; want *= 2 {
+			want = min(want, 15*time.Minute)
+			limited(want)
+			time.Sleep(want - time.Millisecond)
+			limited(time.Millisecond) // asking has not made it longer
+			time.Sleep(time.Millisecond)
+			if err := wrong(); !errors.Is(err, ErrCredentials) {
+				t.Fatal(err)
+			}
+			if want == 15*time.Minute {
+				break
+			}
+		}
+		// It holds after a restart, and for another server at the same database.
+		w.restart(t, config(w.db))
+		limited(15 * time.Minute)
+		time.Sleep(15 * time.Minute)
+		if _, err := w.SignIn(t.Context(), email, password, netip.Prefix{}); err != nil {
+			t.Fatal(err)
+		}
+		// The right password has forgotten the wrong ones.
+		for range 5 {
+			if err := wrong(); !errors.Is(err, ErrCredentials) {
+				t.Fatal(err)
+			}
+		}
+		limited(time.Second)
+		time.Sleep(24 * time.Hour)
+		if _, err := w.SignIn(t.Context(), email, password, netip.Prefix{}); err != nil {
+			t.Errorf("after the window: %v", err)
+		}
+	})
+}
+
+// Of many tries at once no more are let through than of one after the other.
+func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	errs := make(chan error)
+	for range 40 {
+		go func() {
+			_, err := w.SignIn(t.Context(), email, "wrong password!", netip.Prefix{})
+			errs <- err
+		}()
+	}
+	wrong := 0
+	for range 40 {
+		err := <-errs
+		switch {
+		case errors.Is(err, ErrCredentials):
+			wrong++
+		case !errors.Is(err, ErrLimited):
+			t.Error(err)
+		}
+	}
+	// More than the free ones only if the machine took seconds for it.
+	if wrong < 5 || wrong > 8 || w.hashes.Load() != int64(wrong) {
+		t.Errorf("%d tries were let through, with %d hashes", wrong, w.hashes.Load())
+	}
+}
+
+func TestPrefixes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		cfg := config(w.db)
+		cfg.Limits.PrefixTries = 3
+		w.restart(t, cfg)
+		from := Prefix("[2001:db8:1:2:3::4]:5000")
+		try := func(who, password string, from netip.Prefix) error {
+			_, err := w.SignIn(t.Context(), who, password, from)
+			return err
+		}
+		for i := range 3 {
+			if err := try(fmt.Sprintf("%d@example.com", i), password, from); !errors.Is(err, ErrCredentials) {
+				t.Fatal(err)
+			}
+			// An account of his own does not help.
+			if i == 1 {
+				if err := try(email, password, from); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := try(email, password, Prefix("[2001:db8:1:2ff::1]:1")); !errors.Is(err, ErrLimited) {
+			t.Errorf("from the same prefix: %v", err)
+		}
+		if err := try(email, password, Prefix("[2001:db8:1:300::1]:1")); err != nil {
+			t.Errorf("from another prefix: %v", err)
+		}
+		w.restart(t, cfg)
+		if err := try(email, password, from); err != nil {
+			t.Errorf("with another key: %v", err)
+		}
+	})
+}
+
+func TestPrefix(t *testing.T) {
+	t.Parallel()
+	for addr, want := range map[string]string{
+		"192.0.2.7:80":                 "192.0.2.7/32",
+		"192.0.2.7":                    "192.0.2.7/32",
+		"[::ffff:192.0.2.7]:80":        "192.0.2.7/32",
+		"[2001:db8:1:2ff:3:4:5:6]:80":  "2001:db8:1:200::/56",
+		"[fe80::1%eth0]:80":            "fe80::/56",
+		"2001:db8::1":                  "2001:db8::/56",
+		"":                             "invalid Prefix",
+		"pipe":                         "invalid Prefix",
+		"@":                            "invalid Prefix",
+		"example.com:80":               "invalid Prefix",
+		"192.0.2.7.8:80":               "invalid Prefix",
+		"[2001:db8:1:2ff:3:4:5:6%]:80": "invalid Prefix",
+	} {
+		if got := Prefix(addr).String(); got != want {
+			t.Errorf("%q: %s, want %s", addr, got, want)
+		}
+	}
+}
+
+// Other parameters: the hash is made anew at the sign-in, and only then.
+func TestRehash(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	cfg := config(w.db)
+	cfg.Hash.Passes = 2
+	w.restart(t, cfg)
+	if _, err := w.SignIn(t.Context(), email, "wrong password!", netip.Prefix{}); !errors.Is(err, ErrCredentials) {
+		t.Fatal(err)
+	}
+	stored := func() (user store.User) {
+		err := w.db.View(t.Context(), func(tx *store.Tx) (err error) {
+			user, err = tx.User(w.tenant, w.user.ID)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return user
+	}
+	if got := stored().PasswordHash; got != w.user.PasswordHash || !strings.Contains(got, "m=8192,t=1,p=1") {
+		t.Errorf("after a wrong password the hash is %s", got)
+	}
+	for range 2 {
+		user, err := w.SignIn(t.Context(), email, password, netip.Prefix{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := stored(); got != user || !strings.Contains(got.PasswordHash, "m=8192,t=2,p=1") {
+			t.Errorf("after the sign-in: %+v, want %+v", got, user)
+		}
+	}
+}
+
+// What waits for a slot beyond the queue is refused.
+func TestQueue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	cfg := config(w.db)
+	cfg.Hash.Parallel, cfg.Hash.Queue = 1, 2
+	cfg.Limits.AccountTries = 100
+	w.restart(t, cfg)
+	running, hold := make(chan struct{}), make(chan struct{})
+	w.verify = func(string, string) (bool, bool, error) {
+		running <- struct{}{}
+		<-hold
+		return false, false, nil
+	}
+	errs := make(chan error)
+	for range 4 {
+		go func() {
+			_, err := w.SignIn(t.Context(), email, password, netip.Prefix{})
+			errs <- err
+		}()
+	}
+	<-running
+	if err := <-errs; !errors.Is(err, ErrLimited) { // one of the four had no place
+		t.Errorf("beyond the queue: %v", err)
+	}
+	close(hold)
+	for i := range 3 {
+		if i > 0 {
+			<-running
+		}
+		if err := <-errs; !errors.Is(err, ErrCredentials) {
+			t.Error(err)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+	if err := (Config{}).Validate(); err != nil {
+		t.Error(err)
+	}
+	for want, cfg := range map[string]Config{
+		"idle":                 {Idle: time.Second},
+		"lifetime":             {Lifetime: time.Minute},
+		"hash.memory":          {Hash: Hash{Memory: 1}},
+		"hash.passes":          {Hash: Hash{Passes: 101}},
+		"hash.lanes":           {Hash: Hash{Lanes: 17}},
+		"hash.parallel":        {Hash: Hash{Parallel: -1}},
+		"hash.queue":           {Hash: Hash{Queue: -1}},
+		"limits.account_tries": {Limits: Limits{AccountTries: -1}},
+		"limits.prefix_tries":  {Limits: Limits{PrefixTries: -1}},
+		"limits.first_delay":   {Limits: Limits{FirstDelay: time.Hour}},
+		"limits.max_delay":     {Limits: Limits{MaxDelay: 48 * time.Hour}},
+		"limits.window":        {Limits: Limits{Window: 1000 * time.Hour}},
+	} {
+		if err := cfg.Validate(); err == nil || !strings.HasPrefix(err.Error(), want+": ") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+	if _, err := New(Config{}); err == nil {
+		t.Error("accounts without a store")
+	}
+}

@@ -1,0 +1,149 @@
+package account
+
+import (
+	"errors"
+	"math"
+	"time"
+
+	"github.com/alexedwards/argon2id"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/configs"
+)
+
+// Config of the accounts. Zero values mean the documented defaults.
+type Config struct {
+	// Idle is how long a session lasts without a request. Use is noted down once in a
+	// thirtieth of it, so that a session can end that much earlier. Default: 30m.
+	Idle time.Duration `yaml:"idle"`
+	// Lifetime of a session, however much it is used. Default: 12h.
+	Lifetime time.Duration `yaml:"lifetime"`
+	// Hash says how passwords are hashed. Passwords hashed in another way are hashed
+	// anew at the next sign-in.
+	Hash Hash `yaml:"hash"`
+	// Limits of wrong passwords.
+	Limits Limits `yaml:"limits"`
+
+	// Store is required.
+	Store *store.DB `yaml:"-"`
+	// Logger; nil means silence. It is told no address and no password.
+	Logger hclog.Logger `yaml:"-"`
+}
+
+// Hash has the parameters of Argon2id (RFC 9106). The defaults are its second
+// recommended option (§4).
+type Hash struct {
+	// Memory that a hash takes. 8MiB to 1GiB. Default: 64MiB.
+	Memory configs.Bytes `yaml:"memory"`
+	// Passes over the memory, 1 to 100. Default: 3.
+	Passes uint32 `yaml:"passes"`
+	// Lanes that are computed at once, 1 to 16. Default: 4.
+	Lanes uint8 `yaml:"lanes"`
+	// Parallel is how many hashes are computed at once, so that sign-ins do not take
+	// all memory. 1 to 64. Default: 2.
+	Parallel int `yaml:"parallel"`
+	// Queue is how many sign-ins may wait for their hash; more are refused with
+	// ErrLimited. 1 to 10000. Default: 64.
+	Queue int `yaml:"queue"`
+}
+
+// Limits of wrong passwords. After so many within Window, each further try has to wait
+// for a delay after the last one: FirstDelay, and double with each, up to MaxDelay. A
+// right password forgets the account's wrong ones.
+type Limits struct {
+	// Window in which wrong passwords count. Default: 24h.
+	Window time.Duration `yaml:"window"`
+	// AccountTries for an account before there is a delay, whether it exists or not.
+	// 1 to 1000. Default: 5.
+	AccountTries int `yaml:"account_tries"`
+	// PrefixTries for an address prefix (Prefix says which) before there is a delay.
+	// They are forgotten when the program starts again. 1 to 100000. Default: 50.
+	PrefixTries int `yaml:"prefix_tries"`
+	// FirstDelay. Default: 1s.
+	FirstDelay time.Duration `yaml:"first_delay"`
+	// MaxDelay. Default: 15m.
+	MaxDelay time.Duration `yaml:"max_delay"`
+}
+
+// DefaultConfig gives the values that stand for the zero value.
+func DefaultConfig() Config {
+	return Config{
+		Idle: 30 * time.Minute, Lifetime: 12 * time.Hour,
+		Hash: Hash{Memory: 64 << 20, Passes: 3, Lanes: 4, Parallel: 2, Queue: 64},
+		Limits: Limits{
+			Window: 24 * time.Hour, AccountTries: 5, PrefixTries: 50,
+			FirstDelay: time.Second, MaxDelay: 15 * time.Minute,
+		},
+	}
+}
+
+func (c Config) withDefaults() Config {
+	d := DefaultConfig()
+	or(&c.Idle, d.Idle)
+	or(&c.Lifetime, d.Lifetime)
+	or(&c.Hash.Memory, d.Hash.Memory)
+	or(&c.Hash.Passes, d.Hash.Passes)
+	or(&c.Hash.Lanes, d.Hash.Lanes)
+	or(&c.Hash.Parallel, d.Hash.Parallel)
+	or(&c.Hash.Queue, d.Hash.Queue)
+	or(&c.Limits.Window, d.Limits.Window)
+	or(&c.Limits.AccountTries, d.Limits.AccountTries)
+	or(&c.Limits.PrefixTries, d.Limits.PrefixTries)
+	or(&c.Limits.FirstDelay, d.Limits.FirstDelay)
+	or(&c.Limits.MaxDelay, d.Limits.MaxDelay)
+	if c.Logger == nil {
+		c.Logger = hclog.NewNullLogger()
+	}
+	return c
+}
+
+func or[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// Validate checks the values, each error a [configs.KeyError] with the key below
+// this struct.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var all []error
+	check := func(ok bool, key, problem string) {
+		if !ok {
+			all = append(all, &configs.KeyError{Key: key, Problem: problem})
+		}
+	}
+	check(c.Idle >= time.Minute && c.Idle <= 24*time.Hour, "idle", "is not between 1m and 24h")
+	check(c.Lifetime >= c.Idle && c.Lifetime <= 30*24*time.Hour, "lifetime", "is not between idle and 720h")
+	check(c.Hash.Memory >= 8<<20 && c.Hash.Memory <= 1<<30, "hash.memory", "is not between 8MiB and 1GiB")
+	check(c.Hash.Passes <= 100, "hash.passes", "is not between 1 and 100")
+	check(c.Hash.Lanes <= 16, "hash.lanes", "is not between 1 and 16")
+	check(c.Hash.Parallel >= 1 && c.Hash.Parallel <= 64, "hash.parallel", "is not between 1 and 64")
+	check(c.Hash.Queue >= 1 && c.Hash.Queue <= 10000, "hash.queue", "is not between 1 and 10000")
+	l := c.Limits
+	check(l.AccountTries >= 1 && l.AccountTries <= 1000, "limits.account_tries", "is not between 1 and 1000")
+	check(l.PrefixTries >= 1 && l.PrefixTries <= 100000, "limits.prefix_tries", "is not between 1 and 100000")
+	check(l.FirstDelay >= time.Millisecond && l.FirstDelay <= l.MaxDelay, "limits.first_delay", "is not between 1ms and max_delay")
+	check(l.MaxDelay <= l.Window, "limits.max_delay", "is longer than window")
+	check(l.Window <= 30*24*time.Hour, "limits.window", "is longer than 720h")
+	return errors.Join(all...)
+}
+
+// params gives them to the library.
+func (h Hash) params() *argon2id.Params {
+	return &argon2id.Params{
+		Memory: uint32(h.Memory / 1024), Iterations: h.Passes, Parallelism: h.Lanes, //nolint:gosec // at most 1 GiB
+		SaltLength: 16, KeyLength: 32,
+	}
+}
+
+// delay after n tries, of which some are free.
+func (l Limits) delay(n, free int) time.Duration {
+	if n < free {
+		return 0
+	}
+	d := float64(l.FirstDelay) * math.Exp2(float64(n-free))
+	return time.Duration(min(d, float64(l.MaxDelay)))
+}

@@ -1,0 +1,171 @@
+package account
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/mail"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/alexedwards/argon2id"
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+)
+
+// Passwords are normalised to NFC (RFC 8265 §4.2.2), as keyboards differ in how they
+// type an accent, and then have MinPassword to MaxPassword bytes. Nothing is asked
+// about the kinds of characters (NIST SP 800-63B §3.1.1.2).
+const (
+	MinPassword = 12
+	MaxPassword = 128
+)
+
+// MaxEmail is the longest address, in bytes (RFC 5321 §4.5.3.1.3).
+const MaxEmail = 254
+
+// InvalidError says what is wrong with a value. Code is stable: "email_invalid",
+// "password_short", "password_long", "password_email".
+type InvalidError struct {
+	Field   string // "email" or "password"
+	Code    string
+	Problem string // in a few words that follow the field
+}
+
+// Error gives "field problem". It never shows the value.
+func (e *InvalidError) Error() string { return e.Field + " " + e.Problem }
+
+// NormalizeEmail gives an address in the form that it is kept in: in small letters and
+// NFC. The error is an [InvalidError].
+func NormalizeEmail(email string) (string, error) {
+	normal := strings.ToLower(norm.NFC.String(strings.TrimSpace(email)))
+	parsed, err := mail.ParseAddress(normal)
+	if err != nil || parsed.Address != normal || len(normal) > MaxEmail || strings.ContainsAny(normal, "\x00\" ") {
+		return "", &InvalidError{Field: "email", Code: "email_invalid", Problem: "is not an e-mail address, as in jo@example.com"}
+	}
+	return normal, nil
+}
+
+// NewPassword makes one: 130 random bits in 26 letters and digits.
+func NewPassword() string { return rand.Text() }
+
+// normalizePassword cuts what is far too long to be one, before it costs anything.
+func normalizePassword(password string) string {
+	if len(password) > 4*MaxPassword {
+		password = password[:4*MaxPassword]
+	}
+	return norm.NFC.String(password)
+}
+
+// checkPassword gives a new password as it is hashed.
+func checkPassword(password, email string) (string, error) {
+	wrong := func(code, problem string) (string, error) {
+		return "", &InvalidError{Field: "password", Code: code, Problem: problem}
+	}
+	normal := normalizePassword(password)
+	switch {
+	case !utf8.ValidString(password):
+		return wrong("password_invalid", "is not UTF-8")
+	case len(normal) < MinPassword:
+		return wrong("password_short", fmt.Sprintf("has fewer than %d bytes", MinPassword))
+	case len(normal) > MaxPassword:
+		return wrong("password_long", fmt.Sprintf("has more than %d bytes", MaxPassword))
+	case strings.EqualFold(normal, email):
+		return wrong("password_email", "is the e-mail address")
+	}
+	return normal, nil
+}
+
+// hash waits for a slot.
+func (a *Accounts) hash(ctx context.Context, password string) (string, error) {
+	release, err := a.slot(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	return argon2id.CreateHash(password, a.cfg.Hash.params())
+}
+
+// check compares a password that somebody gave; old is for a hash of other parameters.
+func (a *Accounts) check(ctx context.Context, password, hash string) (ok, old bool, err error) {
+	release, err := a.slot(ctx)
+	if err != nil {
+		return false, false, err
+	}
+	defer release()
+	return a.verify(normalizePassword(password), hash)
+}
+
+func (a *Accounts) compare(password, hash string) (ok, old bool, err error) {
+	ok, params, err := argon2id.CheckHash(password, hash)
+	if err != nil {
+		return false, false, fmt.Errorf("the account's password hash: %w", err)
+	}
+	return ok, *params != *a.cfg.Hash.params(), nil
+}
+
+// slot waits until a hash can be computed. Where too many wait already it fails with a
+// LimitedError.
+func (a *Accounts) slot(ctx context.Context) (release func(), err error) {
+	if !a.queue.TryAcquire(1) {
+		return nil, &LimitedError{RetryAfter: time.Second}
+	}
+	if err := a.slots.Acquire(ctx, 1); err != nil {
+		a.queue.Release(1)
+		return nil, err
+	}
+	return func() {
+		a.slots.Release(1)
+		a.queue.Release(1)
+	}, nil
+}
+
+// ResetPassword gives an account a new password and ends all its sessions, for an
+// administrator. The errors are [InvalidError] and store.ErrNotFound.
+func (a *Accounts) ResetPassword(ctx context.Context, tenant store.TenantID, id store.UserID, password string) error {
+	var user store.User
+	err := a.db.View(ctx, func(tx *store.Tx) (err error) {
+		user, err = tx.User(tenant, id)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return a.replacePassword(ctx, &user, password, store.TokenHash{})
+}
+
+// replacePassword ends all sessions but one. The user has the new hash then.
+func (a *Accounts) replacePassword(ctx context.Context, user *store.User, password string, but store.TokenHash) error {
+	normal, err := checkPassword(password, user.Email)
+	if err != nil {
+		return err
+	}
+	hash, err := a.hash(ctx, normal)
+	if err != nil {
+		return err
+	}
+	user.PasswordHash = hash
+	return a.db.Update(ctx, func(tx *store.Tx) error {
+		if err := tx.SetPassword(user.Tenant, user.ID, hash); err != nil {
+			return err
+		}
+		if err := a.newTry(user.Email, noPrefix).forget(tx); err != nil {
+			return err
+		}
+		_, err := tx.DeleteUserSessions(user.ID, but)
+		return err
+	})
+}
+
+// SetDisabled locks an account out, which ends its sessions, or in again.
+func (a *Accounts) SetDisabled(ctx context.Context, tenant store.TenantID, id store.UserID, disabled bool) error {
+	return a.db.Update(ctx, func(tx *store.Tx) error {
+		if err := tx.SetUserDisabled(tenant, id, disabled); err != nil || !disabled {
+			return err
+		}
+		_, err := tx.DeleteUserSessions(id, store.TokenHash{})
+		return err
+	})
+}
