@@ -22,6 +22,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/dial"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/relay"
+	"github.com/comtrexx-cloud/comtrexx/integration/e2e/canary"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
 )
@@ -129,9 +130,9 @@ func (r *servedRelay) kept() []byte {
 
 // memory looks for canaries in all of the process's memory, and gives the forms
 // of each that are there.
-func (r *servedRelay) memory(canaries ...canary) map[canary][]string {
+func (r *servedRelay) memory(canaries ...canary.Canary) map[canary.Canary][]string {
 	r.t.Helper()
-	found := make(map[canary]map[string]bool)
+	found := make(map[canary.Canary]map[string]bool)
 	for _, c := range canaries {
 		found[c] = make(map[string]bool)
 	}
@@ -139,7 +140,7 @@ func (r *servedRelay) memory(canaries ...canary) map[canary][]string {
 	err := readMemory(r.cmd.Process.Pid, func(chunk []byte) {
 		size += len(chunk)
 		for c, forms := range found {
-			for _, form := range c.found(r.t, func(f []byte) bool { return bytes.Contains(chunk, f) }) {
+			for _, form := range c.Found(r.t, func(f []byte) bool { return bytes.Contains(chunk, f) }) {
 				forms[form] = true
 			}
 		}
@@ -150,7 +151,7 @@ func (r *servedRelay) memory(canaries ...canary) map[canary][]string {
 	if size < 1<<20 {
 		r.t.Errorf("the process has %d bytes of memory", size)
 	}
-	out := make(map[canary][]string)
+	out := make(map[canary.Canary][]string)
 	for c, forms := range found {
 		for form := range forms {
 			out[c] = append(out[c], form)
@@ -204,9 +205,9 @@ func TestBlindRelay(t *testing.T) {
 	}
 	ca := pkitest.New(t, td)
 	r := startRelay(t, ca)
-	answer := newCanary()
-	var secrets []canary
-	(&recordingRelay{t: t, addr: r.addr}).device(ca, "auto", answer.message(t))
+	answer := canary.New()
+	var secrets []canary.Canary
+	talker(t, r.addr, ca, "auto", answer.Message(t))
 	caller := ca.Credentials(identity.Service(td, "helpdesk"))
 	d, err := dial.New(dial.Config{Relays: []string{r.addr}, Credentials: caller})
 	if err != nil {
@@ -214,7 +215,7 @@ func TestBlindRelay(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = d.Close() })
 
-	check := func(when string, canaries ...canary) {
+	check := func(when string, canaries ...canary.Canary) {
 		t.Helper()
 		for c, forms := range r.memory(canaries...) {
 			if len(forms) > 0 {
@@ -223,14 +224,14 @@ func TestBlindRelay(t *testing.T) {
 		}
 	}
 	for name, inner := range map[string]dial.Inner{"mux": dial.Mux, "tls": dial.TLS} {
-		question := newCanary()
+		question := canary.New()
 		secrets = append(secrets, question)
 		call := r.call(d, inner, question)
 		check(name+", open", question)
 		if err := call.CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := io.ReadAll(call); err != nil || len(got) != len(answer.message(t)) {
+		if got, err := io.ReadAll(call); err != nil || len(got) != len(answer.Message(t)) {
 			t.Fatalf("%s: the device answers %d bytes, %v", name, len(got), err)
 		}
 		check(name+", answered", question, answer)
@@ -239,9 +240,9 @@ func TestBlindRelay(t *testing.T) {
 	check("over", append(secrets, answer)...)
 
 	// The control: the relay holds what it can read, and the search finds it.
-	raw := newCanary()
+	raw := canary.New()
 	call := r.call(d, dial.Raw, raw)
-	if forms := r.memory(raw)[raw]; len(forms) != len(raw.forms(t)) {
+	if forms := r.memory(raw)[raw]; len(forms) != len(raw.Forms(t)) {
 		t.Errorf("control: without end-to-end TLS the relay's memory holds only %q", forms)
 	}
 	_ = call.Close()
@@ -254,7 +255,7 @@ func TestBlindRelay(t *testing.T) {
 			t.Errorf("control: the device is not in the %s", where)
 		}
 		for _, c := range everything {
-			if forms := c.found(t, func(f []byte) bool { return bytes.Contains(text, f) }); forms != nil {
+			if forms := c.Found(t, func(f []byte) bool { return bytes.Contains(text, f) }); forms != nil {
 				t.Errorf("%s is in the %s: %q", c, where, forms)
 			}
 		}
@@ -263,7 +264,7 @@ func TestBlindRelay(t *testing.T) {
 
 // call opens a call and sends a canary; it returns when that must have passed the
 // relay.
-func (r *servedRelay) call(d *dial.Dialer, inner dial.Inner, c canary) *dial.Conn {
+func (r *servedRelay) call(d *dial.Dialer, inner dial.Inner, c canary.Canary) *dial.Conn {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -273,10 +274,10 @@ func (r *servedRelay) call(d *dial.Dialer, inner dial.Inner, c canary) *dial.Con
 	}
 	r.t.Cleanup(func() { _ = call.Close() })
 	before := r.sent()
-	if _, err := call.Write(c.message(r.t)); err != nil {
+	if _, err := call.Write(c.Message(r.t)); err != nil {
 		r.t.Fatal(err)
 	}
-	r.await(r.t, "the relay has passed the question on", func() bool { return r.sent() >= before+int64(len(c.message(r.t))) })
+	r.await(r.t, "the relay has passed the question on", func() bool { return r.sent() >= before+int64(len(c.Message(r.t))) })
 	return call
 }
 

@@ -4,119 +4,25 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
-	"net"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/dial"
-	"github.com/comtrexx-cloud/comtrexx/auerproxy/e2e"
-	"github.com/comtrexx-cloud/comtrexx/auerproxy/splice"
-	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
-	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/muxtun"
-	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/quictun"
-	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunneltest"
+	"github.com/comtrexx-cloud/comtrexx/integration/e2e/canary"
+	"github.com/comtrexx-cloud/comtrexx/integration/e2e/curious"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
 )
 
-// recordingRelay is a relay that lets everybody do everything, and keeps every byte
-// that its transports have decrypted. It stands for one whose operator is curious,
-// or whose machine is somebody else's.
-type recordingRelay struct {
-	tunneltest.Recorder
-	t    *testing.T
-	addr string
-	work sync.WaitGroup
-
-	mu       sync.Mutex
-	sessions map[string]tunnel.Session // guarded by mu; by the peer's path
-}
-
-func startRecordingRelay(t *testing.T, ca *pkitest.CA, transport string) *recordingRelay {
-	t.Helper()
-	r := &recordingRelay{t: t, sessions: make(map[string]tunnel.Session)}
-	cfg := ca.Credentials(identity.Relay(td, "curious")).ServerConfig(nil, tunnel.ALPN)
-	var ln tunnel.Listener
-	stop := func() {}
-	if transport == agent.TransportQUIC {
-		udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		quic, err := quictun.Listen(udp, quictun.Config{TLS: cfg})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ln, stop = quic, func() { _ = quic.Shutdown() }
-	} else {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if ln, err = muxtun.Listen(tcp, muxtun.Config{TLS: cfg}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r.addr = ln.Addr().String()
-	ctx, cancel := context.WithCancel(context.Background())
-	r.work.Go(func() {
-		for {
-			s, err := ln.Accept(ctx)
-			if err != nil {
-				return
-			}
-			r.work.Go(func() { r.serve(ctx, r.Session(s)) })
-		}
-	})
-	t.Cleanup(func() {
-		cancel()
-		_ = ln.Close()
-		r.work.Wait()
-		stop()
-	})
-	return r
-}
-
-// serve serves one device or caller.
-func (r *recordingRelay) serve(ctx context.Context, s tunnel.Session) {
-	control, _, err := tunnel.AcceptHello(ctx, s)
-	if err != nil {
-		r.t.Errorf("hello: %v", err)
-		return
-	}
-	r.mu.Lock()
-	r.sessions[s.Peer().Path()] = s
-	r.mu.Unlock()
-	if err := control.Welcome(&tunnel.Welcome{Session: tunnel.NewID(), Relay: "relay/curious"}); err != nil {
-		r.t.Errorf("welcome: %v", err)
-	}
-	_ = e2e.Serve(ctx, s, e2e.ServeConfig{IdleTimeout: -1, Handle: func(ctx context.Context, st tunnel.Stream, p *tunnel.Preamble) {
-		p.Caller = s.Peer().Path()
-		r.mu.Lock()
-		target := r.sessions[p.GetTarget()]
-		r.mu.Unlock()
-		out, ack, err := tunnel.Open(ctx, target, p)
-		if err != nil {
-			tunnel.Refuse(st, err)
-			return
-		}
-		if err := tunnel.WriteAck(st, ack.GetHops()...); err != nil {
-			r.t.Errorf("open-ack: %v", err)
-		}
-		splice.Join(st, out, splice.Options{})
-	}})
-}
-
-// device runs an agent at the relay whose service "talk" answers what it is asked
+// talker runs an agent at the relay whose service "talk" answers what it is asked
 // with its own text.
-func (r *recordingRelay) device(ca *pkitest.CA, transport string, answer []byte) {
-	t := r.t
+func talker(t *testing.T, relay string, ca *pkitest.CA, transport string, answer []byte) {
 	t.Helper()
 	online := make(chan struct{})
 	a, err := agent.New(agent.Config{
-		Relays: []string{r.addr}, Credentials: ca.Credentials(identity.Device(td, serial)), Transport: transport,
+		Relays: []string{relay}, Credentials: ca.Credentials(identity.Device(td, serial)), Transport: transport,
 		Services: []agent.Service{{Name: "talk", Raw: true}},
 		OnStatus: func(s agent.SlotStatus) {
 			if s.State.Online() {
@@ -204,29 +110,29 @@ func TestRecordingRelay(t *testing.T) {
 				t.Parallel()
 				ca := pkitest.New(t, td)
 				caller := ca.Credentials(identity.Service(td, "helpdesk"))
-				question, answer := newCanary(), newCanary()
-				r := startRecordingRelay(t, ca, transport)
-				r.device(ca, transport, answer.message(t))
-				d, err := dial.New(dial.Config{Relays: []string{r.addr}, Credentials: caller, Transport: transport})
+				question, answer := canary.New(), canary.New()
+				r := curious.Start(t, ca, transport)
+				talker(t, r.Addr(), ca, transport, answer.Message(t))
+				d, err := dial.New(dial.Config{Relays: []string{r.Addr()}, Credentials: caller, Transport: transport})
 				if err != nil {
 					t.Fatal(err)
 				}
 				t.Cleanup(func() { _ = d.Close() })
 
-				got := talk(t, d, caller.ClientConfig(identity.Device(td, serial).DNSName(), nil), inner, question.message(t))
-				if len(got) != len(answer.message(t)) {
+				got := talk(t, d, caller.ClientConfig(identity.Device(td, serial).DNSName(), nil), inner, question.Message(t))
+				if len(got) != len(answer.Message(t)) {
 					t.Fatalf("the device answers %q", got)
 				}
-				for direction, c := range map[string]canary{"to the device": question, "to the caller": answer} {
-					forms := c.found(t, r.Contains)
-					switch all := len(c.forms(t)); {
+				for direction, c := range map[string]canary.Canary{"to the device": question, "to the caller": answer} {
+					forms := c.Found(t, r.Contains)
+					switch all := len(c.Forms(t)); {
 					case inner == dial.Raw && len(forms) != all:
 						t.Errorf("control: without end-to-end TLS the relay has seen only %q of what went %s", forms, direction)
 					case inner != dial.Raw && len(forms) != 0:
 						t.Errorf("the relay has seen what went %s: %q", direction, forms)
 					}
 				}
-				if least := len(question.message(t)) + len(answer.message(t)); r.Len() < least {
+				if least := len(question.Message(t)) + len(answer.Message(t)); r.Len() < least {
 					t.Errorf("%d bytes have passed the relay, fewer than the %d sent", r.Len(), least)
 				}
 			})

@@ -1,4 +1,8 @@
-package clients
+// Package canary makes texts that are nowhere in the world until they are sent
+// somewhere, and finds them again in whatever form somebody has kept them. A test that
+// something is not stored sends one, looks for it, and shows with another one that it
+// would have found it.
+package canary
 
 import (
 	"bytes"
@@ -11,14 +15,15 @@ import (
 	"testing"
 )
 
-// canary is a text that is nowhere in the world, until it is sent somewhere.
-type canary string
+// Canary is a text that is nowhere in the world, until it is sent somewhere.
+type Canary string
 
-func newCanary() canary { return canary("canary-" + rand.Text()) }
+// New gives one that nobody has had before.
+func New() Canary { return Canary("canary-" + rand.Text()) }
 
-// forms are how a canary could lie about where somebody has read it: as it is, and
+// Forms are how a canary could lie about where somebody has read it: as it is, and
 // in the encodings in which programs keep and send what they have read.
-func (c canary) forms(t *testing.T) map[string][]byte {
+func (c Canary) Forms(t testing.TB) map[string][]byte {
 	t.Helper()
 	plain := []byte(c)
 	reversed := slices.Clone(plain)
@@ -44,7 +49,7 @@ func (c canary) forms(t *testing.T) map[string][]byte {
 
 // deflate compresses a text on its own. That of a longer text could look different;
 // so this finds only who compresses what it reads piece by piece.
-func deflate(t *testing.T, b []byte) []byte {
+func deflate(t testing.TB, b []byte) []byte {
 	t.Helper()
 	var buf bytes.Buffer
 	w, err := flate.NewWriter(&buf, flate.DefaultCompression)
@@ -60,45 +65,25 @@ func deflate(t *testing.T, b []byte) []byte {
 	return buf.Bytes()
 }
 
-// message is a text that holds the canary in all its forms.
-func (c canary) message(t *testing.T) []byte {
+// Message is a text that holds the canary in all its forms.
+func (c Canary) Message(t testing.TB) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	for _, form := range c.forms(t) {
+	for _, form := range c.Forms(t) {
 		out.Write(form)
 		out.WriteString("\r\n")
 	}
 	return out.Bytes()
 }
 
-// found lists the forms in which where holds the canary.
-func (c canary) found(t *testing.T, where func([]byte) bool) (forms []string) {
+// Found lists the forms in which where holds the canary.
+func (c Canary) Found(t testing.TB, where func([]byte) bool) (forms []string) {
 	t.Helper()
-	for name, form := range c.forms(t) {
+	for name, form := range c.Forms(t) {
 		if where(form) {
 			forms = append(forms, name)
 		}
 	}
 	slices.Sort(forms)
 	return forms
-}
-
-func TestCanaryForms(t *testing.T) {
-	t.Parallel()
-	c := newCanary()
-	for _, prefix := range []string{"", "x", "xy", "xyz"} {
-		text := []byte(prefix + string(c) + "and so on")
-		for name, encoded := range map[string]string{
-			"plain": string(text), "hex": hex.EncodeToString(text),
-			"base64": base64.StdEncoding.EncodeToString(text),
-		} {
-			forms := c.found(t, func(form []byte) bool { return strings.Contains(encoded, string(form)) })
-			if !slices.ContainsFunc(forms, func(form string) bool { return strings.HasPrefix(form, name) }) {
-				t.Errorf("%s of %q is not recognised: %q", name, text, forms)
-			}
-		}
-	}
-	if forms := c.found(t, func(form []byte) bool { return bytes.Contains(newCanary().message(t), form) }); forms != nil {
-		t.Errorf("another canary is taken for it: %q", forms)
-	}
 }
