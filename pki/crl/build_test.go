@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/store"
+	"github.com/comtrexx-cloud/comtrexx/pki/store/pgtest"
 )
 
 // Each list has what its own intermediate issued to those that are blocked or
@@ -74,22 +76,39 @@ func TestListOfEachIssuer(t *testing.T) {
 }
 
 // Two instances, twenty blocks at once on each: numbers rise strictly, and no list
-// shows less than the one before.
+// shows less than the one before. In PostgreSQL each instance has its own connection.
 func TestConcurrentBlocks(t *testing.T) {
 	t.Parallel()
-	const instances, blocks = 2, 20
-	l := newLedger(t)
+	t.Run("bbolt", func(t *testing.T) {
+		t.Parallel()
+		db := inBolt(t)
+		concurrentBlocks(t, db, db)
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Parallel()
+		url, schema := pgtest.Schema(t)
+		connect := func() store.DB {
+			db, err := store.OpenPostgres(t.Context(), store.PostgresConfig{URL: url, Schema: schema, MaxConnections: 4})
+			return opened(t, db, err)
+		}
+		concurrentBlocks(t, connect(), connect())
+	})
+}
+
+func concurrentBlocks(t *testing.T, instances ...store.DB) {
+	const blocks = 20
+	l := &ledger{db: instances[0], changed: make(chan struct{})}
 	issuer := newIssuer(t, identity.KindDevice, true)
-	for n := range int64(instances * blocks) {
+	for n := range int64(len(instances) * blocks) {
 		l.issue(t, issuer, fmt.Sprintf("device/%d", n), n+1, time.Now().Add(time.Hour))
 	}
 	var lists []*x509.RevocationList
-	r := recorder{l.db, new(sync.Mutex), &lists}
-	build(t, l.service(t, r, Config{}, issuer))
+	var mu sync.Mutex
+	build(t, l.service(t, recorder{l.db, &mu, &lists}, Config{}, issuer))
 	var wg sync.WaitGroup
-	for i := range int64(instances) {
-		s := l.service(t, r, Config{}, issuer)
-		for n := range int64(blocks) {
+	for i, db := range instances {
+		s := l.service(t, recorder{db, &mu, &lists}, Config{}, issuer)
+		for n := range blocks {
 			wg.Go(func() {
 				serial := i*blocks + n + 1
 				l.revoke(t, fmt.Sprintf("device/%d", serial-1), &Revocation{Time: time.Now()})
@@ -107,6 +126,7 @@ func TestConcurrentBlocks(t *testing.T) {
 	if len(lists) < 2 { // one list may show many blocks
 		t.Fatalf("%d lists were made", len(lists))
 	}
+	slices.SortFunc(lists, func(a, b *x509.RevocationList) int { return a.Number.Cmp(b.Number) })
 	for n, now := range lists[1:] {
 		before := lists[n]
 		if now.Number.Cmp(before.Number) <= 0 {
@@ -116,8 +136,8 @@ func TestConcurrentBlocks(t *testing.T) {
 			t.Errorf("list %d has %d entries after %d", now.Number, len(now.RevokedCertificateEntries), len(before.RevokedCertificateEntries))
 		}
 	}
-	if got := len(lists[len(lists)-1].RevokedCertificateEntries); got != instances*blocks {
-		t.Errorf("the last list has %d entries, want %d", got, instances*blocks)
+	if got := len(lists[len(lists)-1].RevokedCertificateEntries); got != len(instances)*blocks {
+		t.Errorf("the last list has %d entries, want %d", got, len(instances)*blocks)
 	}
 }
 

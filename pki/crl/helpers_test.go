@@ -21,7 +21,9 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/pki/store"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/comtrexx-cloud/comtrexx/pki/store/pgtest.(*Server).start.func1"))
+}
 
 const td = identity.DefaultTrustDomain
 
@@ -48,7 +50,18 @@ type testCert struct {
 
 func newLedger(t testing.TB) *ledger {
 	t.Helper()
+	return &ledger{db: inBolt(t), changed: make(chan struct{})}
+}
+
+func inBolt(t testing.TB) store.DB {
+	t.Helper()
 	db, err := store.OpenBolt(filepath.Join(t.TempDir(), "test.db"))
+	return opened(t, db, err)
+}
+
+// opened closes a store after the test.
+func opened(t testing.TB, db store.DB, err error) store.DB {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +70,7 @@ func newLedger(t testing.TB) *ledger {
 			t.Error(err)
 		}
 	})
-	return &ledger{db: db, changed: make(chan struct{})}
+	return db
 }
 
 func (l *ledger) update(t testing.TB, f func(store.Tx) error) {
@@ -264,10 +277,8 @@ func (t *recordingTx) Put(b store.Bucket, key, value []byte) error {
 	return t.Tx.Put(b, key, value)
 }
 
-// Update holds the lock over the commit, so that the order is that of the commits.
+// Update keeps the lists of what was committed, in any order.
 func (r recorder) Update(ctx context.Context, f func(store.Tx) error) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	rt := &recordingTx{}
 	err := r.DB.Update(ctx, func(tx store.Tx) error {
 		rt.Tx, rt.der = tx, nil
@@ -276,6 +287,8 @@ func (r recorder) Update(ctx context.Context, f func(store.Tx) error) error {
 	if err != nil {
 		return err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, der := range rt.der {
 		l, err := x509.ParseRevocationList(der)
 		if err != nil {
