@@ -89,6 +89,9 @@ type Timing struct {
 	// Retire is how long the calls of a draining relay's session may go on, where
 	// the relay sets no deadline. Default 10 min.
 	Retire time.Duration `yaml:"retire"`
+	// PresenceRetry is about how long [Dialer.WatchPresence] waits before it asks a
+	// relay again that does not let it watch. Default 1 min.
+	PresenceRetry time.Duration `yaml:"presence_retry"`
 }
 
 // Limits bound what the dialer holds.
@@ -107,6 +110,9 @@ type Limits struct {
 	// HandshakeTimeout bounds an end-to-end TLS handshake that a device began.
 	// Default 10 s.
 	HandshakeTimeout time.Duration `yaml:"handshake_timeout"`
+	// PresenceSessions is how many sessions one relay may tell of in a snapshot.
+	// Default 1000000.
+	PresenceSessions int `yaml:"presence_sessions"`
 }
 
 // Default is what an empty configuration means.
@@ -118,9 +124,12 @@ func Default() Config {
 			ConnectTimeout: 5 * time.Second, TransportDelay: 400 * time.Millisecond,
 			BackoffBase: 200 * time.Millisecond, BackoffCap: 15 * time.Second,
 			OpenTimeout: 15 * time.Second, SessionTimeout: 15 * time.Second,
-			SessionIdle: 4 * time.Minute, Retire: 10 * time.Minute,
+			SessionIdle: 4 * time.Minute, Retire: 10 * time.Minute, PresenceRetry: time.Minute,
 		},
-		Limits:  Limits{Opens: 1024, Incoming: 4096, IncomingCalls: 64, Backlog: 128, HandshakeTimeout: 10 * time.Second},
+		Limits: Limits{
+			Opens: 1024, Incoming: 4096, IncomingCalls: 64, Backlog: 128, HandshakeTimeout: 10 * time.Second,
+			PresenceSessions: 1_000_000,
+		},
 		Program: "auerproxy/dial",
 	}
 }
@@ -149,12 +158,14 @@ func (c *Config) fill() {
 	def(&t.SessionTimeout, dt.SessionTimeout)
 	def(&t.SessionIdle, dt.SessionIdle)
 	def(&t.Retire, dt.Retire)
+	def(&t.PresenceRetry, dt.PresenceRetry)
 	l, dl := &c.Limits, d.Limits
 	def(&l.Opens, dl.Opens)
 	def(&l.Incoming, dl.Incoming)
 	def(&l.IncomingCalls, dl.IncomingCalls)
 	def(&l.Backlog, dl.Backlog)
 	def(&l.HandshakeTimeout, dl.HandshakeTimeout)
+	def(&l.PresenceSessions, dl.PresenceSessions)
 	def(&c.Program, d.Program)
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
@@ -213,13 +224,17 @@ func (c Config) Validate() error {
 		"connect_timeout": t.ConnectTimeout, "transport_delay": t.TransportDelay,
 		"backoff_base": t.BackoffBase, "backoff_cap": t.BackoffCap, "open_timeout": t.OpenTimeout,
 		"session_timeout": t.SessionTimeout, "session_idle": t.SessionIdle, "retire": t.Retire,
+		"presence_retry": t.PresenceRetry,
 	} {
 		if d < 0 {
 			bad("timing."+key, "%s is negative", d)
 		}
 	}
 	l := c.Limits
-	for key, n := range map[string]int{"opens": l.Opens, "incoming": l.Incoming, "incoming_calls": l.IncomingCalls, "backlog": l.Backlog} {
+	for key, n := range map[string]int{
+		"opens": l.Opens, "incoming": l.Incoming, "incoming_calls": l.IncomingCalls, "backlog": l.Backlog,
+		"presence_sessions": l.PresenceSessions,
+	} {
 		if n < 0 {
 			bad("limits."+key, "%d is negative", n)
 		}

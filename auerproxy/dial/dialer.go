@@ -280,11 +280,16 @@ func (d *Dialer) openPlain(ctx context.Context, call Call, inner tunnelpb.Inner)
 }
 
 // pause waits for t, and reports whether ctx still lives then.
-func pause(ctx context.Context, t time.Duration) bool {
+func pause(ctx context.Context, t time.Duration) bool { return pauseUntil(ctx, t, nil) }
+
+// pauseUntil is pause that enough ends, too.
+func pauseUntil(ctx context.Context, t time.Duration, enough <-chan struct{}) bool {
 	timer := time.NewTimer(t)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return true
+	case <-enough:
 		return true
 	case <-ctx.Done():
 		return false

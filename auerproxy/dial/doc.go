@@ -32,6 +32,11 @@
 // only when the answer guarantees that no byte of the call has reached the device
 // (tunnel.Retryable).
 //
+// # Presence
+//
+// [Dialer.WatchPresence] tells which devices are connected to the relays, and what
+// changes, where their policy lets the service know.
+//
 // # Errors
 //
 // Every error of an open is a *tunnel.Error. Compare with the Err values of this

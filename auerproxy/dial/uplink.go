@@ -32,6 +32,10 @@ type uplink struct {
 	sweepAt int
 	streams int       // relay streams that this side opened
 	quiet   time.Time // since when there is none
+	// watches are those of the relay's presence; unwatched is closed when there is none
+	// any more, and nil while there is none.
+	watches   int
+	unwatched chan struct{}
 }
 
 func newUplink(d *Dialer, s tunnel.Session, c *tunnel.Control, w *tunnel.Welcome) *uplink {
@@ -174,7 +178,7 @@ func (u *uplink) linger(ctx context.Context) {
 
 // retire ends a draining session at its deadline, or sooner when it has been
 // without a stream for a while. Not at once: a device that has not moved yet is
-// still reached through it.
+// still reached through it. A watch of presence is told when the last one has.
 func (u *uplink) retire(ctx context.Context) {
 	select {
 	case <-u.draining:
@@ -186,14 +190,42 @@ func (u *uplink) retire(ctx context.Context) {
 	enough := min(whole/4, 15*time.Second)
 	for {
 		left, more := time.Until(end), enough-u.quietFor()
-		if left <= 0 || more <= 0 {
+		watch := u.watch()
+		if left <= 0 || more <= 0 && watch == nil {
 			break
 		}
-		if !pause(ctx, min(left, more)) {
+		if more > 0 {
+			left, watch = min(left, more), nil
+		}
+		if !pauseUntil(ctx, left, watch) {
 			return
 		}
 	}
 	_ = u.session.CloseWithError(tunnel.CodeDraining, "moved")
+}
+
+// watching counts a watch of presence until done.
+func (u *uplink) watching() (done func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.watches++; u.unwatched == nil {
+		u.unwatched = make(chan struct{})
+	}
+	return sync.OnceFunc(func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if u.watches--; u.watches == 0 {
+			close(u.unwatched)
+			u.unwatched = nil
+		}
+	})
+}
+
+// watch is closed when nobody watches presence any more; nil: nobody does.
+func (u *uplink) watch() <-chan struct{} {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.unwatched
 }
 
 // quietFor is how long there has been no stream since the drain began.

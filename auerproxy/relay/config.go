@@ -64,9 +64,10 @@ type Config struct {
 	// Tenants bound the bytes per second of groups of devices.
 	Tenants []Tenant `yaml:"tenants"`
 
-	Limits  Limits  `yaml:"limits"`
-	Records Records `yaml:"records"`
-	Drain   Drain   `yaml:"drain"`
+	Limits   Limits   `yaml:"limits"`
+	Presence Presence `yaml:"presence"`
+	Records  Records  `yaml:"records"`
+	Drain    Drain    `yaml:"drain"`
 
 	// DisableQUIC and DisableTCP switch one transport off, e.g. for a test.
 	DisableQUIC bool `yaml:"disable_quic"`
@@ -148,6 +149,23 @@ type Limits struct {
 	BytesPerSecond configs.Bytes `yaml:"bytes_per_second"`
 }
 
+// Presence is how services that a rule lets watch the relay (target "relay", service
+// "presence") are told which devices are connected.
+type Presence struct {
+	// Watchers is how many streams may watch at once; more are refused with
+	// AUER-1306. Default 16.
+	Watchers int `yaml:"watchers"`
+	// Queue is how many changes may wait for one watcher that does not read. With one
+	// more it is cut with AUER-1402, and has to begin anew. Default 65536.
+	Queue int `yaml:"queue"`
+	// Batch is how long changes are gathered, so that they share a message. Default
+	// 5 ms, at most 10 s.
+	Batch time.Duration `yaml:"batch"`
+	// Refresh is how often round-trip times that have changed by an eighth and a
+	// millisecond are told. Default 1 min, at least 1 s.
+	Refresh time.Duration `yaml:"refresh"`
+}
+
 // Tenant is a group of devices with a common bound.
 type Tenant struct {
 	// Name is for people.
@@ -212,8 +230,9 @@ func DefaultConfig() Config {
 			StreamIdle:          15 * time.Minute,
 			SlowReader:          time.Minute,
 		},
-		Records: Records{Retention: 14 * 24 * time.Hour, Queue: 4096},
-		Drain:   Drain{Deadline: time.Minute, PerSecond: 500},
+		Presence: Presence{Watchers: 16, Queue: 65_536, Batch: 5 * time.Millisecond, Refresh: time.Minute},
+		Records:  Records{Retention: 14 * 24 * time.Hour, Queue: 4096},
+		Drain:    Drain{Deadline: time.Minute, PerSecond: 500},
 	}
 }
 
@@ -252,6 +271,11 @@ func (c *Config) fill() {
 	l.OpenTimeout = cmp.Or(l.OpenTimeout, dl.OpenTimeout)
 	l.StreamIdle = cmp.Or(l.StreamIdle, dl.StreamIdle)
 	l.SlowReader = cmp.Or(l.SlowReader, dl.SlowReader)
+	p, dp := &c.Presence, d.Presence
+	p.Watchers = cmp.Or(p.Watchers, dp.Watchers)
+	p.Queue = cmp.Or(p.Queue, dp.Queue)
+	p.Batch = cmp.Or(p.Batch, dp.Batch)
+	p.Refresh = cmp.Or(p.Refresh, dp.Refresh)
 	c.Records.Retention = cmp.Or(c.Records.Retention, d.Records.Retention)
 	c.Records.Queue = cmp.Or(c.Records.Queue, d.Records.Queue)
 	c.Drain.Deadline = cmp.Or(c.Drain.Deadline, d.Drain.Deadline)
@@ -276,6 +300,12 @@ func (c Config) Validate() error {
 	}
 	if c.DisableQUIC && c.DisableTCP {
 		bad("disable_tcp", "both transports are switched off")
+	}
+	if b := c.Presence.Batch; b < 0 || b > 10*time.Second {
+		bad("presence.batch", "%s is out of range, want up to 10s", b)
+	}
+	if r := c.Presence.Refresh; r != 0 && r < time.Second {
+		bad("presence.refresh", "%s, want at least 1s", r)
 	}
 	if m := c.Limits.SessionMemory; m != 0 && m < minSessionMemory {
 		bad("limits.session_memory", "%d bytes, want at least %d", m, minSessionMemory)
@@ -302,6 +332,7 @@ func (c Config) Validate() error {
 		"limits.handshakes": c.Limits.Handshakes, "limits.streams_per_device": c.Limits.StreamsPerDevice,
 		"limits.streams_from_device": c.Limits.StreamsFromDevice, "limits.streams_from_service": c.Limits.StreamsFromService,
 		"limits.open_burst": c.Limits.OpenBurst, "records.queue": c.Records.Queue, "drain.per_second": c.Drain.PerSecond,
+		"presence.watchers": c.Presence.Watchers, "presence.queue": c.Presence.Queue,
 	} {
 		if v < 0 {
 			bad(key, "%d is negative", v)

@@ -3,6 +3,7 @@ package relay
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
 )
@@ -24,13 +25,14 @@ func TestConfigValidateNamesEveryKey(t *testing.T) {
 	c.Limits.Tunnels = -1
 	c.Limits.SessionMemory = minSessionMemory - 1
 	c.Drain.PerSecond = -1
+	c.Presence = Presence{Watchers: -1, Queue: -1, Batch: time.Minute, Refresh: time.Millisecond}
 	err := c.Validate()
 	errs, ok := err.(configs.Errors) //nolint:errorlint // Validate gives the list itself
 	if !ok {
 		t.Fatalf("got %T", err)
 	}
 	text := errs.Error()
-	for _, key := range []string{"heartbeat", "disable_tcp", "ports", "policy[0]", "tenants[0]", "limits.tunnels", "limits.session_memory", "drain.per_second"} {
+	for _, key := range []string{"heartbeat", "disable_tcp", "ports", "policy[0]", "tenants[0]", "limits.tunnels", "limits.session_memory", "drain.per_second", "presence.watchers", "presence.queue", "presence.batch", "presence.refresh"} {
 		if !strings.Contains(text, key+":") {
 			t.Errorf("%s is not named in:\n%s", key, text)
 		}

@@ -37,6 +37,7 @@ func (r *Relay) Drain(ctx context.Context) Drained {
 
 	r.mu.Lock()
 	r.draining = true
+	r.dismissWatchers()
 	r.mu.Unlock()
 	var d Drained
 	all := r.all()

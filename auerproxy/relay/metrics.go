@@ -22,6 +22,8 @@ type metrics struct {
 	entries     *prometheus.CounterVec // code
 	bulk        *prometheus.CounterVec // outcome: joined, no_device, no_caller
 	clones      *prometheus.CounterVec // rule: instance, alternating
+	watchers    prometheus.Gauge       // of presence
+	changes     prometheus.Counter     // told to watchers of presence
 	drops       *prometheus.CounterVec // reason: what was thrown away
 	heartbeat   prometheus.Histogram   // round trip as devices measure it
 	draining    prometheus.Gauge
@@ -54,7 +56,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		entries:    counter("entry_connections_total", "Connections to static entries, by error number (0 is opened).", "code"),
 		bulk:       counter("bulk_calls_total", "Calls that asked for data connections: joined, or in the tunnel because one side has none.", "outcome"),
 		clones:     counter("clone_alarms_total", "Suspected copies of a certificate, by rule.", "rule"),
-		drops:      counter("drops_total", "What was thrown away, by reason.", "reason"),
+		watchers: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "auerproxy", Name: "presence_watchers", Help: "Streams that are told which devices are connected.",
+		}),
+		changes: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "auerproxy", Name: "presence_told_total", Help: "Sessions of devices told to watchers, of snapshots too.",
+		}),
+		drops: counter("drops_total", "What was thrown away, by reason.", "reason"),
 		heartbeat: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "auerproxy", Name: "heartbeat_rtt_seconds", Help: "Round trip of heartbeats as endpoints measured it.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
@@ -72,7 +80,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}
 	for _, c := range []prometheus.Collector{
 		m.sessions, m.accepted, m.choices, m.refused, m.ended, m.opens, m.openSeconds, m.streams, m.streamEnds,
-		m.bytes, m.connects, m.entries, m.bulk, m.clones, m.drops, m.heartbeat, m.draining, m.udpBuffer,
+		m.bytes, m.connects, m.entries, m.bulk, m.clones, m.watchers, m.changes, m.drops, m.heartbeat, m.draining, m.udpBuffer,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err

@@ -31,6 +31,10 @@ func (s *session) openStream(ctx context.Context, st tunnel.Stream) *joint {
 		tunnel.Refuse(st, err)
 		return nil
 	}
+	if asksRelay(p) {
+		s.serveWatch(ctx, st, p)
+		return nil
+	}
 	j, err := r.open(ctx, s.peer, p)
 	if err != nil {
 		tunnel.Refuse(st, err)

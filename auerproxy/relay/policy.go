@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/presence"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunnelpb"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -15,12 +16,16 @@ import (
 type Rule struct {
 	// Caller is "service/<name>", "service/*", or "device" for every device.
 	Caller string `yaml:"caller"`
-	// Target is "device" for devices, or "service/<name>".
+	// Target is "device" for devices, "service/<name>", or "relay" for the relay
+	// itself, which only services open.
 	Target string `yaml:"target"`
-	// Services are the names of the services; "*" is every one.
+	// Services are the names of the services; "*" is every one. The relay has one,
+	// "presence": who may open it is told which devices are connected, and each
+	// change, never an address.
 	Services []string `yaml:"services"`
-	// Serials bound the devices of the rule (the target's, or the caller's where
-	// devices call): whole serials, or a prefix followed by '*'. Empty: all.
+	// Serials bound the devices of the rule (the target's, the caller's where devices
+	// call, and with presence those of which is told): whole serials, or a prefix
+	// followed by '*'. Empty: all.
 	Serials []string `yaml:"serials"`
 	// Raw also allows streams without end-to-end TLS of ours, e.g. for SSH.
 	Raw bool `yaml:"raw"`
@@ -30,15 +35,29 @@ func (r Rule) validate() error {
 	switch {
 	case r.Caller != "device" && !isServicePath(r.Caller, true):
 		return fmt.Errorf(`caller %q, want "device", "service/<name>" or "service/*"`, r.Caller)
-	case r.Target != "device" && !isServicePath(r.Target, false):
-		return fmt.Errorf(`target %q, want "device" or "service/<name>"`, r.Target)
+	case r.Target != "device" && r.Target != targetRelay && !isServicePath(r.Target, false):
+		return fmt.Errorf(`target %q, want "device", "relay" or "service/<name>"`, r.Target)
 	case r.Caller == "device" && r.Target == "device":
 		return fmt.Errorf("a device never opens a stream to a device")
+	case r.Caller == "device" && r.Target == targetRelay:
+		return fmt.Errorf("a device never opens a stream to the relay")
 	case len(r.Services) == 0:
 		return fmt.Errorf("services is empty")
+	case r.Target == targetRelay && r.Raw:
+		return fmt.Errorf("raw is for devices and services; the relay has no such streams")
+	}
+	if r.Target == targetRelay {
+		for _, s := range r.Services {
+			if s != presence.Service && s != "*" {
+				return fmt.Errorf("service %q, the relay has only %q", s, presence.Service)
+			}
+		}
 	}
 	return patterns(r.Serials).validate()
 }
+
+// targetRelay is the target of a rule about the relay itself.
+const targetRelay = "relay"
 
 func isServicePath(s string, star bool) bool {
 	name, ok := strings.CutPrefix(s, "service/")
@@ -80,9 +99,7 @@ func (p patterns) match(s identity.Serial) bool {
 func allow(rules []Rule, caller, target identity.ID, service string, inner tunnelpb.Inner) error {
 	denied := true
 	for _, r := range rules {
-		if !r.namesCaller(caller) || !r.namesTarget(target) ||
-			!slices.Contains(r.Services, service) && !slices.Contains(r.Services, "*") ||
-			inner == tunnelpb.Inner_INNER_RAW && !r.Raw {
+		if !r.admits(caller, target, service) || inner == tunnelpb.Inner_INNER_RAW && !r.Raw {
 			continue
 		}
 		denied = false
@@ -98,6 +115,13 @@ func allow(rules []Rule, caller, target identity.ID, service string, inner tunne
 		return tunnel.Errorf(tunnel.CodePolicyDenied, "%s may not open %q on a %s", caller.Path(), service, target.Kind)
 	}
 	return errNotReachable
+}
+
+// admits reports whether the rule is about the caller, the kind of target, and the
+// service.
+func (r Rule) admits(caller, target identity.ID, service string) bool {
+	return r.namesCaller(caller) && r.namesTarget(target) &&
+		(slices.Contains(r.Services, service) || slices.Contains(r.Services, "*"))
 }
 
 // errNotReachable is one value, so that unknown, offline and foreign devices
@@ -116,8 +140,12 @@ func (r Rule) namesCaller(id identity.ID) bool {
 }
 
 func (r Rule) namesTarget(id identity.ID) bool {
-	if id.Kind == identity.KindDevice {
+	switch id.Kind {
+	case identity.KindDevice:
 		return r.Target == "device"
+	case identity.KindRelay:
+		return r.Target == targetRelay
+	default:
+		return r.Target == id.Path()
 	}
-	return r.Target == id.Path()
 }

@@ -15,6 +15,8 @@ var testPolicy = []Rule{
 	{Caller: "service/ara", Target: "device", Services: []string{"web"}, Serials: []string{"01*", "0200000001"}},
 	{Caller: "service/helpdesk", Target: "device", Services: []string{"ssh"}, Raw: true},
 	{Caller: "device", Target: "service/ccc", Services: []string{"pairing"}, Serials: []string{"01*"}},
+	{Caller: "service/ccc", Target: "relay", Services: []string{"presence"}},
+	{Caller: "service/ara", Target: "relay", Services: []string{"*"}, Serials: []string{"01*"}},
 }
 
 func TestAllow(t *testing.T) {
@@ -42,6 +44,11 @@ func TestAllow(t *testing.T) {
 		{"device to another service", mine, ara, "pairing", mux, tunnel.CodePolicyDenied},
 		{"device to device", mine, other, "web", mux, tunnel.CodePolicyDenied},
 		{"service to service", ara, ccc, "pairing", mux, tunnel.CodePolicyDenied},
+		{"who may watch the relay", ccc, identity.Relay(td, "r1"), "presence", tunnelpb.Inner_INNER_PLAIN, tunnel.CodeOK},
+		{"every service of the relay", ara, identity.Relay(td, "r1"), "presence", tunnelpb.Inner_INNER_PLAIN, tunnel.CodeOK},
+		{"who may not", helpdesk, identity.Relay(td, "r1"), "presence", tunnelpb.Inner_INNER_PLAIN, tunnel.CodePolicyDenied},
+		{"another service of the relay", ccc, identity.Relay(td, "r1"), "web", tunnelpb.Inner_INNER_PLAIN, tunnel.CodePolicyDenied},
+		{"a device does not watch", mine, identity.Relay(td, "r1"), "presence", tunnelpb.Inner_INNER_PLAIN, tunnel.CodePolicyDenied},
 		{"a relay is no caller", identity.Relay(td, "r1"), mine, "web", mux, tunnel.CodePolicyDenied},
 	}
 	for _, tt := range tests {
@@ -60,6 +67,10 @@ func TestRuleValidate(t *testing.T) {
 		"device to device":  {Caller: "device", Target: "device", Services: []string{"web"}},
 		"unknown caller":    {Caller: "everybody", Target: "device", Services: []string{"web"}},
 		"star as a target":  {Caller: "service/ccc", Target: "service/*", Services: []string{"web"}},
+		"device to relay":   {Caller: "device", Target: "relay", Services: []string{"presence"}},
+		"one relay":         {Caller: "service/ccc", Target: "relay/r1", Services: []string{"presence"}},
+		"unknown of relay":  {Caller: "service/ccc", Target: "relay", Services: []string{"presence", "web"}},
+		"raw to the relay":  {Caller: "service/ccc", Target: "relay", Services: []string{"presence"}, Raw: true},
 		"no service":        {Caller: "service/ccc", Target: "device"},
 		"serial too short":  {Caller: "service/ccc", Target: "device", Services: []string{"web"}, Serials: []string{"012345678"}},
 		"letters in serial": {Caller: "service/ccc", Target: "device", Services: []string{"web"}, Serials: []string{"01a*"}},

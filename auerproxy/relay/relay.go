@@ -68,10 +68,12 @@ type Relay struct {
 	entries  []*entry
 	draining bool
 	pending  int // sessions between transport handshake and welcome
+	devices  int // sessions of devices in byPeer
+	watches  watches
 
-	// addr is set before ready is closed.
 	forwards map[identity.ID]*session // stand for the services that the relay dials
 
+	// addr is set before ready is closed.
 	addr     string
 	closeUDP func() error   // owned by Run
 	poller   *splice.Poller // set by Run; nil where there is none

@@ -31,6 +31,7 @@ type session struct {
 	peer    identity.ID
 	key     sessionKey
 	id      []byte
+	name    registry.SessionID // the id in hex
 	epoch   uint64
 	hello   *tunnel.Hello
 	since   time.Time
@@ -41,6 +42,7 @@ type session struct {
 	sent     atomic.Int64                  // bytes to the peer
 	received atomic.Int64                  // bytes from the peer
 	rtt      atomic.Int64                  // last round trip that the peer reported, ns
+	shown    shownRTT                      // the one that watchers of presence are told
 	path     atomic.Pointer[tunnelpb.Path] // what the peer measures; nil before it tells
 	leaving  atomic.Bool                   // a GOAWAY was sent
 
@@ -86,18 +88,18 @@ func (r *Relay) serveSession(ctx context.Context, ts tunnel.Session) {
 // ended accounts for a session after its end.
 func (s *session) ended() {
 	r, ts := s.relay, s.ts
-	r.unregister(s)
-	r.metrics.sessions.WithLabelValues(s.peer.Kind.String(), string(ts.Transport())).Dec()
 	s.endOnce.Do(func() {})
 	cause := s.cause
 	if cause == nil {
 		cause = sessionCause(ts.Err())
 	}
+	r.unregister(s, cause)
+	r.metrics.sessions.WithLabelValues(s.peer.Kind.String(), string(ts.Transport())).Dec()
 	r.metrics.ended.WithLabelValues(label(cause.Code)).Inc()
 	r.log.Debug("session ended", "peer", s.peer.Path(), "cause", cause)
 	r.records.add(record{
 		Kind: "tunnel", Target: s.peer.Path(), Start: s.since, Code: cause.Code,
-		ToTarget: s.sent.Load(), ToCaller: s.received.Load(), Session: hex.EncodeToString(s.id),
+		ToTarget: s.sent.Load(), ToCaller: s.received.Load(), Session: string(s.name),
 	})
 }
 
@@ -143,7 +145,7 @@ func (r *Relay) welcome(ctx context.Context, ts tunnel.Session) (*session, error
 		MaxStreams:  uint32(r.streamsFrom(s.peer)),          //nolint:gosec // validated
 	})
 	if err != nil {
-		r.unregister(s)
+		r.unregister(s, &tunnel.Error{Code: tunnel.CodeSessionLost})
 		_ = ts.CloseWithError(tunnel.CodeSessionLost, "welcome not delivered")
 		return nil, err
 	}
@@ -153,7 +155,7 @@ func (r *Relay) welcome(ctx context.Context, ts tunnel.Session) (*session, error
 func (r *Relay) newSession(ts tunnel.Session, control *tunnel.Control, hello *tunnel.Hello) *session {
 	peer := ts.Peer()
 	slot := hex.EncodeToString([]byte{byte(hello.GetSlot())}) //nolint:gosec // the low byte is the slot
-	factor := 1
+	factor, id := 1, tunnel.NewID()
 	if peer.Kind == identity.KindService {
 		slot = hex.EncodeToString(hello.GetInstanceId())
 		factor = 100
@@ -161,7 +163,8 @@ func (r *Relay) newSession(ts tunnel.Session, control *tunnel.Control, hello *tu
 	s := &session{
 		relay: r, ts: ts, control: control, peer: peer, hello: hello,
 		key:   sessionKey{Endpoint: peer, Slot: slot},
-		id:    tunnel.NewID(),
+		id:    id,
+		name:  registry.SessionID(hex.EncodeToString(id)),
 		since: time.Now(),
 		opens: rate.NewLimiter(rate.Limit(r.cfg.Limits.OpensPerSecond*float64(factor)), r.cfg.Limits.OpenBurst*factor),
 	}
@@ -214,7 +217,7 @@ func (r *Relay) register(ctx context.Context, s *session) *tunnel.Error {
 		}
 	}
 	epoch, _, err := r.cfg.Registry.Claim(ctx, s.key, registry.Route{
-		Relay: r.self.Name, Incarnation: r.incarnation, Session: registry.SessionID(hex.EncodeToString(s.id)),
+		Relay: r.self.Name, Incarnation: r.incarnation, Session: s.name,
 		Since: s.since,
 	})
 	if err != nil {
@@ -234,6 +237,7 @@ func (r *Relay) register(ctx context.Context, s *session) *tunnel.Error {
 	}
 	r.sessions[s.key] = s
 	r.byPeer[s.peer] = append(slices.Clone(r.byPeer[s.peer]), s)
+	r.appeared(s)
 	r.mu.Unlock()
 	if incumbent != nil {
 		incumbent.replaced(s)
@@ -291,9 +295,9 @@ func (r *Relay) predecessors(s *session) []*session {
 	return list
 }
 
-// unregister removes s and only s: where a newer session has taken the slot,
-// nothing happens to it.
-func (r *Relay) unregister(s *session) {
+// unregister removes s and only s, which has ended for the cause: where a newer
+// session has taken the slot, nothing happens to it.
+func (r *Relay) unregister(s *session, cause *tunnel.Error) {
 	r.mu.Lock()
 	if r.sessions[s.key] == s {
 		delete(r.sessions, s.key)
@@ -304,6 +308,7 @@ func (r *Relay) unregister(s *session) {
 	} else {
 		r.byPeer[s.peer] = list
 	}
+	r.vanished(s, cause)
 	r.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -362,6 +367,7 @@ func (s *session) handle(f *tunnel.Frame) error {
 		if us := f.Heartbeat.GetRttUs(); us > 0 {
 			rtt := time.Duration(us) * time.Microsecond
 			s.rtt.Store(int64(rtt))
+			s.shown.measured(s.since, rtt)
 			s.relay.metrics.heartbeat.Observe(rtt.Seconds())
 		}
 		ack := &tunnelpb.HeartbeatAck{Seq: f.Heartbeat.GetSeq(), SentUnixNs: f.Heartbeat.GetSentUnixNs()}

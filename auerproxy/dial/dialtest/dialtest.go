@@ -52,8 +52,8 @@ type Relay struct {
 	stop func()
 }
 
-// New starts relays that let every service open every service of every device,
-// and every device open every service of "ccc".
+// New starts relays that let every service open every service of every device and
+// watch presence, and every device open every service of "ccc".
 func New(t testing.TB, relays int) *Net {
 	t.Helper()
 	n := &Net{t: t, CA: pkitest.New(t, identity.DefaultTrustDomain), log: hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: t.Output()})}
@@ -66,6 +66,7 @@ func New(t testing.TB, relays int) *Net {
 			Policy: []relay.Rule{
 				{Caller: "service/*", Target: "device", Services: []string{"*"}, Raw: true},
 				{Caller: "device", Target: "service/ccc", Services: []string{"*"}},
+				{Caller: "service/*", Target: "relay", Services: []string{"presence"}},
 			},
 		}}
 		r.Start()
