@@ -22,6 +22,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -129,8 +130,8 @@ func (a *Accounts) Create(ctx context.Context, v NewUser) (store.User, error) {
 // SignIn checks a password. It fails with [ErrCredentials] or a [LimitedError]. The
 // prefix is that of the client's address; without one only the account is limited.
 func (a *Accounts) SignIn(ctx context.Context, email, password string, prefix netip.Prefix) (store.User, error) {
-	email, invalid := NormalizeEmail(email)
-	t := a.newTry(email, prefix)
+	normal, invalid := NormalizeEmail(email)
+	t := a.newTry(cmp.Or(normal, email), prefix)
 	if err := a.begin(ctx, t); err != nil {
 		return store.User{}, err
 	}
@@ -138,7 +139,7 @@ func (a *Accounts) SignIn(ctx context.Context, email, password string, prefix ne
 	err := invalid
 	if err == nil {
 		err = a.db.View(ctx, func(tx *store.Tx) (err error) {
-			user, err = tx.UserByEmail(email)
+			user, err = tx.UserByEmail(normal)
 			return err
 		})
 	}
@@ -161,7 +162,7 @@ func (a *Accounts) SignIn(ctx context.Context, email, password string, prefix ne
 }
 
 // signedIn forgets the wrong tries, and hashes the password anew where it has to be.
-func (a *Accounts) signedIn(ctx context.Context, t try, user store.User, password string, old bool) (store.User, error) {
+func (a *Accounts) signedIn(ctx context.Context, t *try, user store.User, password string, old bool) (store.User, error) {
 	was := user.PasswordHash
 	if old {
 		hash, err := a.hash(ctx, normalizePassword(password))
@@ -195,6 +196,7 @@ func (a *Accounts) signedIn(ctx context.Context, t try, user store.User, passwor
 type try struct {
 	account, prefix string // what it is counted under; no prefix: empty
 	at              time.Time
+	prefixAt        time.Time // when it is counted for the prefix: no other is then
 }
 
 // The kinds of attempts in the store.
@@ -205,9 +207,9 @@ const (
 
 // newTry: the hash of an address is of one that may not be that of an account, so that
 // the store does not show who was tried.
-func (a *Accounts) newTry(email string, prefix netip.Prefix) try {
+func (a *Accounts) newTry(email string, prefix netip.Prefix) *try {
 	sum := sha256.Sum256([]byte("ccc account " + email))
-	t := try{account: hex.EncodeToString(sum[:16]), at: time.Now()}
+	t := &try{account: hex.EncodeToString(sum[:16]), at: time.Now()}
 	if prefix.IsValid() {
 		mac := hmac.New(sha256.New, a.key[:])
 		mac.Write([]byte(prefix.String()))
@@ -218,24 +220,23 @@ func (a *Accounts) newTry(email string, prefix netip.Prefix) try {
 
 // begin counts a try before the password is looked at, so that of many at once not more
 // are let through than one after the other.
-func (a *Accounts) begin(ctx context.Context, t try) error {
+func (a *Accounts) begin(ctx context.Context, t *try) error {
+	limits := a.cfg.Limits
 	return a.db.Update(ctx, func(tx *store.Tx) error {
-		var wait time.Duration
-		for _, c := range []struct {
-			kind, subject string
-			free          int
-		}{{accountKind, t.account, a.cfg.Limits.AccountTries}, {prefixKind, t.prefix, a.cfg.Limits.PrefixTries}} {
-			if c.subject == "" {
-				continue
-			}
-			n, last, err := tx.CountAttempts(c.kind, c.subject, t.at.Add(-a.cfg.Limits.Window))
+		wait, _, err := t.wait(tx, limits, accountKind, t.account, limits.AccountTries)
+		if err != nil {
+			return err
+		}
+		if err := tx.AddAttempt(accountKind, t.account, t.at); err != nil {
+			return err
+		}
+		if t.prefix != "" {
+			more, last, err := t.wait(tx, limits, prefixKind, t.prefix, limits.PrefixTries)
 			if err != nil {
 				return err
 			}
-			if d := a.cfg.Limits.delay(n, c.free); d > 0 {
-				wait = max(wait, last.Add(d).Sub(t.at))
-			}
-			if err := tx.AddAttempt(c.kind, c.subject, t.at); err != nil {
+			wait, t.prefixAt = max(wait, more), later(t.at, last)
+			if err := tx.AddAttempt(prefixKind, t.prefix, t.prefixAt); err != nil {
 				return err
 			}
 		}
@@ -246,13 +247,30 @@ func (a *Accounts) begin(ctx context.Context, t try) error {
 	})
 }
 
+// wait tells how long a subject has to wait, and when its last try was.
+func (t *try) wait(tx *store.Tx, limits Limits, kind, subject string, free int) (time.Duration, time.Time, error) {
+	n, last, err := tx.CountAttempts(kind, subject, t.at.Add(-limits.Window))
+	if d := limits.delay(n, free); d > 0 {
+		return last.Add(d).Sub(t.at), last, err
+	}
+	return 0, last, err
+}
+
+// later gives at, or what is just after last.
+func later(at, last time.Time) time.Time {
+	if at = at.Truncate(time.Millisecond); at.After(last) {
+		return at
+	}
+	return last.Add(time.Millisecond)
+}
+
 // forget is for a right password: it clears the account, but of the prefix this try
 // alone, or somebody with an account could clear it for tries on others.
-func (t try) forget(tx *store.Tx) error {
+func (t *try) forget(tx *store.Tx) error {
 	if err := tx.ClearAttempts(accountKind, t.account); err != nil || t.prefix == "" {
 		return err
 	}
-	return tx.DeleteAttempt(prefixKind, t.prefix, t.at)
+	return tx.DeleteAttempt(prefixKind, t.prefix, t.prefixAt)
 }
 
 // Prefix gives what addresses are counted together: an IPv4 address alone, and the /56 of

@@ -32,12 +32,10 @@ const touches = 30
 
 var noPrefix netip.Prefix
 
+// newManager does without scs.New, which starts a goroutine that never ends for a store of
+// its own.
 func newManager(cfg Config) *scs.SessionManager {
-	m := scs.New()
-	m.Lifetime, m.IdleTimeout = cfg.Lifetime, cfg.Idle
-	m.Codec = codec{}
-	m.Store = &sessionStore{cfg: cfg}
-	return m
+	return &scs.SessionManager{Lifetime: cfg.Lifetime, IdleTimeout: cfg.Idle, Codec: codec{}, Store: &sessionStore{cfg: cfg}}
 }
 
 // request is what the middleware knows of one.
