@@ -1,0 +1,93 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/dial"
+	"github.com/comtrexx-cloud/comtrexx/configs"
+)
+
+// Watcher is what the fleet needs of a [dial.Dialer].
+type Watcher interface {
+	// WatchPresence tells f what the relays tell, see [dial.Dialer.WatchPresence].
+	WatchPresence(ctx context.Context, f func(dial.PresenceUpdate)) error
+	// Relays lists the relays of which it will tell.
+	Relays() []dial.LinkStatus
+}
+
+// Config is everything that a fleet can be told. Fields with a yaml key may come from
+// a file; the others come from the program. A zero value stands for the default.
+type Config struct {
+	// OfflineAfter is how long a PBX may be without a session before it is offline.
+	// Default 5 s, at most 10 min.
+	OfflineAfter time.Duration `yaml:"offline_after"`
+	// PBXs is how many PBXs the fleet knows at once; of more it takes no notice, and
+	// counts them. Default 1000000.
+	PBXs int `yaml:"pbxs"`
+	// Remembered is how many PBXs are remembered that are offline; of more, those are
+	// forgotten that went offline first. Default 100000.
+	Remembered int `yaml:"remembered"`
+	// Pending is how many PBXs' changes may wait for one subscriber that does not read.
+	// With more it is told to look at all anew. Default 16384.
+	Pending int `yaml:"pending"`
+
+	// Watch is where presence comes from: a *dial.Dialer.
+	Watch Watcher `yaml:"-"`
+	// Logger; default: none.
+	Logger hclog.Logger `yaml:"-"`
+	// Metrics gets the fleet's collectors. Default: none.
+	Metrics prometheus.Registerer `yaml:"-"`
+}
+
+// DefaultConfig is what an empty file means.
+func DefaultConfig() Config {
+	return Config{OfflineAfter: 5 * time.Second, PBXs: 1_000_000, Remembered: 100_000, Pending: 16_384}
+}
+
+// fill replaces zero values by their defaults.
+func (c *Config) fill() {
+	d := DefaultConfig()
+	c.OfflineAfter = cmp.Or(c.OfflineAfter, d.OfflineAfter)
+	c.PBXs = cmp.Or(c.PBXs, d.PBXs)
+	c.Remembered = cmp.Or(c.Remembered, d.Remembered)
+	c.Pending = cmp.Or(c.Pending, d.Pending)
+	if c.Logger == nil {
+		c.Logger = hclog.NewNullLogger()
+	}
+}
+
+// Validate checks every value that a file can set and reports all problems at once, as
+// configs.KeyError with the key relative to the section.
+func (c Config) Validate() error {
+	var errs configs.Errors
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, &configs.KeyError{Key: key, Problem: fmt.Sprintf(format, args...)})
+	}
+	if c.OfflineAfter < 0 || c.OfflineAfter > 10*time.Minute {
+		bad("offline_after", "%s is out of range, want up to 10m", c.OfflineAfter)
+	}
+	for key, n := range map[string]int{"pbxs": c.PBXs, "remembered": c.Remembered, "pending": c.Pending} {
+		if n < 0 {
+			bad(key, "%d is negative", n)
+		}
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return errs
+}
+
+// checkRuntime checks what only the program can give.
+func (c Config) checkRuntime() error {
+	if c.Watch == nil {
+		return errors.New("fleet: nothing to watch presence with")
+	}
+	return nil
+}

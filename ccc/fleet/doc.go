@@ -1,0 +1,29 @@
+// Package fleet knows which PBXs are online, from what the relays tell.
+//
+//	p, err := fleet.New(fleet.Config{Watch: dialer})   // a *dial.Dialer
+//	go p.Run(ctx)
+//	<-p.Known()                                        // or: not yet known what is offline
+//
+//	st, ok := p.Status("0123456789")                   // now
+//	for c := range p.Subscribe(ctx) { … }              // and what changes
+//
+// # Online
+//
+// A PBX is online while it holds a session with one of the relays at least. The status
+// shows the newest of its sessions, which is the one with the highest epoch. So a PBX
+// that moves to another relay, or to another transport, stays online, and Since stays as
+// it was.
+//
+// # Offline
+//
+// A PBX without a session goes offline only after Config.OfflineAfter, with the time
+// and the reason of the end of its last session: most come back before that. One whose
+// relay is lost goes offline, too, with the reason [tunnel.CodeUnreachable]: of such a
+// PBX nothing is known, and it should be shown like that. A relay that comes back soon
+// is not noticed.
+//
+// # Cost
+//
+// About half a kilobyte for each PBX, and no goroutine or timer of its own. PBXs that are
+// offline are remembered up to Config.Remembered.
+package fleet
