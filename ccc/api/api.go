@@ -2,14 +2,17 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"reflect"
 	"slices"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/hashicorp/go-hclog"
 )
 
 // Prefix is where the API is on the server.
@@ -17,21 +20,45 @@ const Prefix = "/api/v1"
 
 // API answers requests. Make it with [New].
 type API struct {
-	cfg           Config
-	mux           *http.ServeMux
-	huma          huma.API
+	cfg     Config
+	log     hclog.Logger
+	mux     *http.ServeMux
+	huma    huma.API
+	hub     *hub
+	paired  *paired
+	changes *changes
+	metrics *metrics
+	ready   chan struct{} // closed when paired is filled
+	closing chan struct{} // closed when streams are to end
+	close   sync.Once
+
 	problemSchema *huma.Schema
 }
 
 // New makes the API. It starts nothing.
 func New(cfg Config) (*API, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Store == nil || cfg.Keys == nil || cfg.Accounts == nil || cfg.Pairing == nil || cfg.Fleet == nil {
+		return nil, errors.New("api: Store, Keys, Accounts, Pairing and Fleet are needed")
+	}
 	a := newAPI(cfg)
+	var err error
+	if a.metrics, err = newMetrics(cfg.Metrics, a.hub); err != nil {
+		return nil, fmt.Errorf("api: metrics: %w", err)
+	}
 	return a, nil
 }
 
 // newAPI makes the operations and their document.
 func newAPI(cfg Config) *API {
-	a := &API{cfg: cfg.withDefaults(), mux: http.NewServeMux()}
+	cfg = cfg.withDefaults()
+	a := &API{
+		cfg: cfg, log: cfg.Logger, mux: http.NewServeMux(), hub: newHub(cfg.Streams.Queue), paired: newPaired(),
+		changes: &changes{wake: make(chan struct{}, 1)},
+		ready:   make(chan struct{}), closing: make(chan struct{}),
+	}
 	schemas := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	a.huma = humago.NewWithPrefix(a.mux, Prefix, huma.Config{
 		OpenAPI: &huma.OpenAPI{

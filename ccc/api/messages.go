@@ -1,6 +1,10 @@
 package api
 
-import "time"
+import (
+	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
+)
 
 // The data of live events. The name of an event is the json name in eventTypes.
 
@@ -13,6 +17,7 @@ type Removed struct {
 type Presence struct {
 	ID        string    `json:"id"`
 	Online    bool      `json:"online"`
+	Unclear   bool      `json:"unclear,omitempty"`
 	Since     time.Time `json:"since"`
 	Transport string    `json:"transport,omitempty" enum:"quic,tcp"`
 	RTT       *float64  `json:"rtt_ms,omitempty"`
@@ -20,9 +25,9 @@ type Presence struct {
 
 // OfferStep says how far an offer has come.
 type OfferStep struct {
-	SystemID string `json:"system_id"`
-	Step     string `json:"step" enum:"sent,received,declined,expired,completed,proved,failed"`
-	Detail   string `json:"detail,omitempty" doc:"For declined and failed: the reason"`
+	SystemID string            `json:"system_id"`
+	Step     pairing.OfferStep `json:"step" enum:"sent,received,declined,expired,completed,proved,failed"`
+	Detail   string            `json:"detail,omitempty" doc:"The error code of the system, if it has one"`
 }
 
 // Summary counts the tenant's systems.

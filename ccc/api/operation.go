@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
 
 // access says who may run an operation.
@@ -21,14 +23,14 @@ const (
 )
 
 // allows tells whether the role suffices.
-func (a access) allows(r Role) bool {
+func (a access) allows(r store.Role) bool {
 	switch a {
 	case owning:
-		return r == RoleOwner
+		return r == store.RoleOwner
 	case writing:
-		return r == RoleOwner || r == RoleAdministrator
+		return r == store.RoleOwner || r == store.RoleAdministrator
 	default:
-		return r == RoleOwner || r == RoleAdministrator || r == RoleViewer
+		return r == store.RoleOwner || r == store.RoleAdministrator || r == store.RoleViewer
 	}
 }
 

@@ -88,7 +88,6 @@ func (a *API) register() {
 	add(a, operation{
 		id: "withdrawOffer", method: http.MethodDelete, path: "/systems/{id}/offer", tag: tagOffers, access: writing, status: http.StatusNoContent,
 		summary: "Withdraw the open offer",
-		codes:   []Code{CodeState},
 	}, a.withdrawOffer)
 
 	add(a, operation{

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -24,6 +25,7 @@ const (
 	CodeNotFound            Code = "not_found"
 	CodeMethod              Code = "method_not_allowed"
 	CodeTimeout             Code = "timeout"
+	CodeMisdirected         Code = "misdirected"
 	CodeSerialTaken         Code = "serial_taken_by_you"
 	CodeState               Code = "state"
 	CodeConflict            Code = "conflict"
@@ -61,6 +63,7 @@ var codes = map[Code]struct {
 	CodeConflict:            {http.StatusConflict, "There is one already"},
 	CodeIdempotencyBusy:     {http.StatusConflict, "The same request is being worked on"},
 	CodeVersion:             {http.StatusPreconditionFailed, "Somebody else has changed it meanwhile"},
+	CodeMisdirected:         {http.StatusMisdirectedRequest, "The server has another name"},
 	CodeTooLarge:            {http.StatusRequestEntityTooLarge, "The request is too large"},
 	CodeMediaType:           {http.StatusUnsupportedMediaType, "The body is not application/json"},
 	CodeInvalid:             {http.StatusUnprocessableEntity, "The request is not valid"},
@@ -156,7 +159,12 @@ func (p *Problem) write(w http.ResponseWriter) {
 	}
 	w.Header().Set("Content-Type", problemType)
 	w.WriteHeader(p.Status)
-	e := json.NewEncoder(w) // as huma does it, so that all problems look the same
+	p.encode(w)
+}
+
+// encode writes the body as huma does, so that all problems look the same.
+func (p *Problem) encode(w io.Writer) {
+	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	_ = e.Encode(p) // the client is gone where that fails
 }

@@ -1,5 +1,7 @@
 package api
 
+import "github.com/comtrexx-cloud/comtrexx/ccc/store"
+
 // The bodies and parameters of requests. Tags are the bounds that are checked before a
 // handler runs, and that the OpenAPI document shows.
 
@@ -11,41 +13,41 @@ type Credentials struct {
 
 // LanguageChange sets the person's language.
 type LanguageChange struct {
-	Language string `json:"language" enum:"de,en,fr"`
+	Language store.Language `json:"language" enum:"de,en,fr"`
 }
 
 // PasswordChange sets the person's password.
 type PasswordChange struct {
 	Current string `json:"current" minLength:"1" maxLength:"256"`
-	New     string `json:"new" minLength:"12" maxLength:"256"`
+	New     string `json:"new" minLength:"12" maxLength:"128"`
 }
 
 // NewSystem saves a serial.
 type NewSystem struct {
 	Serial string   `json:"serial" pattern:"^[0-9]{10}$" patternDescription:"a serial: ten digits" example:"0123456789"`
-	Name   string   `json:"name" minLength:"1" maxLength:"100"`
-	Note   string   `json:"note,omitempty" maxLength:"2000"`
-	Tags   []string `json:"tags,omitempty" nullable:"false" maxItems:"20" uniqueItems:"true" minLength:"1" maxLength:"40"`
+	Name   string   `json:"name" minLength:"1" maxLength:"100" pattern:"^[^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7f]*$" patternDescription:"a line of text that is not blank"`
+	Note   string   `json:"note,omitempty" maxLength:"2000" pattern:"^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f]*$" patternDescription:"text without control characters"`
+	Tags   []string `json:"tags,omitempty" nullable:"false" maxItems:"20" uniqueItems:"true" minLength:"1" maxLength:"40" pattern:"^[^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7f]*$" patternDescription:"a line of text that is not blank"`
 	Groups []string `json:"groups,omitempty" nullable:"false" maxItems:"20" uniqueItems:"true" maxLength:"64" doc:"Ids of groups"`
 }
 
 // SystemChange changes what is given and leaves the rest.
 type SystemChange struct {
-	Name   *string   `json:"name,omitempty" nullable:"false" minLength:"1" maxLength:"100"`
-	Note   *string   `json:"note,omitempty" nullable:"false" maxLength:"2000"`
-	Tags   *[]string `json:"tags,omitempty" nullable:"false" maxItems:"20" uniqueItems:"true" minLength:"1" maxLength:"40"`
+	Name   *string   `json:"name,omitempty" nullable:"false" minLength:"1" maxLength:"100" pattern:"^[^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7f]*$" patternDescription:"a line of text that is not blank"`
+	Note   *string   `json:"note,omitempty" nullable:"false" maxLength:"2000" pattern:"^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f]*$" patternDescription:"text without control characters"`
+	Tags   *[]string `json:"tags,omitempty" nullable:"false" maxItems:"20" uniqueItems:"true" minLength:"1" maxLength:"40" pattern:"^[^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7f]*$" patternDescription:"a line of text that is not blank"`
 	Groups *[]string `json:"groups,omitempty" nullable:"false" maxItems:"20" uniqueItems:"true" maxLength:"64" doc:"Ids of groups"`
 }
 
 // Replacement is the PBX that takes a system's place.
 type Replacement struct {
 	Serial string `json:"serial" pattern:"^[0-9]{10}$" patternDescription:"a serial: ten digits" example:"0123456789"`
-	Name   string `json:"name,omitempty" minLength:"1" maxLength:"100" doc:"Default: that of the replaced one"`
+	Name   string `json:"name,omitempty" minLength:"1" maxLength:"100" pattern:"^[^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7f]*$" patternDescription:"a line of text that is not blank" doc:"Default: that of the replaced one"`
 }
 
 // NewGroup makes a group.
 type NewGroup struct {
-	Name string `json:"name" minLength:"1" maxLength:"60"`
+	Name string `json:"name" minLength:"1" maxLength:"60" pattern:"^[^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7f]*$" patternDescription:"a line of text that is not blank"`
 }
 
 // The parts of parameters are exported, as huma sees exported ones only.
@@ -59,24 +61,24 @@ type SystemPath struct {
 
 // Page is which part of a list is wanted.
 type Page struct {
-	Cursor string `query:"cursor" maxLength:"512" doc:"Of the page, from next of the one before"`
+	Cursor string `query:"cursor" maxLength:"8192" doc:"Of the page, from next of the one before"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Items on the page"`
 }
 
 // SystemQuery is which systems are wanted.
 type SystemQuery struct {
 	Page
-	Query  string   `query:"q" maxLength:"100" doc:"Text in serial, name, note or tags"`
-	State  []State  `query:"state,explode" nullable:"false" maxItems:"8" enum:"offered,received,proving,paired,left,expired,declined,error" doc:"Any of these"`
-	Online string   `query:"online" enum:"true,false" doc:"Only what is, or is not, online"`
-	Tag    []string `query:"tag,explode" nullable:"false" maxItems:"20" maxLength:"40" doc:"All of these"`
-	Group  string   `query:"group" maxLength:"64" doc:"Id of a group"`
-	Sort   string   `query:"sort" enum:"name,-name,serial,-serial,state,-state,created_at,-created_at,last_seen_at,-last_seen_at" default:"name" doc:"With a dash: descending"`
+	Query  string        `query:"q" maxLength:"100" doc:"Text in serial, name, note or tags"`
+	State  []store.State `query:"state,explode" nullable:"false" maxItems:"8" enum:"offered,received,proving,paired,left,expired,declined,error" doc:"Any of these"`
+	Online string        `query:"online" enum:"true,false" doc:"Only what is, or is not, online"`
+	Tag    []string      `query:"tag,explode" nullable:"false" maxItems:"20" maxLength:"40" doc:"All of these"`
+	Group  string        `query:"group" maxLength:"64" doc:"Id of a group"`
+	Sort   string        `query:"sort" enum:"name,-name,serial,-serial,state,-state,state_since,-state_since,created_at,-created_at,last_seen_at,-last_seen_at" default:"name" doc:"With a dash: descending"`
 }
 
 // Idempotency lets a client repeat a request whose answer was lost.
 type Idempotency struct {
-	Key string `header:"Idempotency-Key" minLength:"8" maxLength:"128" pattern:"^[!-~]+$" patternDescription:"printable ASCII" doc:"Chosen by the client; the same request with the same key is done once"`
+	IdempotencyKey string `header:"Idempotency-Key" minLength:"8" maxLength:"128" pattern:"^[!-~]+$" patternDescription:"printable ASCII" doc:"Chosen by the client; the same request with the same key is done once"`
 }
 
 // IfMatch keeps two people from overwriting each other's changes.
@@ -91,20 +93,11 @@ type systemOutput struct {
 	Body System
 }
 
-type createdOutput struct {
-	Location string `header:"Location"`
-	Replayed string `header:"Idempotency-Replayed" doc:"true: done before, this is the answer of then"`
-	Body     SystemOffer
-}
-
-type offerOutput struct {
-	Replayed string `header:"Idempotency-Replayed" doc:"true: done before, this is the answer of then"`
-	Body     Offer
-}
-
-type groupOutput struct {
-	Replayed string `header:"Idempotency-Replayed" doc:"true: done before, this is the answer of then"`
-	Body     Group
+// created is the answer of an operation that makes something.
+type created[T any] struct {
+	Location string `header:"Location" doc:"Of what was made, where it has an address"`
+	Replayed string `header:"Idempotency-Replayed" doc:"true: it was made before, and this is the answer of then"`
+	Body     T
 }
 
 type body[T any] struct{ Body T }

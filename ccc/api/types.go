@@ -1,18 +1,9 @@
 package api
 
-import "time"
+import (
+	"time"
 
-// State is where a system is in its pairing.
-type State string
-
-// Role says what a person may do.
-type Role string
-
-// The roles. Each may what the one before may.
-const (
-	RoleViewer        Role = "viewer"
-	RoleAdministrator Role = "administrator"
-	RoleOwner         Role = "owner"
+	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
 
 // Meta is what a client needs before anybody has signed in.
@@ -38,11 +29,11 @@ type Me struct {
 
 // User is a person's account.
 type User struct {
-	ID       string `json:"id"`
-	Name     string `json:"name"`
-	Email    string `json:"email"`
-	Role     Role   `json:"role" enum:"owner,administrator,viewer" doc:"Viewers read, administrators also write, owners also remove"`
-	Language string `json:"language" enum:"de,en,fr"`
+	ID       string         `json:"id"`
+	Name     string         `json:"name"`
+	Email    string         `json:"email"`
+	Role     store.Role     `json:"role" enum:"owner,administrator,viewer" doc:"Viewers read, administrators also write, owners also remove"`
+	Language store.Language `json:"language" enum:"de,en,fr"`
 }
 
 // Tenant is who the systems belong to.
@@ -54,18 +45,19 @@ type Tenant struct {
 
 // System is a PBX, or one that is to become one of the tenant's.
 type System struct {
-	ID         string     `json:"id"`
-	Serial     string     `json:"serial" example:"0123456789"`
-	Name       string     `json:"name"`
-	Note       string     `json:"note"`
-	State      State      `json:"state" enum:"offered,received,proving,paired,left,expired,declined,error" doc:"offered: saved, the PBX has not seen it; received: the PBX shows the offer; proving: the PBX has completed, its user is being tried; paired; left: not paired any more; expired: nobody typed the token in time; declined: refused at the PBX; error: see error_code"`
-	ErrorCode  string     `json:"error_code,omitempty" enum:"auth,taken,proof" doc:"Only in state error. auth: the PBX does not let its new user in; taken: the PBX is paired with another tenant; proof: too many wrong tokens"`
-	StateSince time.Time  `json:"state_since"`
-	Version    int64      `json:"version" doc:"Rises with every change; the ETag, for If-Match"`
-	CreatedAt  time.Time  `json:"created_at"`
-	PairedAt   *time.Time `json:"paired_at,omitempty"`
-	Epoch      string     `json:"epoch" doc:"Counts the owners that the PBX has had; 0 before the first"`
-	Online     bool       `json:"online" doc:"Whether the PBX is connected. Always false where it is not paired with the tenant"`
+	ID         string      `json:"id"`
+	Serial     string      `json:"serial" example:"0123456789"`
+	Name       string      `json:"name"`
+	Note       string      `json:"note"`
+	State      store.State `json:"state" enum:"offered,received,proving,paired,left,expired,declined,error" doc:"offered: saved, the PBX has not seen it; received: the PBX shows the offer; proving: the PBX has completed, its user is being tried; paired; left: not paired any more; expired: nobody typed the token in time; declined: refused at the PBX; error: see error_code"`
+	ErrorCode  string      `json:"error_code,omitempty" enum:"auth,taken,proof" doc:"Only in state error. auth: the PBX does not let its new user in; taken: the PBX is paired with another tenant; proof: too many wrong tokens"`
+	StateSince time.Time   `json:"state_since"`
+	Version    int64       `json:"version" doc:"Rises with every change of name, note, tags or groups; the ETag, for If-Match"`
+	CreatedAt  time.Time   `json:"created_at"`
+	PairedAt   *time.Time  `json:"paired_at,omitempty"`
+	Epoch      string      `json:"epoch" doc:"Counts the owners that the PBX has had; 0 before the first"`
+	Online     bool        `json:"online" doc:"Whether the PBX is connected. Always false where it is not paired with the tenant"`
+	Unclear    bool        `json:"unclear,omitempty" doc:"true: whether it is online is not known at the moment, since nothing is heard of the relay that it was at"`
 	// The rest of presence is there only while it is online.
 	OnlineSince *time.Time `json:"online_since,omitempty"`
 	Transport   string     `json:"transport,omitempty" enum:"quic,tcp"`

@@ -1,0 +1,64 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+)
+
+func (a *API) listGroups(ctx context.Context, _ *nothing) (*body[GroupList], error) {
+	who := mustActor(ctx)
+	out := &body[GroupList]{}
+	err := a.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		all, err := tx.Groups(who.tenant.ID)
+		out.Body.Items = make([]Group, len(all))
+		for i, g := range all {
+			out.Body.Items[i] = group(g)
+		}
+		return err
+	})
+	return out, err
+}
+
+type createGroupInput struct {
+	Idempotency
+	Body NewGroup
+}
+
+func (a *API) createGroup(ctx context.Context, in *createGroupInput) (*created[Group], error) {
+	who := mustActor(ctx)
+	return once(ctx, a, in.IdempotencyKey, "createGroup", in.Body, func(ctx context.Context) (*created[Group], error) {
+		g := store.Group{ID: store.NewID[store.GroupID](), Tenant: who.tenant.ID, Name: in.Body.Name, Created: time.Now()}
+		err := a.cfg.Store.Update(ctx, func(tx *store.Tx) error { return tx.CreateGroup(g) })
+		if err != nil {
+			return nil, err
+		}
+		return &created[Group]{Body: group(g)}, nil
+	})
+}
+
+type groupPath struct {
+	ID string `path:"id" maxLength:"64" doc:"Of the group"`
+}
+
+func (a *API) removeGroup(ctx context.Context, in *groupPath) (*nothing, error) {
+	who := mustActor(ctx)
+	return nil, a.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		return tx.DeleteGroup(who.tenant.ID, store.GroupID(in.ID))
+	})
+}
+
+func (a *API) listTags(ctx context.Context, _ *nothing) (*body[TagList], error) {
+	who := mustActor(ctx)
+	out := &body[TagList]{}
+	err := a.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		all, err := tx.Tags(who.tenant.ID)
+		out.Body.Items = make([]Tag, len(all))
+		for i, t := range all {
+			out.Body.Items[i] = Tag{Name: t.Tag, Systems: t.Systems}
+		}
+		return err
+	})
+	return out, err
+}

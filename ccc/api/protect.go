@@ -1,0 +1,173 @@
+package api
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/go-chi/httprate"
+)
+
+// Handler answers the requests of browsers and other clients: the API, and the pages
+// everywhere else. It is for every listener; whether a request came by TLS is seen on
+// the request.
+func (a *API) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/api/", a.protect(a.sessions(a.limit(http.HandlerFunc(a.route)))))
+	mux.Handle("/", a.cfg.Pages)
+	return a.recovered(a.deadline(a.hosts(mux)))
+}
+
+// route gives the request to its operation. What has none gets a problem.
+func (a *API) route(w http.ResponseWriter, r *http.Request) {
+	h, pattern := a.mux.Handler(r)
+	if pattern != "" {
+		// The mux sets the values of the path, which its Handler alone does not.
+		a.mux.ServeHTTP(w, r)
+		return
+	}
+	var probe probe
+	h.ServeHTTP(&probe, r)
+	if allow := probe.Header().Get("Allow"); probe.status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", allow)
+		problem(CodeMethod, "").write(w)
+		return
+	}
+	problem(CodeNotFound, "").write(w)
+}
+
+// probe is an answer that is looked at and goes nowhere.
+type probe struct {
+	header http.Header
+	status int
+}
+
+// Header gives what the handler sets.
+func (p *probe) Header() http.Header {
+	if p.header == nil {
+		p.header = http.Header{}
+	}
+	return p.header
+}
+
+// WriteHeader keeps the status.
+func (p *probe) WriteHeader(status int) { p.status = status }
+
+// Write drops the body.
+func (p *probe) Write(b []byte) (int, error) { return len(b), nil }
+
+// protect sets the headers of every answer of the API, bounds the request, and refuses
+// changes that a page of another origin asked the browser for.
+func (a *API) protect(next http.Handler) http.Handler {
+	origin := http.NewCrossOriginProtection()
+	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		problem(CodeCrossOrigin, "").write(w)
+	}))
+	guarded := origin.Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Cache-Control", "no-store")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("X-Content-Type-Options", "nosniff")
+		if r.TLS != nil {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, int64(a.cfg.Limits.Body))
+		guarded.ServeHTTP(w, r)
+	})
+}
+
+// hosts refuses requests for names that are not ours: a page of somebody else's name
+// that leads to this server is of another origin only as long as names are checked.
+func (a *API) hosts(next http.Handler) http.Handler {
+	if len(a.cfg.Hosts) == 0 {
+		return next
+	}
+	known := map[string]bool{}
+	for _, h := range a.cfg.Hosts {
+		known[strings.ToLower(h)] = true
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if host := hostOf(r); !known[host] && !isLoopback(host) {
+			problem(CodeMisdirected, "").write(w)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// hostOf gives the host that the client asks for, in lower case, without port and
+// brackets.
+func hostOf(r *http.Request) string {
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), ".")
+}
+
+// isLoopback tells whether a browser that asks for this host is on this machine.
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// limit counts the requests of a session, or of a network where there is none.
+func (a *API) limit(next http.Handler) http.Handler {
+	l := httprate.NewRateLimiter(a.cfg.Limits.Requests, a.cfg.Limits.Window,
+		httprate.WithKeyFuncs(func(r *http.Request) (string, error) { return a.limitKey(r), nil }),
+		httprate.WithResponseHeaders(httprate.ResponseHeaders{RetryAfter: "Retry-After"}),
+		httprate.WithLimitHandler(func(w http.ResponseWriter, _ *http.Request) { problem(CodeRateLimited, "").write(w) }),
+	)
+	return l.Handler(next)
+}
+
+func (a *API) limitKey(r *http.Request) string {
+	if who, ok := actorOf(r.Context()); ok {
+		return "user " + string(who.user.ID)
+	}
+	return "network " + Network(r.RemoteAddr)
+}
+
+// Network gives the network that a client's address belongs to, as it is counted: the
+// address itself with IPv4, the /64 with IPv6, of which one customer has at least one.
+func Network(remote string) string {
+	host, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		host = remote
+	}
+	return httprate.CanonicalizeIP(host)
+}
+
+// deadline bounds the time for an answer, which streams set anew as they go on.
+func (a *API) deadline(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Not every writer has deadlines: a test's has none.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(a.cfg.Limits.AnswerTimeout))
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recovered answers where a handler panics, without ending the connection's server.
+func (a *API) recovered(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			switch p := recover(); p {
+			case nil:
+			case http.ErrAbortHandler:
+				panic(p)
+			default:
+				a.log.Error("a request failed", "method", r.Method, "pattern", r.Pattern, "panic", p)
+				problem(CodeInternal, "").write(w)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
