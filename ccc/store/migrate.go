@@ -34,26 +34,27 @@ func provider(engine Engine, pool *sql.DB) (*goose.Provider, error) {
 	return goose.NewProvider(dialect, pool, files, opts...)
 }
 
-// migrate makes or changes the tables.
-func migrate(ctx context.Context, engine Engine, pool *sql.DB) error {
+// migrate makes or changes the tables. Those of a newer program it refuses, and older ones
+// where they may not be changed.
+func migrate(ctx context.Context, engine Engine, pool *sql.DB, change bool) error {
 	p, err := provider(engine, pool)
 	if err != nil {
 		return err
 	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("tables: %w", err)
+	if change {
+		if _, err := p.Up(ctx); err != nil {
+			return fmt.Errorf("tables: %w", err)
+		}
 	}
-	return newer(ctx, p)
-}
-
-// newer refuses the tables of a newer program.
-func newer(ctx context.Context, p *goose.Provider) error {
 	current, target, err := p.GetVersions(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("tables: %w", err)
-	}
-	if current > target {
+	case current > target:
 		return fmt.Errorf("%w: it has version %d, and this program knows %d; use the newer program, or a backup from before it",
+			ErrSchema, current, target)
+	case current < target:
+		return fmt.Errorf("%w: it has version %d, and this program wants to make it %d; stop the older program that uses it",
 			ErrSchema, current, target)
 	}
 	return nil

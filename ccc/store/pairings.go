@@ -83,15 +83,16 @@ func (t *Tx) DeletePairing(id PairingID) error {
 	return t.change("DELETE FROM pairings WHERE id = $1", id)
 }
 
-// NextEpoch begins a new ownership of a PBX and gives its number: 1 for the first, and
-// never the same twice.
+// NextEpoch begins a new ownership of a PBX and gives its number, which is above all
+// before it, also above those that were given after a backup which was restored since.
 func (t *Tx) NextEpoch(serial identity.Serial) (uint64, error) {
 	var c checks
 	if c.serial(serial); c.err != nil {
 		return 0, c.err
 	}
-	return row(t, value[uint64], `INSERT INTO ownership (serial, epoch) VALUES ($1, 1)
-		ON CONFLICT (serial) DO UPDATE SET epoch = ownership.epoch + 1 RETURNING epoch`, serial)
+	return row(t, value[uint64], `INSERT INTO ownership (serial, epoch)
+		SELECT $1, coalesce(max(epoch), 0) + 1 FROM ownership WHERE serial IN ($1, '')
+		ON CONFLICT (serial) DO UPDATE SET epoch = excluded.epoch RETURNING epoch`, serial)
 }
 
 // Epoch gives the number of the last ownership of a PBX; 0 where it had none.

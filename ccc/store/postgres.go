@@ -32,5 +32,5 @@ func (db *DB) openPostgres(ctx context.Context) error {
 	db.write = db.read
 	db.read.SetMaxOpenConns(db.cfg.MaxConnections)
 	db.read.SetMaxIdleConns(db.cfg.MaxConnections)
-	return migrate(ctx, Postgres, db.write)
+	return migrate(ctx, Postgres, db.write, true)
 }

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // the driver
 )
 
@@ -38,27 +37,59 @@ func (c Config) dsn(readOnly bool) string {
 // openSQLite opens one connection for changes, because SQLite makes one at a time, and
 // a pool for views, which it does not keep from going on.
 func (db *DB) openSQLite(ctx context.Context) error {
-	if err := makePrivate(db.cfg.Path); err != nil {
+	path := db.cfg.Path
+	if err := makePrivate(path); err != nil {
 		return err
 	}
-	release, err := lockFile(db.cfg.Path+".lock", unix.LOCK_EX)
+	lock, alone, err := lockShared(path)
 	if err != nil {
 		return err
 	}
-	defer release()
-	if db.write, err = sql.Open("sqlite", db.cfg.dsn(false)); err != nil {
+	db.unlock = lock.release
+	if db.write, err = sql.Open(driver, db.cfg.dsn(false)); err != nil {
 		return err
 	}
 	db.write.SetMaxOpenConns(1)
-	if err := migrate(ctx, SQLite, db.write); err != nil {
-		return fmt.Errorf("%s: %w", db.cfg.Path, err)
+	err = mark(ctx, db.write)
+	if err == nil {
+		err = migrate(ctx, SQLite, db.write, alone)
 	}
-	if db.read, err = sql.Open("sqlite", db.cfg.dsn(true)); err != nil {
+	if err == nil {
+		err = lock.share()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if db.read, err = sql.Open(driver, db.cfg.dsn(true)); err != nil {
 		return err
 	}
 	db.read.SetMaxOpenConns(db.cfg.MaxConnections)
 	db.read.SetMaxIdleConns(db.cfg.MaxConnections)
 	return nil
+}
+
+const driver = "sqlite"
+
+// applicationID in SQLite's file says that it is one of this program: "CCC1".
+const applicationID = 0x43434331
+
+// mark marks an empty database, and refuses that of another program.
+func mark(ctx context.Context, pool *sql.DB) error {
+	var id, objects int
+	if err := pool.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
+		return err
+	}
+	if id == applicationID {
+		return nil
+	}
+	if err := pool.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&objects); err != nil {
+		return err
+	}
+	if id != 0 || objects > 0 {
+		return fmt.Errorf("%w: it is the database of another program", ErrSchema)
+	}
+	_, err := pool.ExecContext(ctx, "PRAGMA application_id = "+strconv.Itoa(applicationID))
+	return err
 }
 
 // makePrivate makes the file, so that others than its owner cannot read it. SQLite
@@ -77,25 +108,6 @@ func makePrivate(path string) error {
 		return fmt.Errorf("%s has mode %04o, so that everybody can open it; run chmod o= on it", path, info.Mode().Perm())
 	}
 	return nil
-}
-
-// lockFile takes a lock (flock(2)) that ends with the process. Without waiting where how
-// has LOCK_NB.
-func lockFile(path string, how int) (release func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err = unix.Flock(int(f.Fd()), how) //nolint:gosec // a file descriptor
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
-	}
-	return func() { _ = f.Close() }, nil
 }
 
 // Scrub overwrites what was erased, where SQLite's log of changes still has it. A view

@@ -31,6 +31,7 @@ type DB struct {
 	cfg    Config
 	read   *sql.DB
 	write  *sql.DB // PostgreSQL: the same as read
+	unlock func()  // SQLite: ends the lock that keeps Restore away
 	erased chan struct{}
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
@@ -71,6 +72,9 @@ func (db *DB) closePools() error {
 	}
 	if db.write != nil { // last, so that SQLite puts its log into the file
 		errs = append(errs, db.write.Close())
+	}
+	if db.unlock != nil {
+		db.unlock()
 	}
 	return errors.Join(errs...)
 }

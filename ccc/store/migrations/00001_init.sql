@@ -125,6 +125,7 @@ CREATE UNIQUE INDEX pairings_serial ON pairings (serial);
 CREATE UNIQUE INDEX pairings_system ON pairings (system_id);
 CREATE UNIQUE INDEX pairings_offer ON pairings (offer_id);
 
+-- The row with the serial '' holds what all new epochs are above.
 CREATE TABLE ownership (
     serial TEXT NOT NULL PRIMARY KEY,
     epoch BIGINT NOT NULL

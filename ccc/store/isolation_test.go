@@ -1,0 +1,319 @@
+package store_test
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver
+
+	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+)
+
+// things are the ids of what a tenant has.
+type things struct {
+	user           store.UserID
+	system, second store.SystemID // the first is paired
+	group          store.GroupID
+	offer          store.OfferID
+}
+
+// missing are ids of nothing.
+func missing() things {
+	return things{
+		store.NewID[store.UserID](), store.NewID[store.SystemID](), store.NewID[store.SystemID](),
+		store.NewID[store.GroupID](), store.NewID[store.OfferID](),
+	}
+}
+
+// byTenant calls each method of Tx whose first argument is a tenant.
+var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (any, error){
+	"CountOffers": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
+		return tx.CountOffers(tenant, now.Add(-time.Hour))
+	},
+	"DeleteGroup": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.DeleteGroup(tenant, of.group)
+	},
+	"DeleteSystem": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.DeleteSystem(tenant, of.second)
+	},
+	"DeleteUser": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.DeleteUser(tenant, of.user)
+	},
+	"Events": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		v, next, err := tx.Events(tenant, store.EventFilter{System: of.system}, store.Page{})
+		return fmt.Sprint(v, next), err
+	},
+	"Groups": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.Groups(tenant) },
+	"LastOffer": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.LastOffer(tenant, of.second)
+	},
+	"MoveMeta": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.MoveMeta(tenant, of.system, of.second)
+	},
+	"OpenOffer": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.OpenOffer(tenant, of.second)
+	},
+	"SetLastSeen": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.SetLastSeen(tenant, of.system, now.Add(time.Hour))
+	},
+	"SetPaired": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.SetPaired(tenant, of.system, 7, now.Add(time.Hour))
+	},
+	"SetPassword": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.SetPassword(tenant, of.user, "another")
+	},
+	"SetState": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.SetState(tenant, of.system, []store.State{store.StateOffered}, store.StateLeft, "", now)
+	},
+	"SetUserDisabled": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.SetUserDisabled(tenant, of.user, true)
+	},
+	"SetUserLanguage": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.SetUserLanguage(tenant, of.user, store.French)
+	},
+	"System": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) { return tx.System(tenant, of.system) },
+	"SystemBySerial": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
+		return tx.SystemBySerial(tenant, serial)
+	},
+	"SystemPairing": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.SystemPairing(tenant, of.system)
+	},
+	"Systems": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		v, next, total, err := tx.Systems(tenant, store.Filter{Query: "pbx", Tags: []string{"vip"}, Group: of.group}, store.Page{})
+		return fmt.Sprint(v, next, total), err
+	},
+	"Tags": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.Tags(tenant) },
+	"Tenant": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		v, err := tx.Tenant(tenant)
+		v.ID = ""
+		return v, err
+	},
+	"UpdateSystem": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		name := "taken over"
+		return tx.UpdateSystem(tenant, of.system, 0, store.Fields{Name: &name})
+	},
+	"User":  func(tx *store.Tx, tenant store.TenantID, of things) (any, error) { return tx.User(tenant, of.user) },
+	"Users": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.Users(tenant) },
+}
+
+// forService are the methods that know no tenant, because who calls them is not one: the
+// service itself for a PBX, or for a user who has not signed in yet.
+var forService = []string{
+	"AbandonIdempotent", "ActivePairing", "ActivePairings", "AddAttempt", "AddEvent", "AddTombstone", "AddTry",
+	"BeginIdempotent", "ClearAttempts", "CloseOffer", "CountAttempts", "CountOpen", "CreateGroup", "CreateOffer",
+	"CreatePairing", "CreateSystem", "CreateTenant", "CreateUser", "DeleteAttempt", "DeletePairing", "DeleteSession",
+	"DeleteTombstone", "DeleteUserSessions", "DueOffers", "Epoch", "FinishIdempotent", "NextEpoch", "Offer",
+	"OpenOffers", "Pairing", "PendingTombstones", "PutSession", "ResealPairing", "Session", "SetProved", "SetReceived",
+	"SweepAttempts", "SweepEvents", "SweepIdempotent", "SweepSessions", "SweepTombstones", "SystemsByPairedSerial",
+	"Tenants", "Tombstones", "TouchSession", "UserByEmail", "UserSessions",
+}
+
+// A new method of Tx has to be in one of the two lists.
+func TestEveryMethodIsListed(t *testing.T) {
+	t.Parallel()
+	for m := range reflect.TypeFor[*store.Tx]().Methods() {
+		tenant := m.Type.NumIn() > 1 && m.Type.In(1) == reflect.TypeFor[store.TenantID]()
+		if _, listed := byTenant[m.Name]; listed != tenant {
+			t.Errorf("%s: takes a tenant first: %v, is called by the test of tenants: %v", m.Name, tenant, listed)
+		}
+		if listed := slices.Contains(forService, m.Name); listed == tenant {
+			t.Errorf("%s: takes a tenant first: %v, is listed as for the service: %v", m.Name, tenant, listed)
+		}
+	}
+}
+
+// To one tenant, the things of another are as if they were not there: the same answer
+// as for an id of nothing, and no change. To their owner they are there.
+func TestTenantsSeeTheirOwn(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, cfg store.Config) {
+		db := open(t, cfg)
+		owner, own := populate(t, db, "owner@example.com")
+		other := newTenant()
+		update(t, db, func(tx *store.Tx) error { return tx.CreateTenant(other) })
+		before := dump(t, cfg)
+		for name, call := range byTenant {
+			t.Run(name, func(t *testing.T) {
+				if name == "Tenant" { // the one thing that an id is enough for
+					return
+				}
+				foreign, errForeign := do(t, db, true, call, other.ID, own)
+				if got, err := do(t, db, true, call, other.ID, missing()); fmt.Sprint(got, err) != fmt.Sprint(foreign, errForeign) {
+					t.Errorf("of another tenant: %v, %v\nof nothing: %v, %v", foreign, errForeign, got, err)
+				}
+				if errForeign != nil && errForeign != store.ErrNotFound { //nolint:errorlint // no other error may be in it
+					t.Errorf("of another tenant: %v", errForeign)
+				}
+				got, err := do(t, db, false, call, owner, own)
+				if err != nil {
+					t.Errorf("one's own: %v", err)
+				}
+				if errForeign == nil && fmt.Sprint(got) == fmt.Sprint(foreign) {
+					t.Errorf("one's own and that of another tenant are both %v", got)
+				}
+			})
+		}
+		if after := dump(t, cfg); !reflect.DeepEqual(after, before) {
+			t.Errorf("another tenant has changed something:\n%v\n%v", before, after)
+		}
+	})
+}
+
+var errUndo = errors.New("undo")
+
+// do calls a method in a transaction of its own, that is committed or undone.
+func do(t *testing.T, db *store.DB, commit bool, call func(*store.Tx, store.TenantID, things) (any, error), tenant store.TenantID, of things) (got any, err error) {
+	t.Helper()
+	failed := db.Update(t.Context(), func(tx *store.Tx) error {
+		got, err = call(tx, tenant, of)
+		if !commit {
+			return errUndo
+		}
+		return nil
+	})
+	if failed != nil && !errors.Is(failed, errUndo) {
+		t.Errorf("the transaction: %v", failed)
+	}
+	return got, err
+}
+
+// populate makes a tenant that has one or two of everything.
+func populate(t *testing.T, db *store.DB, email string) (store.TenantID, things) {
+	t.Helper()
+	tenant := newTenant()
+	user := newUser(tenant.ID, email)
+	group := store.Group{ID: store.NewID[store.GroupID](), Tenant: tenant.ID, Name: "North", Created: now}
+	a, b := newSystem(tenant.ID, serial), newSystem(tenant.ID, "0000000002")
+	a.Tags, a.Groups = []string{"vip"}, []store.Group{group}
+	offer := newOffer(b)
+	update(t, db, func(tx *store.Tx) error {
+		return errors.Join(
+			tx.CreateTenant(tenant), tx.CreateUser(user), tx.CreateGroup(group), tx.CreateSystem(a), tx.CreateSystem(b),
+			tx.CreateOffer(offer), tx.CreatePairing(newPairing(a)),
+			tx.AddEvent(store.Event{Tenant: tenant.ID, System: a.ID, Kind: "paired", Actor: user.ID, At: now}),
+		)
+	})
+	return tenant.ID, things{user.ID, a.ID, b.ID, group.ID, offer.ID}
+}
+
+// What a tenant makes cannot hang on what is another's.
+func TestNothingIsMadeForAnother(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, cfg store.Config) {
+		db := open(t, cfg)
+		owner, own := populate(t, db, "owner@example.com")
+		other, mine := populate2(t, db)
+		refused := func(name string, f func(tx *store.Tx) error) {
+			t.Helper()
+			before := dump(t, cfg)
+			if err := db.Update(t.Context(), f); !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("%s: %v", name, err)
+			}
+			if !reflect.DeepEqual(dump(t, cfg), before) {
+				t.Errorf("%s has changed something", name)
+			}
+		}
+		groups := []store.GroupID{own.group}
+		refused("a system in another's group", func(tx *store.Tx) error {
+			s := newSystem(other, "0000000009")
+			s.Groups = []store.Group{{ID: own.group}}
+			return tx.CreateSystem(s)
+		})
+		refused("a system moved to another's group", func(tx *store.Tx) error {
+			_, err := tx.UpdateSystem(other, mine, 0, store.Fields{Groups: &groups})
+			return err
+		})
+		refused("an offer for another's system", func(tx *store.Tx) error {
+			return tx.CreateOffer(newOffer(store.System{ID: own.system, Tenant: other, Serial: serial}))
+		})
+		refused("a pairing of another's system", func(tx *store.Tx) error {
+			return tx.CreatePairing(newPairing(store.System{ID: own.second, Tenant: other, Serial: "0000000002"}))
+		})
+		refused("what another's system is called", func(tx *store.Tx) error { return tx.MoveMeta(other, own.system, mine) })
+		refused("another's system called differently", func(tx *store.Tx) error { return tx.MoveMeta(other, mine, own.system) })
+		for id := range strings.SplitSeq("|x y|x\x00|\xff|'; --|"+strings.Repeat("x", 65), "|") {
+			refused("the id "+id, func(tx *store.Tx) error {
+				_, err := tx.System(owner, store.SystemID(id))
+				return err
+			})
+		}
+		update(t, db, func(tx *store.Tx) error {
+			_, err := tx.UpdateSystem(owner, own.second, 0, store.Fields{Groups: &groups})
+			return err
+		})
+	})
+}
+
+func populate2(t *testing.T, db *store.DB) (store.TenantID, store.SystemID) {
+	t.Helper()
+	tenant := newTenant()
+	s := newSystem(tenant.ID, "0000000003")
+	update(t, db, func(tx *store.Tx) error { return errors.Join(tx.CreateTenant(tenant), tx.CreateSystem(s)) })
+	return tenant.ID, s.ID
+}
+
+// raw opens the database without the package.
+func raw(t testing.TB, cfg store.Config) *sql.DB {
+	t.Helper()
+	driver, name := "sqlite", "file:"+(&url.URL{Path: cfg.Path}).EscapedPath()
+	if cfg.Engine == store.Postgres {
+		text, err := os.ReadFile(string(cfg.URLFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		driver, name = "pgx", strings.TrimSpace(string(text))
+	}
+	pool, err := sql.Open(driver, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = pool.Close() })
+	return pool
+}
+
+var tables = []string{
+	"tenants", "users", "sessions", "systems", "system_tags", "system_groups", "system_group_members", "offers",
+	"pairings", "ownership", "tombstones", "events", "idempotency", "attempts",
+}
+
+// dump gives all rows of all tables, sorted.
+func dump(t testing.TB, cfg store.Config) map[string][]string {
+	t.Helper()
+	pool := raw(t, cfg)
+	defer pool.Close()
+	all := map[string][]string{}
+	for _, table := range tables {
+		rows, err := pool.QueryContext(t.Context(), "SELECT * FROM "+table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		columns, err := rows.Columns()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rows.Next() {
+			values := make([]any, len(columns))
+			into := make([]any, len(columns))
+			for i := range values {
+				into[i] = &values[i]
+			}
+			if err := rows.Scan(into...); err != nil {
+				t.Fatal(err)
+			}
+			all[table] = append(all[table], fmt.Sprintf("%q", values))
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(all[table])
+	}
+	return all
+}
