@@ -50,7 +50,7 @@ var (
 	ErrTooMany      = errors.New("too many offers are pending")
 	ErrUnknownOffer = errors.New("no such offer is pending")
 	ErrNotPaired    = errors.New("the PBX is not paired")
-	ErrOtherUser    = errors.New("a user of that name exists")
+	ErrOtherUser    = errors.New("another user has that name, or another password by now")
 )
 
 // Phase gives where the PBX is.
@@ -219,6 +219,22 @@ func (s *State) Dissolve(why wire.Reason, now time.Time) (gone UserName) {
 
 func (s *State) removeUser(name UserName) {
 	s.Users = slices.DeleteFunc(s.Users, func(u User) bool { return u.Name == name && u.Role == RoleCloud })
+}
+
+// RemoveUser removes an ordinary user, where there is one of that name.
+func (s *State) RemoveUser(name UserName) {
+	s.Users = slices.DeleteFunc(s.Users, func(u User) bool { return u.Name == name && u.Role == RoleUser })
+}
+
+// SetHash gives a user another password, unless somebody else has done so since the
+// hash was read.
+func (s *State) SetHash(name UserName, old, hash string) error {
+	i := s.userIndex(name)
+	if i < 0 || s.Users[i].Hash != old || s.Users[i].Role == RoleCloud {
+		return ErrOtherUser
+	}
+	s.Users[i].Hash, s.Users[i].Changed = hash, true
+	return nil
 }
 
 // Told removes tombstones that the control centre has.

@@ -1,0 +1,324 @@
+package pbx
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/token"
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
+	"github.com/comtrexx-cloud/comtrexx/integration/dev/facts"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/calls"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
+)
+
+// apiPrefix is where the API is, as in the real product.
+const apiPrefix = "/api/v1/"
+
+// endpoint answers a request of a signed-in user. An error that is no *Problem becomes
+// an internal one.
+type endpoint func(w http.ResponseWriter, r *http.Request, l login) error
+
+// access says who may use an endpoint.
+type access struct {
+	roles []state.Role
+	local bool // from the local network only
+}
+
+var (
+	everybody      = access{roles: []state.Role{state.RoleAdministrator, state.RoleUser, state.RoleCloud}}
+	people         = access{roles: []state.Role{state.RoleAdministrator, state.RoleUser}}
+	callReaders    = access{roles: []state.Role{state.RoleAdministrator, state.RoleCloud}}
+	administrators = access{roles: []state.Role{state.RoleAdministrator}}
+	onSite         = access{roles: []state.Role{state.RoleAdministrator}, local: true}
+)
+
+// Refusals.
+var (
+	errUnauthenticated = problem(http.StatusUnauthorized, "unauthenticated", "Sign in first.")
+	errForbidden       = problem(http.StatusForbidden, "forbidden", "This user may not do this.")
+	errLocalOnly       = problem(http.StatusForbidden, "local_only", "This can only be done in the system's local network.")
+)
+
+func (p *PBX) routeAPI(mux *http.ServeMux) {
+	route := func(method, path string, a access, f endpoint) {
+		mux.HandleFunc(method+" "+apiPrefix+path, func(w http.ResponseWriter, r *http.Request) {
+			l, ok := p.signedIn(r)
+			err := error(errUnauthenticated)
+			if ok {
+				err = a.admit(r, l)
+			}
+			if err == nil {
+				err = f(w, r, l)
+			}
+			if err != nil {
+				p.refuse(w, r, err)
+			}
+		})
+	}
+	mux.HandleFunc("POST "+apiPrefix+"login", p.apiLogin)
+	route("POST", "logout", everybody, p.apiLogout)
+	route("GET", "system", everybody, p.apiSystem)
+	route("GET", "calldata", callReaders, p.apiCallData)
+	route("GET", "settings", administrators, p.apiSettings)
+	route("PUT", "settings", administrators, p.apiSetSettings)
+	route("GET", "users", administrators, p.apiUsers)
+	route("POST", "users", administrators, p.apiAddUser)
+	route("DELETE", "users/{name}", administrators, p.apiRemoveUser)
+	route("PUT", "password", people, p.apiPassword)
+	route("GET", "ccc", people, p.apiCCC)
+	route("POST", "ccc/enable", onSite, p.apiEnable)
+	route("POST", "ccc/disable", onSite, p.apiDisable)
+	route("POST", "ccc/offers/{id}/reject", onSite, p.apiReject)
+	route("GET", "switches", people, p.apiSwitches)
+	route("PUT", "switches", onSite, p.apiSetSwitches)
+	route("POST", "factory-reset", onSite, p.apiReset)
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
+		p.refuse(w, r, problem(http.StatusNotFound, "not_found", "There is no such resource, or not with this method."))
+	})
+}
+
+// admit says whether a user may use an endpoint from where he is.
+func (a access) admit(r *http.Request, l login) error {
+	allowed := false
+	for _, role := range a.roles {
+		allowed = allowed || role == l.Role
+	}
+	switch {
+	case !allowed:
+		return errForbidden
+	case a.local && !isLocal(r):
+		return errLocalOnly
+	}
+	return nil
+}
+
+func (p *PBX) apiLogin(w http.ResponseWriter, r *http.Request) {
+	name, secret, ok := r.BasicAuth()
+	if !ok {
+		w.Header().Set("WWW-Authenticate", `Basic realm="COMtrexx", charset="UTF-8"`)
+		p.refuse(w, r, errUnauthenticated)
+		return
+	}
+	u, err := p.check(r, name, secret)
+	if err != nil {
+		p.refuse(w, r, err)
+		return
+	}
+	p.signIn(w, r, sessionCookie, u)
+	writeJSON(w, http.StatusOK, map[string]any{"user": u.Name, "role": u.Role})
+}
+
+func (p *PBX) apiLogout(w http.ResponseWriter, r *http.Request, l login) error {
+	p.signOut(w, r, l)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// System is what the API tells of the system. Of the machine it is nothing while it is
+// not known, or while monitoring is switched off for who asks.
+type System struct {
+	Serial   string    `json:"serial"`
+	Model    string    `json:"model"`
+	Firmware string    `json:"firmware"`
+	Name     string    `json:"name"`
+	Time     time.Time `json:"time"`
+	*Machine
+}
+
+// Machine is the machine that the system runs on. Sizes are in bytes.
+type Machine struct {
+	Hostname      string      `json:"hostname"`
+	OS            string      `json:"os"`
+	UptimeSeconds uint64      `json:"uptime_seconds"`
+	CPUPercent    float64     `json:"cpu_percent"`
+	Load1         float64     `json:"load1"`
+	Cores         int         `json:"cores"`
+	Memory        facts.Space `json:"memory"`
+	Disk          facts.Space `json:"disk"`
+}
+
+func (p *PBX) apiSystem(w http.ResponseWriter, _ *http.Request, l login) error {
+	s := p.store.View()
+	sys := System{
+		Serial: string(p.Serial()), Model: p.cfg.Model, Firmware: p.cfg.Firmware, Name: s.Settings.Name, Time: time.Now().UTC(),
+	}
+	if f, err := p.host(); err == nil && (l.Role != state.RoleCloud || s.Switches.Monitoring) {
+		sys.Machine = &Machine{
+			Hostname: f.Host.Name, OS: f.Host.System, UptimeSeconds: f.Host.Uptime, CPUPercent: f.CPU.Percent,
+			Load1: f.CPU.Load, Cores: f.CPU.Cores, Memory: f.Memory, Disk: f.Disk,
+		}
+	}
+	writeJSON(w, http.StatusOK, sys)
+	return nil
+}
+
+// The page of call data where the request does not say, and the largest.
+const (
+	pageDefault = 50
+	pageMax     = 500
+)
+
+// callPage is the envelope of the real product.
+type callPage struct {
+	Links struct {
+		TotalCount int `json:"totalCount"`
+	} `json:"_links"`
+	Data []calls.Record `json:"data"`
+}
+
+func (p *PBX) apiCallData(w http.ResponseWriter, r *http.Request, l login) error {
+	s := p.store.View()
+	if l.Role == state.RoleCloud && !s.Switches.CallData {
+		return problem(http.StatusForbidden, "switched_off", "Call data are switched off in the system.")
+	}
+	q := calls.Query{Limit: pageDefault}
+	bad := problem(http.StatusUnprocessableEntity, "invalid", "Some parameters cannot be used.")
+	for _, v := range []struct {
+		name string
+		max  int
+		into *int
+	}{{"UserId", 1 << 30, &q.UserID}, {"limit", pageMax, &q.Limit}, {"offset", 1 << 30, &q.Offset}} {
+		text := r.URL.Query().Get(v.name)
+		if text == "" {
+			continue
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 0 || n > v.max {
+			bad.Errors = append(bad.Errors, FieldError{"query." + v.name, fmt.Sprintf("is not a number from 0 to %d", v.max)})
+			continue
+		}
+		*v.into = n
+	}
+	if len(bad.Errors) > 0 {
+		return bad
+	}
+	var page callPage
+	page.Data, page.Links.TotalCount = p.calls(s).Page(time.Now(), q)
+	writeJSON(w, http.StatusOK, page)
+	return nil
+}
+
+func (p *PBX) calls(s *state.State) calls.Generator {
+	return calls.New(calls.Config{
+		Seed: p.seed(), Since: s.Created.Add(-p.cfg.History), PerDay: s.Settings.CallsPerDay, ZeroID: s.Settings.CallDataIDZero,
+	})
+}
+
+// ccc is what the API tells of the control centre.
+type cccView struct {
+	State   state.Phase `json:"state"`
+	Enabled bool        `json:"enabled"`
+	Paired  *pairedView `json:"paired,omitempty"`
+	Offers  []offerView `json:"offers"`
+}
+
+type pairedView struct {
+	Pairing wire.PairingID `json:"pairing"`
+	Tenant  string         `json:"tenant"`
+	Since   time.Time      `json:"since"`
+	User    state.UserName `json:"user"`
+	Epoch   string         `json:"epoch"`
+}
+
+type offerView struct {
+	ID        wire.OfferID `json:"id"`
+	Tenant    string       `json:"tenant"`
+	Code      string       `json:"code"`
+	ExpiresAt time.Time    `json:"expires_at"`
+	TriesLeft int          `json:"tries_left"`
+}
+
+func viewOf(s *state.State) cccView {
+	v := cccView{State: s.Phase(), Enabled: s.Switches.CCC, Offers: []offerView{}}
+	if c := s.Pairing; c != nil {
+		v.Paired = &pairedView{c.ID, c.Tenant, c.Since.UTC(), c.User, strconv.FormatUint(c.Epoch, 10)}
+	}
+	for _, o := range s.Offers {
+		v.Offers = append(v.Offers, offerView{o.ID, o.Tenant, o.Code, o.Expires.UTC(), state.MaxTries - o.Tries})
+	}
+	return v
+}
+
+func (p *PBX) apiCCC(w http.ResponseWriter, _ *http.Request, _ login) error {
+	writeJSON(w, http.StatusOK, viewOf(p.store.View()))
+	return nil
+}
+
+func (p *PBX) apiEnable(w http.ResponseWriter, r *http.Request, l login) error {
+	var in struct {
+		Token    string       `json:"token"`
+		Password string       `json:"password"`
+		Offer    wire.OfferID `json:"offer"`
+	}
+	if err := readJSON(r, &in); err != nil {
+		return err
+	}
+	if _, err := p.confirm(r, l, in.Password); err != nil {
+		return err
+	}
+	switch err := p.Enable(r.Context(), in.Token, in.Offer); {
+	case err == nil:
+		writeJSON(w, http.StatusOK, viewOf(p.store.View()))
+	case errors.Is(err, ErrPending):
+		writeJSON(w, http.StatusAccepted, viewOf(p.store.View()))
+	default:
+		return enableProblem(err)
+	}
+	return nil
+}
+
+// enableProblem says why a token did not pair.
+func enableProblem(err error) error {
+	for _, k := range []struct {
+		err    error
+		status int
+		code   string
+	}{
+		{token.ErrLength, http.StatusUnprocessableEntity, "token_length"},
+		{token.ErrSymbol, http.StatusUnprocessableEntity, "token_symbol"},
+		{token.ErrCheck, http.StatusUnprocessableEntity, "token_check"},
+		{ErrTypos, http.StatusTooManyRequests, "too_many_typos"},
+		{ErrWrongToken, http.StatusForbidden, "wrong_token"},
+		{ErrRefused, http.StatusConflict, "refused"},
+		{ErrNoAnswer, http.StatusBadGateway, "no_answer"},
+		{errDissolved, http.StatusConflict, "dissolved"},
+		{state.ErrUnknownOffer, http.StatusNotFound, "unknown_offer"},
+		{state.ErrPaired, http.StatusConflict, "already_paired"},
+		{state.ErrCompleting, http.StatusConflict, "completing"},
+	} {
+		if !errors.Is(err, k.err) {
+			continue
+		}
+		pr := problem(k.status, k.code, err.Error())
+		if wrong, ok := errors.AsType[*WrongTokenError](err); ok {
+			pr.TriesLeft = &wrong.Left
+		}
+		return pr
+	}
+	return err
+}
+
+func (p *PBX) apiDisable(w http.ResponseWriter, _ *http.Request, _ login) error {
+	if err := p.Dissolve(); err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, viewOf(p.store.View()))
+	return nil
+}
+
+func (p *PBX) apiReject(w http.ResponseWriter, r *http.Request, _ login) error {
+	var in struct {
+		Report bool `json:"report"`
+	}
+	if err := readJSON(r, &in); err != nil {
+		return err
+	}
+	if err := p.Reject(wire.OfferID(r.PathValue("id")), in.Report); err != nil {
+		return enableProblem(err)
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

@@ -1,0 +1,175 @@
+package pbx
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/pages"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
+)
+
+func (p *PBX) apiSettings(w http.ResponseWriter, _ *http.Request, _ login) error {
+	writeJSON(w, http.StatusOK, p.store.View().Settings)
+	return nil
+}
+
+// apiSetSettings replaces what the body names.
+func (p *PBX) apiSetSettings(w http.ResponseWriter, r *http.Request, _ login) error {
+	set := p.store.View().Settings
+	if err := readJSON(r, &set); err != nil {
+		return err
+	}
+	if err := p.setSettings(set); err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, set)
+	return nil
+}
+
+// setSettings checks and writes. The error lists every field.
+func (p *PBX) setSettings(set state.Settings) error {
+	bad := problem(http.StatusUnprocessableEntity, "invalid", "Some settings cannot be used.")
+	fail := func(field, format string, args ...any) {
+		bad.Errors = append(bad.Errors, FieldError{"body." + field, fmt.Sprintf(format, args...)})
+	}
+	unprintable := strings.ContainsFunc(set.Name, func(r rune) bool { return !unicode.IsPrint(r) })
+	if strings.TrimSpace(set.Name) == "" || len(set.Name) > 64 || !utf8.ValidString(set.Name) || unprintable {
+		fail("name", "is not a printable name of 1 to 64 bytes")
+	}
+	if !slices.Contains(pages.Languages, set.Language) {
+		fail("language", "is not one of %s", strings.Join(pages.Languages, ", "))
+	}
+	if set.ContactDays < 1 || set.ContactDays > 365 {
+		fail("contact_days", "is not a number from 1 to 365")
+	}
+	if set.CallsPerDay < 0 || set.CallsPerDay > 10_000 {
+		fail("calls_per_day", "is not a number from 0 to 10000")
+	}
+	if len(bad.Errors) > 0 {
+		return bad
+	}
+	if err := p.update(func(s *state.State) error { s.Settings = set; return nil }); err != nil {
+		return err
+	}
+	p.wake(false) // the time without contact may have changed
+	return nil
+}
+
+type userView struct {
+	Name     state.UserName `json:"name"`
+	Role     state.Role     `json:"role"`
+	Disabled bool           `json:"disabled"`
+	Created  time.Time      `json:"created_at"`
+}
+
+func (p *PBX) apiUsers(w http.ResponseWriter, _ *http.Request, _ login) error {
+	list := []userView{}
+	for _, u := range p.store.View().Users {
+		list = append(list, userView{u.Name, u.Role, u.Disabled, u.Created.UTC()})
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"users": list})
+	return nil
+}
+
+func (p *PBX) apiAddUser(w http.ResponseWriter, r *http.Request, _ login) error {
+	var in struct {
+		Name     string `json:"name"`
+		Password string `json:"password"`
+	}
+	if err := readJSON(r, &in); err != nil {
+		return err
+	}
+	if err := p.addUser(r, in.Name, in.Password); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusCreated)
+	return nil
+}
+
+func (p *PBX) apiRemoveUser(w http.ResponseWriter, r *http.Request, _ login) error {
+	if err := p.removeUser(state.UserName(r.PathValue("name"))); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (p *PBX) apiPassword(w http.ResponseWriter, r *http.Request, l login) error {
+	var in struct {
+		Current string `json:"current"`
+		New     string `json:"new"`
+	}
+	if err := readJSON(r, &in); err != nil {
+		return err
+	}
+	u, err := p.confirm(r, l, in.Current)
+	if err != nil {
+		return err
+	}
+	if err := p.setPassword(r, u, l.cookie, in.New); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (p *PBX) apiSwitches(w http.ResponseWriter, _ *http.Request, _ login) error {
+	writeJSON(w, http.StatusOK, p.store.View().Switches)
+	return nil
+}
+
+// apiSetSwitches replaces what the body names.
+func (p *PBX) apiSetSwitches(w http.ResponseWriter, r *http.Request, _ login) error {
+	set := p.store.View().Switches
+	if err := readJSON(r, &set); err != nil {
+		return err
+	}
+	if err := p.setSwitches(set); err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, p.store.View().Switches)
+	return nil
+}
+
+var errNeedsToken = problem(http.StatusConflict, "needs_token", "CCC is switched on by typing a token.")
+
+// setSwitches writes the switches; CCC going off dissolves.
+func (p *PBX) setSwitches(set state.Switches) error {
+	was := p.store.View().Switches.CCC
+	if set.CCC && !was {
+		return errNeedsToken
+	}
+	err := p.update(func(s *state.State) error {
+		ccc := s.Switches.CCC // which the pairing alone moves
+		s.Switches = set
+		s.Switches.CCC = ccc
+		return nil
+	})
+	if err != nil || set.CCC == was {
+		return err
+	}
+	return p.Dissolve()
+}
+
+func (p *PBX) apiReset(w http.ResponseWriter, r *http.Request, l login) error {
+	var in struct {
+		Password string `json:"password"`
+	}
+	if err := readJSON(r, &in); err != nil {
+		return err
+	}
+	if _, err := p.confirm(r, l, in.Password); err != nil {
+		return err
+	}
+	if _, err := p.FactoryReset(r.Context()); err != nil {
+		return err
+	}
+	p.signOut(w, r, l)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

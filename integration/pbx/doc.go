@@ -1,0 +1,44 @@
+// Package pbx behaves as a COMtrexx PBX towards the cloud and towards its
+// administrator: it holds a tunnel, takes offers of the control centre (CCC), lets the
+// administrator complete and dissolve a pairing in its own web pages, and answers the
+// REST API of the real product. Its telephony is a generator.
+//
+//	p, err := pbx.New(pbx.Config{
+//		Dir:         "/var/lib/pbx",
+//		Credentials: creds,                  // pki/enrol; a device's
+//		Agent:       agent.Config{Relays: []string{"relay.example.net:7844"}},
+//	})
+//	go http.Serve(ln, p.Handler())           // pages and API for the local network
+//	err = p.Run(ctx)
+//
+// The program around it is integration/pbx/pbx.
+//
+// # Who may do what
+//
+//	local network    everything, after signing in
+//	service/ccc      the service "pairing", and of the service "web" the API
+//	service/ara      the service "web", while remote access is switched on
+//
+// Only the local network can type a token, dissolve a pairing or reset the PBX. The
+// user of a pairing reads system information and, while switched on, call data.
+// Everything works without the cloud; what the control centre has to know is kept
+// until it is back (see package state).
+//
+// # Pairing
+//
+// An offer does nothing until its token is typed. Then the PBX makes a disabled user,
+// and sends him with the proof to the control centre, for up to ten minutes. The
+// acknowledgement enables him. Without one, and after a restart, he is removed. Every
+// end of a pairing, whatever its cause, is [PBX.Dissolve].
+//
+// # Thousands
+//
+// A process can hold thousands: with Dir empty the state is in memory, Hasher, Facts
+// and the dialers of Agent can be shared, and Handler needs no listener. Package fleet
+// does that.
+//
+// # Hostile
+//
+// [Config.Hostile] makes a PBX that attacks the control centre, for its tests. A
+// cloned certificate is a second PBX with the same Credentials.
+package pbx

@@ -1,0 +1,252 @@
+package pbx
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
+	"github.com/comtrexx-cloud/comtrexx/integration/dev/facts"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/pages"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+)
+
+// webService is the service of pages and API in the tunnel, and remoteName the service
+// of the data centre that may open the pages.
+const (
+	webService = "web"
+	remoteName = "ara"
+)
+
+// maxForm bounds a request's body, in bytes.
+const maxForm = 64 << 10
+
+// Timeouts of both servers.
+const (
+	headerTimeout  = 10 * time.Second
+	requestTimeout = time.Minute
+	idleTimeout    = 30 * time.Second
+	maxHeader      = 16 << 10
+)
+
+// Server gives a server with the PBX's timeouts for its Handler.
+func (p *PBX) Server() *http.Server { return p.server(p.local) }
+
+func (p *PBX) server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog: p.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+	}
+}
+
+// tunnelServer serves both services of the tunnel. Who calls comes from the verified
+// certificate of the end-to-end TLS.
+func (p *PBX) tunnelServer(ctx context.Context) *http.Server {
+	srv := p.server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if service, _ := r.Context().Value(serviceKey{}).(string); service == wire.Service {
+			p.pairing.ServeHTTP(w, r)
+			return
+		}
+		p.local.ServeHTTP(w, r)
+	}))
+	srv.BaseContext = func(net.Listener) context.Context { return ctx }
+	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if slow, ok := c.(*slowConn); ok {
+			c = slow.Conn
+		}
+		caller := identity.ID{Kind: identity.KindUnknown, Name: "unverified"} // let in nowhere
+		if call, ok := c.(*agent.Conn); ok {
+			ctx = context.WithValue(ctx, serviceKey{}, call.Call().Service)
+			if call.Call().Verified {
+				caller = call.Caller()
+			}
+		}
+		return WithCaller(ctx, caller)
+	}
+	return srv
+}
+
+// serviceKey is where a request's context has the service of the tunnel.
+type serviceKey struct{}
+
+// handler is pages and API.
+func (p *PBX) handler() (http.Handler, error) {
+	mux := http.NewServeMux()
+	p.routeAPI(mux)
+	p.routePages(mux)
+	cross := http.NewCrossOriginProtection()
+	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.refuse(w, r, problem(http.StatusForbidden, "cross_origin", "The request comes from a page of another origin."))
+	}))
+	inner := cross.Handler(mux)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", pages.Policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		if !p.letIn(r) {
+			p.refuse(w, r, problem(http.StatusForbidden, "not_allowed", "The system does not let this caller in here."))
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		inner.ServeHTTP(w, r)
+	}), nil
+}
+
+// cloudPaths are what the control centre may ask for.
+var cloudPaths = map[string]bool{
+	apiPrefix + "login": true, apiPrefix + "logout": true, apiPrefix + "system": true, apiPrefix + "calldata": true,
+}
+
+// letIn says who comes in at all, see the package doc.
+func (p *PBX) letIn(r *http.Request) bool {
+	switch caller := callerOf(r.Context()); {
+	case isLocal(r):
+		return true
+	case caller == p.cloudID():
+		return cloudPaths[r.URL.Path]
+	case caller == identity.Service(p.self.TrustDomain, remoteName):
+		return p.store.View().Switches.Remote
+	default:
+		return false
+	}
+}
+
+// isLocal tells whether a request comes from the local network.
+func isLocal(r *http.Request) bool { return r.Context().Value(callerKey{}) == nil }
+
+// isAPI tells whether the other side of a request is a program.
+func isAPI(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/api/") }
+
+// Problem is an answer of the API that refuses (RFC 9457 §3).
+type Problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	// Code says in a stable word what is wrong.
+	Code string `json:"code"`
+	// TriesLeft is there after a wrong token: tries until the offer is void.
+	TriesLeft *int `json:"tries_left,omitempty"`
+	// Errors names every field that cannot be used.
+	Errors []FieldError `json:"errors,omitempty"`
+
+	retry time.Duration // for Retry-After
+}
+
+// FieldError is one field of a body that cannot be used.
+type FieldError struct {
+	Location string `json:"location"`
+	Message  string `json:"message"`
+}
+
+// Error is the code and the title.
+func (p *Problem) Error() string { return p.Code + ": " + p.Title }
+
+func problem(status int, code, title string) *Problem {
+	return &Problem{Type: "urn:comtrexx:pbx:" + code, Title: title, Status: status, Code: code}
+}
+
+// refuse answers with a problem, or for people with a page.
+func (p *PBX) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	pr, ok := errors.AsType[*Problem](err)
+	if !ok {
+		p.log.Error("request", "method", r.Method, "path", r.URL.Path, "error", err)
+		pr = problem(http.StatusInternalServerError, "internal", "The system cannot do this now.")
+	}
+	if pr.retry > 0 {
+		w.Header().Set("Retry-After", fmt.Sprint(int((pr.retry+time.Second-1)/time.Second)))
+	}
+	if !isAPI(r) {
+		p.errorPage(w, r, pr.Status)
+		return
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(pr.Status)
+	_ = json.NewEncoder(w).Encode(pr) // the client may be gone
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the client may be gone
+}
+
+// readJSON reads one JSON object with known fields.
+func readJSON(r *http.Request, into any) error {
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	err := dec.Decode(into)
+	if err == nil {
+		if _, end := dec.Token(); !errors.Is(end, io.EOF) {
+			err = errors.New("more follows the object")
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return problem(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("A body has at most %d bytes.", maxForm))
+	}
+	pr := problem(http.StatusBadRequest, "bad_request", "The body is not the JSON object that is expected.")
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
+		pr.Errors = []FieldError{{"body." + wrong.Field, "is of another type"}}
+	}
+	return pr
+}
+
+// measured asks a facts server for its last measurement, which it only tells by HTTP.
+func measured(s *facts.Server) (f facts.Facts, err error) {
+	var w answer
+	s.ServeHTTP(&w, factsRequest)
+	if w.status != 0 && w.status != http.StatusOK {
+		return f, fmt.Errorf("facts of the machine: %s", strings.TrimSpace(string(w.body)))
+	}
+	err = json.Unmarshal(w.body, &f)
+	return f, err
+}
+
+var factsRequest = must(http.NewRequest(http.MethodGet, "/facts.json", nil)) //nolint:noctx // it goes nowhere
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// answer keeps an answer.
+type answer struct {
+	header http.Header
+	status int
+	body   []byte
+}
+
+// Header implements [http.ResponseWriter].
+func (a *answer) Header() http.Header {
+	if a.header == nil {
+		a.header = make(http.Header)
+	}
+	return a.header
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (a *answer) WriteHeader(status int) { a.status = status }
+
+// Write implements [http.ResponseWriter].
+func (a *answer) Write(b []byte) (int, error) {
+	a.body = append(a.body, b...)
+	return len(b), nil
+}

@@ -1,0 +1,99 @@
+package pages
+
+import (
+	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/integration/dev/facts"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/calls"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
+)
+
+// Login is the page to sign in.
+type Login struct {
+	// Name that was typed before.
+	Name string
+	// Next is the path to go to afterwards.
+	Next string
+	// First tells that the administrator's password is the first one.
+	First bool
+}
+
+// Status is the first page after signing in.
+type Status struct {
+	Model, Firmware string
+	Started         time.Time
+	// Facts of the machine; nil: they are not known.
+	Facts *facts.Facts
+	// Paired is who is paired; nil: nobody. New tells that it is less than a day ago.
+	Paired *state.Pairing
+	New    bool
+	Offers int
+	// First tells that the administrator's password is the first one.
+	First  bool
+	Tunnel Tunnel
+}
+
+// Tunnel is the connection to the cloud.
+type Tunnel struct {
+	// Configured: there are relays. Online: one holds the tunnel.
+	Configured, Online bool
+	Relay, Transport   string
+	RTT                time.Duration
+	Since              time.Time
+	// Error is what the last try ended with; empty: nothing.
+	Error string
+	// Expires is when the certificate does.
+	Expires time.Time
+}
+
+// CCC is the page about the control centre.
+type CCC struct {
+	Phase     state.Phase
+	Paired    *state.Pairing
+	Contact   time.Time // the last one
+	Days      int       // without contact until the pairing ends
+	Offers    []Offer
+	Completes string // tenant of the pairing that is being completed
+	OffersOn  bool
+	Now       time.Time
+	// Administrator may change something, Local may do it from here.
+	Administrator, Local bool
+}
+
+// Offer is one pending offer.
+type Offer struct {
+	state.Offer
+	// Left is how long it lives, TriesLeft how many wrong tokens it survives.
+	Left      time.Duration
+	TriesLeft int
+}
+
+// Users is the page of users and telephones.
+type Users struct {
+	Users       []state.User
+	Self        state.UserName
+	Subscribers []calls.Subscriber
+	MinLen      int
+	// Administrator may change others.
+	Administrator bool
+}
+
+// Switches is the page of what may leave the PBX.
+type Switches struct {
+	state.Switches
+	Phase state.Phase
+}
+
+// Settings is the page of settings.
+type Settings struct{ state.Settings }
+
+// Reset is the page of the factory reset.
+type Reset struct {
+	Paired *state.Pairing
+}
+
+// Message is a page with a heading and a text, for errors.
+type Message struct {
+	Title, Text string // keys
+	Status      int
+}

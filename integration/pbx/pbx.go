@@ -1,0 +1,194 @@
+package pbx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
+	"github.com/comtrexx-cloud/comtrexx/integration/dev/facts"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+)
+
+// PBX is one PBX. Make it with [New]; all methods may be called at the same time from
+// several goroutines.
+type PBX struct {
+	cfg      Config
+	self     identity.ID
+	disk     state.Disk
+	store    *state.Store
+	agent    *agent.Agent // nil: no tunnel
+	cloud    wire.CCC
+	log      hclog.Logger
+	sessions sessions
+	guard    guard
+	typos    typos
+	offering offering
+	local    http.Handler // pages and API
+	pairing  http.Handler // what the control centre calls
+	host     func() (facts.Facts, error)
+	measure  *facts.Server // nil: Config.Facts is used
+	started  time.Time
+	kick     chan struct{} // wakes talk; holds one
+
+	mu         sync.Mutex  // guards what follows
+	completion *completion // nil while nothing is being completed
+	want       want
+	contact    time.Time // last answer of the control centre, with monotonic clock
+	refusals   []refusal // in a row
+	session    string    // of the tunnel
+}
+
+// New reads the state, or makes that of a new PBX. It starts nothing; Handler can be
+// used at once.
+func New(cfg Config) (*PBX, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	p := &PBX{
+		cfg: cfg, self: cfg.Credentials.ID(), log: cfg.Logger, started: time.Now(),
+		kick: make(chan struct{}, 1), typos: newTypos(), offering: newOffering(), host: cfg.Facts,
+	}
+	if cfg.Dir == "" {
+		p.disk = new(state.Memory)
+	} else {
+		p.disk = state.Dir(cfg.Dir)
+	}
+	var err error
+	if p.store, err = state.Open(p.disk, p.firstState); err != nil {
+		return nil, err
+	}
+	if err := p.settleFirst(); err != nil {
+		return nil, err
+	}
+	p.contact = p.lastContact()
+	if p.host == nil {
+		p.measure = facts.New(facts.Config{Serial: p.Serial(), Interval: 5 * time.Second, Logger: p.log})
+		p.host = func() (facts.Facts, error) { return measured(p.measure) }
+	}
+	if len(cfg.Agent.Relays) > 0 {
+		if err := p.newAgent(); err != nil {
+			return nil, err
+		}
+	}
+	p.cloud = wire.CCC{HTTP: p.hostileClient(wire.HTTPClient(p.dialCloud)), MaxBody: cfg.Limits.MaxBody}
+	p.pairing = p.hostileHandler(p.pairingHandler())
+	if p.local, err = p.handler(); err != nil {
+		return nil, err
+	}
+	p.want.sync = true
+	return p, nil
+}
+
+func (p *PBX) newAgent() error {
+	ac := p.cfg.Agent.Clone()
+	ac.Credentials, ac.Logger, ac.OnStatus = p.cfg.Credentials, p.log, p.tunnelChanged
+	ac.Services = []agent.Service{
+		{Name: wire.Service, Allow: []string{cloudName}},
+		{Name: webService, Allow: []string{cloudName, remoteName}},
+	}
+	if ac.Program == "" {
+		ac.Program = "pbx"
+	}
+	a, err := agent.New(ac)
+	if err != nil {
+		return fmt.Errorf("pbx: %w", err)
+	}
+	p.agent = a
+	return nil
+}
+
+// Serial is the PBX's.
+func (p *PBX) Serial() identity.Serial { return p.self.Serial() }
+
+// State gives a snapshot of what the PBX remembers. It must not be changed.
+func (p *PBX) State() *state.State { return p.store.View() }
+
+// Agent is the PBX's tunnel, nil where it has none.
+func (p *PBX) Agent() *agent.Agent { return p.agent }
+
+// Handler serves the pages and the API to the local network.
+func (p *PBX) Handler() http.Handler { return p.local }
+
+// Run holds the tunnel, answers what comes through it and talks with the control
+// centre until ctx ends. It returns when everything that it started has ended. It can
+// be called once.
+func (p *PBX) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	if p.measure != nil {
+		g.Go(func() error { return p.measure.Run(ctx) })
+	}
+	if p.agent != nil {
+		srv := p.tunnelServer(ctx)
+		for _, service := range []string{wire.Service, webService} {
+			ln, err := p.agent.Listen(service)
+			if err != nil {
+				return err
+			}
+			ln = p.hostileListener(ln)
+			g.Go(func() error {
+				if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
+					return err
+				}
+				return nil
+			})
+		}
+		stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
+		defer stop()
+		g.Go(func() error { return p.agent.Run(ctx) })
+	}
+	g.Go(func() error { return p.talk(ctx) })
+	return g.Wait()
+}
+
+// update changes the state and tells whom it concerns.
+func (p *PBX) update(f func(*state.State) error) error {
+	if err := p.store.Update(f); err != nil {
+		return err
+	}
+	if p.cfg.OnChange != nil {
+		p.cfg.OnChange()
+	}
+	return nil
+}
+
+// now is the time by which statements of others are verified.
+func (p *PBX) now() time.Time { return p.cfg.Clock.Now() }
+
+// dialCloud opens a connection to the control centre's service "pairing".
+func (p *PBX) dialCloud(ctx context.Context) (c net.Conn, err error) {
+	switch {
+	case p.cfg.Dial != nil:
+		c, err = p.cfg.Dial(ctx)
+	case p.agent != nil:
+		c, err = p.agent.DialWith(ctx, cloudName, wire.Service, agent.DialOptions{Purpose: wire.Service})
+	default:
+		return nil, errNoTunnel
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p.hostileConn(c), nil
+}
+
+var errNoTunnel = errors.New("there is no tunnel: no relay is configured")
+
+// seed decides the calls.
+func (p *PBX) seed() uint64 {
+	if p.cfg.Seed != 0 {
+		return p.cfg.Seed
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(p.Serial())) // never fails
+	return h.Sum64()
+}
