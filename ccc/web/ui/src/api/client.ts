@@ -1,0 +1,46 @@
+import createClient from 'openapi-fetch';
+import type { paths } from './generated/schema';
+import { asApiError, errorOf } from './problem';
+
+export const apiBase = '/api/v1';
+
+/** Calls the API; use it through call, which throws where the answer is not 2xx. */
+export const api = createClient<paths>({
+  baseUrl: apiBase,
+  // The tests give the page another fetch.
+  fetch: (request) => globalThis.fetch(request),
+});
+
+let unauthenticated: () => void = () => {};
+
+/** Sets what happens when an answer says that nobody is signed in any more. */
+export function onUnauthenticated(f: () => void): void {
+  unauthenticated = f;
+}
+
+/** Tells that the session has ended; for those who do not go through call. */
+export function sessionEnded(): void {
+  unauthenticated();
+}
+
+/** Waits for an answer of api and gives its body; throws an ApiError. */
+export async function call<T>(answer: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
+  let result: Awaited<typeof answer>;
+  try {
+    result = await answer;
+  } catch (thrown) {
+    if (thrown instanceof DOMException && thrown.name === 'AbortError') throw thrown;
+    throw asApiError(thrown);
+  }
+  if (!result.response.ok) {
+    const error = errorOf(result.response, result.error);
+    if (error.code === 'unauthenticated') unauthenticated();
+    throw error;
+  }
+  return result.data as T;
+}
+
+/** A key with which a request that is sent twice is done once. */
+export function idempotencyKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join('');
+}

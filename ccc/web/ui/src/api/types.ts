@@ -1,0 +1,28 @@
+import type { components } from './generated/schema';
+
+type Schemas = components['schemas'];
+
+export type System = Schemas['System'];
+export type SystemState = System['state'];
+export type Offer = Schemas['Offer'];
+export type OfferStep = Schemas['OfferStep'];
+export type Presence = Schemas['Presence'];
+export type Summary = Schemas['Summary'];
+export type Removed = Schemas['Removed'];
+export type SystemEvent = Schemas['Event'];
+export type Group = Schemas['Group'];
+export type Me = Schemas['Me'];
+export type Meta = Schemas['Meta'];
+export type SystemChange = Schemas['SystemChange'];
+export type Problem = Schemas['Problem'];
+export type FieldError = Schemas['FieldError'];
+export type Language = Me['user']['language'];
+
+/** What the stream of live events carries; its fields event and data. */
+export type LiveEvent =
+  | { event: 'system'; data: System }
+  | { event: 'removed'; data: Removed }
+  | { event: 'presence'; data: Presence }
+  | { event: 'offer'; data: OfferStep }
+  | { event: 'summary'; data: Summary }
+  | { event: 'reset'; data: Record<string, never> };

@@ -1,0 +1,45 @@
+import { queryOptions } from '@tanstack/react-query';
+import { createContext, useContext } from 'react';
+import { api, call } from '../api/client';
+import type { Me, Meta } from '../api/types';
+import { setServerTime } from '../time/clock';
+
+export const metaQuery = queryOptions({
+  queryKey: ['meta'],
+  queryFn: async () => {
+    const meta = await call(api.GET('/meta'));
+    setServerTime(meta.now);
+    return meta;
+  },
+  staleTime: Number.POSITIVE_INFINITY,
+});
+
+export const MetaContext = createContext<Meta | null>(null);
+
+export function useMeta(): Meta {
+  const meta = useContext(MetaContext);
+  if (!meta) throw new Error('used before the brand is known');
+  return meta;
+}
+
+/** Who is signed in; throws unauthenticated where nobody is. */
+export const sessionQuery = queryOptions({
+  queryKey: ['session'],
+  queryFn: () => call(api.GET('/session')),
+  staleTime: Number.POSITIVE_INFINITY,
+  retry: false,
+});
+
+export const MeContext = createContext<Me | null>(null);
+
+export function useMe(): Me {
+  const me = useContext(MeContext);
+  if (!me) throw new Error('used where nobody is signed in');
+  return me;
+}
+
+/** What the signed-in person may do; the server decides, this only hides what it would refuse. */
+export function useRights(): { write: boolean; remove: boolean } {
+  const { role } = useMe().user;
+  return { write: role !== 'viewer', remove: role === 'owner' };
+}

@@ -1,0 +1,93 @@
+import type { QueryClient } from '@tanstack/react-query';
+import {
+  createRootRouteWithContext,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  Outlet,
+  redirect,
+} from '@tanstack/react-router';
+import { asApiError } from '../api/problem';
+import { FailurePage, NotFoundPage } from '../pages/Failure';
+import { FleetPage } from '../pages/Fleet';
+import { type FleetSearch, parseFleetSearch } from '../pages/fleetSearch';
+import { Shell } from '../pages/Shell';
+import { SignInPage } from '../pages/SignIn';
+import { sessionQuery } from './meta';
+
+const root = createRootRouteWithContext<{ queryClient: QueryClient }>()({
+  component: Outlet,
+  errorComponent: FailurePage,
+  notFoundComponent: NotFoundPage,
+});
+
+const signIn = createRoute({
+  getParentRoute: () => root,
+  path: '/sign-in',
+  validateSearch: (search: Record<string, unknown>): { next?: string; ended?: boolean } => ({
+    // Only a path of this site; //host would be another one.
+    ...(typeof search.next === 'string' && /^\/(?![/\\])/.test(search.next) && { next: search.next }),
+    ...(search.ended === true && { ended: true }),
+  }),
+  component: SignInPage,
+});
+
+const privacy = createRoute({
+  getParentRoute: () => root,
+  path: '/privacy',
+  component: lazyRouteComponent(() => import('../pages/Privacy'), 'PrivacyPage'),
+});
+
+const shell = createRoute({
+  getParentRoute: () => root,
+  id: 'shell',
+  beforeLoad: async ({ context, location }) => {
+    try {
+      return { me: await context.queryClient.ensureQueryData(sessionQuery) };
+    } catch (thrown) {
+      if (asApiError(thrown).code !== 'unauthenticated') throw thrown;
+      throw redirect({ to: '/sign-in', search: location.href === '/' ? {} : { next: location.href } });
+    }
+  },
+  component: Shell,
+});
+
+const fleet = createRoute({
+  getParentRoute: () => shell,
+  path: '/',
+  validateSearch: (search: Record<string, unknown>): FleetSearch => parseFleetSearch(search),
+  component: FleetPage,
+});
+
+const add = createRoute({
+  getParentRoute: () => shell,
+  path: '/add',
+  component: lazyRouteComponent(() => import('../pages/Add'), 'AddPage'),
+});
+
+const system = createRoute({
+  getParentRoute: () => shell,
+  path: '/systems/$id',
+  component: lazyRouteComponent(() => import('../pages/System'), 'SystemPage'),
+});
+
+const setup = createRoute({
+  getParentRoute: () => shell,
+  path: '/systems/$id/setup',
+  component: lazyRouteComponent(() => import('../pages/Setup'), 'SetupPage'),
+});
+
+export function makeRouter(queryClient: QueryClient) {
+  return createRouter({
+    routeTree: root.addChildren([signIn, privacy, shell.addChildren([fleet, add, system, setup])]),
+    context: { queryClient },
+    defaultPreload: 'intent',
+    scrollRestoration: true,
+  });
+}
+
+declare module '@tanstack/react-router' {
+  interface Register {
+    router: ReturnType<typeof makeRouter>;
+  }
+}

@@ -1,0 +1,132 @@
+import { Button, Indicator, MultiSelect, Pill, Popover, Select, Stack } from '@mantine/core';
+import { IconFilter } from '@tabler/icons-react';
+import { useQuery } from '@tanstack/react-query';
+import { useState } from 'react';
+import { groupsQuery } from '../api/groups';
+import { GroupsModal } from '../components/GroupsModal';
+import { useTagCounts } from '../fleet/useRows';
+import { useText } from '../i18n';
+import { count } from '../time/format';
+import classes from './FleetFilters.module.css';
+import type { FleetSearch } from './fleetSearch';
+
+type Props = {
+  search: FleetSearch;
+  onChange(change: Partial<Record<keyof FleetSearch, unknown>>): void;
+};
+
+/** Group and tags, behind one button. */
+export function FleetFilters({ search, onChange }: Props) {
+  const { t, language } = useText();
+  const { data: groups = [] } = useQuery(groupsQuery);
+  const tags = useTagCounts();
+  const [managing, setManaging] = useState(false);
+  const [opened, setOpened] = useState(false);
+  const active = (search.group ? 1 : 0) + (search.tags?.length ?? 0);
+  return (
+    <>
+      <Popover opened={opened} onChange={setOpened} width={300} position="bottom-start" shadow="md" trapFocus withRoles>
+        <Popover.Target>
+          <Indicator label={active} size={18} disabled={active === 0} aria-hidden={undefined}>
+            <Button
+              variant="default"
+              leftSection={<IconFilter size={17} />}
+              className={classes.button}
+              onClick={() => setOpened((o) => !o)}
+              aria-expanded={opened}
+              aria-haspopup="dialog"
+            >
+              <span className={classes.word}>{t('filter.button')}</span>
+            </Button>
+          </Indicator>
+        </Popover.Target>
+        <Popover.Dropdown aria-label={t('filter.button')}>
+          <Stack gap="sm">
+            <Select
+              label={t('filter.group')}
+              placeholder={t('filter.anyGroup')}
+              data={groups.map((g) => ({ value: g.id, label: g.name }))}
+              value={search.group ?? null}
+              onChange={(group) => onChange({ group: group ?? undefined })}
+              comboboxProps={{ withinPortal: false }}
+              nothingFoundMessage={t('filter.none')}
+              clearable
+              searchable
+            />
+            <MultiSelect
+              label={t('filter.tags')}
+              placeholder={search.tags?.length ? '' : t('filter.anyTag')}
+              data={tags.map((tag) => tag.name)}
+              value={search.tags ?? []}
+              onChange={(value) => onChange({ tags: value.length > 0 ? value : undefined })}
+              comboboxProps={{ withinPortal: false }}
+              nothingFoundMessage={t('filter.none')}
+              renderOption={({ option }) => (
+                <span className={classes.option}>
+                  <span>{option.value}</span>
+                  <span className={classes.count}>
+                    {count(tags.find((tag) => tag.name === option.value)?.count ?? 0, language)}
+                  </span>
+                </span>
+              )}
+              clearable
+              searchable
+              limit={100}
+            />
+            <Button
+              variant="subtle"
+              size="compact-sm"
+              className={classes.manage}
+              onClick={() => {
+                setOpened(false);
+                setManaging(true);
+              }}
+            >
+              {t('groups.manage')}
+            </Button>
+          </Stack>
+        </Popover.Dropdown>
+      </Popover>
+      <GroupsModal opened={managing} onClose={() => setManaging(false)} />
+    </>
+  );
+}
+
+/** What is filtered by, each with a way to take it away. */
+export function FilterPills({ search, onChange }: Props) {
+  const { t } = useText();
+  const { data: groups = [] } = useQuery(groupsQuery);
+  const tags = search.tags ?? [];
+  if (!search.group && tags.length === 0) return null;
+  const group = groups.find((g) => g.id === search.group);
+  return (
+    <Pill.Group className={classes.pills}>
+      {search.group && (
+        <Pill
+          withRemoveButton
+          onRemove={() => onChange({ group: undefined })}
+          removeButtonProps={{
+            'aria-label': t('filter.remove', { name: group?.name ?? '' }),
+            tabIndex: 0,
+            'aria-hidden': false,
+          }}
+        >
+          {t('filter.group')}: {group?.name ?? '…'}
+        </Pill>
+      )}
+      {tags.map((tag) => (
+        <Pill
+          key={tag}
+          withRemoveButton
+          onRemove={() => {
+            const rest = tags.filter((other) => other !== tag);
+            onChange({ tags: rest.length > 0 ? rest : undefined });
+          }}
+          removeButtonProps={{ 'aria-label': t('filter.remove', { name: tag }), tabIndex: 0, 'aria-hidden': false }}
+        >
+          {tag}
+        </Pill>
+      ))}
+    </Pill.Group>
+  );
+}

@@ -1,0 +1,36 @@
+const kinds = [
+  'offered',
+  'received',
+  'withdrawn',
+  'expired',
+  'declined',
+  'void',
+  'completed',
+  'paired',
+  'dissolved',
+  'replaced',
+  'changed',
+  'removed',
+] as const;
+
+const reasons = [
+  'switched-off',
+  'removed',
+  'factory-reset',
+  'revoked',
+  'replaced',
+  'unknown-pairing',
+  'proof-failed',
+  'lost',
+  'expired-contact',
+] as const;
+
+export const knownKind = (kind: string) => kinds.find((k) => k === kind);
+
+/** Why a pairing ended, as far as the page knows the word. */
+export const dissolveReason = (reason: string | undefined) => reasons.find((r) => r === reason);
+
+export function toneOf(kind: string): 'good' | 'bad' | 'plain' {
+  if (kind === 'paired') return 'good';
+  return ['expired', 'declined', 'void', 'dissolved'].includes(kind) ? 'bad' : 'plain';
+}

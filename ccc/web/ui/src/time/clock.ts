@@ -1,0 +1,51 @@
+import { useSyncExternalStore } from 'react';
+
+/** Milliseconds by which the server's clock is ahead of this one. */
+let offset = 0;
+
+/** Learns the server's time from an answer. */
+export function setServerTime(now: string): void {
+  const at = Date.parse(now);
+  if (Number.isFinite(at)) offset = at - Date.now();
+}
+
+/** The server's time, in milliseconds since 1970. */
+export function serverNow(): number {
+  return Date.now() + offset;
+}
+
+/** A clock that tells its listeners when it has got to the next step. */
+function ticking(step: number) {
+  const listeners = new Set<() => void>();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const wait = () => {
+    // To the edge of the step, so that all on the page change at once.
+    timer = setTimeout(
+      () => {
+        for (const f of listeners) f();
+        wait();
+      },
+      step - (serverNow() % step),
+    );
+  };
+  return {
+    subscribe(f: () => void) {
+      listeners.add(f);
+      if (listeners.size === 1) wait();
+      return () => {
+        listeners.delete(f);
+        if (listeners.size === 0) clearTimeout(timer);
+      };
+    },
+    now: () => Math.floor(serverNow() / step) * step,
+  };
+}
+
+const second = ticking(1000);
+const halfMinute = ticking(30_000);
+
+/** The server's time, anew each second. */
+export const useSecond = () => useSyncExternalStore(second.subscribe, second.now);
+
+/** The server's time, anew every 30 seconds. */
+export const useHalfMinute = () => useSyncExternalStore(halfMinute.subscribe, halfMinute.now);
