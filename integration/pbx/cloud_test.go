@@ -248,15 +248,6 @@ func (c *fakeCCC) offer(id wire.OfferID, change ...func(*wire.Offer)) *fakeOffer
 	return o
 }
 
-// call sends a request to the PBX as the control centre does.
-func (c *fakeCCC) call(p *PBX, by identity.ID, path string, body []byte) *httptest.ResponseRecorder {
-	r := httptest.NewRequestWithContext(WithCaller(c.t.Context(), by), http.MethodPost, path, bytes.NewReader(body))
-	r.Header.Set("Content-Type", "application/json")
-	w := httptest.NewRecorder()
-	p.PairingHandler().ServeHTTP(w, r)
-	return w
-}
-
 // client is the control centre's client for the PBX, over its handler.
 func (c *fakeCCC) client(p *PBX) wire.PBX {
 	return wire.PBX{HTTP: &http.Client{Transport: handlerTransport{p.PairingHandler(), identity.Service(td, "ccc")}}}

@@ -80,7 +80,7 @@ func (p *PBX) tunnelServer(ctx context.Context) *http.Server {
 type serviceKey struct{}
 
 // handler is pages and API.
-func (p *PBX) handler() (http.Handler, error) {
+func (p *PBX) handler() http.Handler {
 	mux := http.NewServeMux()
 	p.routeAPI(mux)
 	p.routePages(mux)
@@ -103,7 +103,7 @@ func (p *PBX) handler() (http.Handler, error) {
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		inner.ServeHTTP(w, r)
-	}), nil
+	})
 }
 
 // cloudPaths are what the control centre may ask for.
@@ -218,7 +218,7 @@ func measured(s *facts.Server) (f facts.Facts, err error) {
 	return f, err
 }
 
-var factsRequest = must(http.NewRequest(http.MethodGet, "/facts.json", nil)) //nolint:noctx // it goes nowhere
+var factsRequest = must(http.NewRequest(http.MethodGet, "/facts.json", nil))
 
 func must[T any](v T, err error) T {
 	if err != nil {

@@ -634,7 +634,7 @@ func TestWorksWithoutCloud(t *testing.T) {
 		if b.State().Phase() != state.PhaseOffered || len(b.users()) != 1 {
 			t.Errorf("the token cannot be typed again: %s, %v", b.State().Phase(), b.users())
 		}
-		if err := b.Enable(ctx, o.Token.Reveal(), ""); !errors.Is(err, ErrPending) {
+		if err := b.Enable(t.Context(), o.Token.Reveal(), ""); !errors.Is(err, ErrPending) {
 			t.Errorf("typed again: %v", err)
 		}
 		if err := b.Dissolve(); err != nil {

@@ -44,9 +44,12 @@ type PBX struct {
 	mu         sync.Mutex  // guards what follows
 	completion *completion // nil while nothing is being completed
 	want       want
-	contact    time.Time // last answer of the control centre, with monotonic clock
-	refusals   []refusal // in a row
-	session    string    // of the tunnel
+	contact    time.Time       // last answer of the control centre, with monotonic clock
+	refusals   []refusal       // in a row
+	session    string          // of the tunnel
+	over       context.Context // of Run; nil before and after it
+
+	dials sync.WaitGroup // those of dialCloud; added to while over is not nil
 }
 
 // New reads the state, or makes that of a new PBX. It starts nothing; Handler can be
@@ -83,9 +86,7 @@ func New(cfg Config) (*PBX, error) {
 	}
 	p.cloud = wire.CCC{HTTP: p.hostileClient(wire.HTTPClient(p.dialCloud)), MaxBody: cfg.Limits.MaxBody}
 	p.pairing = p.hostileHandler(p.pairingHandler())
-	if p.local, err = p.handler(); err != nil {
-		return nil, err
-	}
+	p.local = p.handler()
 	p.want.sync = true
 	return p, nil
 }
@@ -124,18 +125,25 @@ func (p *PBX) Handler() http.Handler { return p.local }
 // centre until ctx ends. It returns when everything that it started has ended. It can
 // be called once.
 func (p *PBX) Run(ctx context.Context) error {
+	var listeners []net.Listener
+	for _, service := range []string{wire.Service, webService} {
+		if p.agent == nil {
+			break
+		}
+		ln, err := p.agent.Listen(service)
+		if err != nil {
+			return err
+		}
+		listeners = append(listeners, p.hostileListener(ln))
+	}
 	g, ctx := errgroup.WithContext(ctx)
+	defer p.dialling(ctx)()
 	if p.measure != nil {
 		g.Go(func() error { return p.measure.Run(ctx) })
 	}
 	if p.agent != nil {
 		srv := p.tunnelServer(ctx)
-		for _, service := range []string{wire.Service, webService} {
-			ln, err := p.agent.Listen(service)
-			if err != nil {
-				return err
-			}
-			ln = p.hostileListener(ln)
+		for _, ln := range listeners {
 			g.Go(func() error {
 				if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
 					return err
@@ -143,8 +151,7 @@ func (p *PBX) Run(ctx context.Context) error {
 				return nil
 			})
 		}
-		stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
-		defer stop()
+		defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
 		g.Go(func() error { return p.agent.Run(ctx) })
 	}
 	g.Go(func() error { return p.talk(ctx) })
@@ -165,15 +172,30 @@ func (p *PBX) update(f func(*state.State) error) error {
 // now is the time by which statements of others are verified.
 func (p *PBX) now() time.Time { return p.cfg.Clock.Now() }
 
-// dialCloud opens a connection to the control centre's service "pairing".
-func (p *PBX) dialCloud(ctx context.Context) (c net.Conn, err error) {
+// dialCloud opens a connection to the control centre's service "pairing". An HTTP
+// client goes on dialling when its request is over, so the end of Run ends it.
+func (p *PBX) dialCloud(ctx context.Context) (net.Conn, error) {
+	p.mu.Lock()
+	over := p.over
+	if over == nil {
+		p.mu.Unlock()
+		return nil, errNotRunning
+	}
+	p.dials.Add(1)
+	p.mu.Unlock()
+	defer p.dials.Done()
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Limits.Call)
+	defer cancel()
+	defer context.AfterFunc(over, cancel)()
+	var c net.Conn
+	var err error
 	switch {
 	case p.cfg.Dial != nil:
 		c, err = p.cfg.Dial(ctx)
 	case p.agent != nil:
 		c, err = p.agent.DialWith(ctx, cloudName, wire.Service, agent.DialOptions{Purpose: wire.Service})
 	default:
-		return nil, errNoTunnel
+		err = errNoTunnel
 	}
 	if err != nil {
 		return nil, err
@@ -181,7 +203,23 @@ func (p *PBX) dialCloud(ctx context.Context) (c net.Conn, err error) {
 	return p.hostileConn(c), nil
 }
 
-var errNoTunnel = errors.New("there is no tunnel: no relay is configured")
+// dialling lets dialCloud work until ctx ends, and waits for it then.
+func (p *PBX) dialling(ctx context.Context) (end func()) {
+	p.mu.Lock()
+	p.over = ctx
+	p.mu.Unlock()
+	return func() {
+		p.mu.Lock()
+		p.over = nil
+		p.mu.Unlock()
+		p.dials.Wait()
+	}
+}
+
+var (
+	errNoTunnel   = errors.New("there is no tunnel: no relay is configured")
+	errNotRunning = errors.New("the PBX does not run")
+)
 
 // seed decides the calls.
 func (p *PBX) seed() uint64 {
