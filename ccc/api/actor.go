@@ -118,11 +118,10 @@ func pairingProblem(e *pairing.Error) *Problem {
 		if _, ours := codes[code]; !ours {
 			code = CodeState
 		}
-		p := problem(code, "")
 		if e.RetryAfter > 0 {
-			p.after(e.RetryAfter)
+			return problem(code, "").after(e.RetryAfter)
 		}
-		return p
+		return problem(code, "")
 	}
 	fields := make([]FieldError, len(e.Fields))
 	for i, f := range e.Fields {

@@ -188,9 +188,12 @@ func (c Config) Validate() error {
 		key      string
 		v, least time.Duration
 	}{
-		{"limits.body_timeout", c.Limits.BodyTimeout, time.Second}, {"limits.answer_timeout", c.Limits.AnswerTimeout, time.Second},
-		{"limits.window", c.Limits.Window, time.Second}, {"limits.idempotency", c.Limits.Idempotency, time.Minute},
-		{"streams.coalesce", c.Streams.Coalesce, time.Millisecond}, {"streams.heartbeat", c.Streams.Heartbeat, time.Second},
+		{"limits.body_timeout", c.Limits.BodyTimeout, time.Second},
+		{"limits.answer_timeout", c.Limits.AnswerTimeout, time.Second},
+		{"limits.window", c.Limits.Window, time.Second},
+		{"limits.idempotency", c.Limits.Idempotency, time.Minute},
+		{"streams.coalesce", c.Streams.Coalesce, time.Millisecond},
+		{"streams.heartbeat", c.Streams.Heartbeat, time.Second},
 		{"streams.write_timeout", c.Streams.WriteTimeout, time.Second},
 	} {
 		if d.v < d.least || d.v > 24*time.Hour {

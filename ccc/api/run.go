@@ -174,7 +174,8 @@ func notices(c pairing.Change) []notice {
 	case pairing.ChangeOffer:
 		return []notice{
 			{subject{eventOffer, c.System}, OfferStep{SystemID: string(c.System), Step: c.Step}},
-			{subject: subject{eventSystem, c.System}}, total,
+			{subject: subject{eventSystem, c.System}},
+			total,
 		}
 	default:
 		return []notice{{subject: subject{eventSystem, c.System}}, total}

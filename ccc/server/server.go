@@ -1,0 +1,288 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/dial"
+	"github.com/comtrexx-cloud/comtrexx/ccc/account"
+	"github.com/comtrexx-cloud/comtrexx/ccc/api"
+	"github.com/comtrexx-cloud/comtrexx/ccc/fleet"
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
+	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
+	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/ccc/web"
+	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/configs/daemon"
+	"github.com/comtrexx-cloud/comtrexx/pki/blocks"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/servercert"
+)
+
+// Server is a control centre. Make it with [New].
+type Server struct {
+	cfg      Config
+	log      hclog.Logger
+	db       *store.DB
+	accounts *account.Accounts
+	dialer   *dial.Dialer
+	fleet    *fleet.Presence
+	pairing  *pairing.Service
+	api      *api.API
+	names    *servercert.Server // nil: no https
+	plain    net.Listener       // nil: none
+	secure   net.Listener       // nil: none
+	calls    net.Listener       // of PBXs
+}
+
+// New opens the store and the listeners and makes all parts; nothing runs yet. An empty
+// database gets its first administrator, who is given where there is one. After an error
+// nothing is left open.
+func New(ctx context.Context, cfg Config) (s *Server, first *Admin, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, nil, err
+	}
+	if cfg.Credentials == nil {
+		return nil, nil, errors.New("server: no credentials")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = hclog.NewNullLogger()
+	}
+	s = &Server{cfg: cfg, log: cfg.Logger}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+			s = nil
+		}
+	}()
+	keys, err := seal.Load(cfg.Keys)
+	if err != nil {
+		return s, nil, configs.Under("keys", err)
+	}
+	cfg.Store.Logger = cfg.Logger.Named("store")
+	if s.db, err = store.Open(ctx, cfg.Store); err != nil {
+		return s, nil, configs.Under("store", err)
+	}
+	cfg.Account.Store, cfg.Account.Logger = s.db, cfg.Logger.Named("account")
+	if s.accounts, err = account.New(cfg.Account); err != nil {
+		return s, nil, configs.Under("account", err)
+	}
+	if first, err = makeFirst(ctx, cfg.FirstAdmin, s.db, s.accounts); err != nil {
+		return s, nil, configs.Under("first_admin", err)
+	}
+	if err := s.connect(); err != nil {
+		return s, nil, err
+	}
+	if err := s.join(keys); err != nil {
+		return s, nil, err
+	}
+	return s, first, s.listen(ctx)
+}
+
+// connect makes what reaches PBXs.
+func (s *Server) connect() (err error) {
+	s.cfg.Dial.Credentials, s.cfg.Dial.Program = s.cfg.Credentials, "ccc"
+	s.cfg.Dial.Logger = s.log.Named("dial")
+	if s.dialer, err = dial.New(s.cfg.Dial); err != nil {
+		return configs.Under("dial", err)
+	}
+	if s.calls, err = s.dialer.Listen(wire.Service); err != nil {
+		return fmt.Errorf("calls of PBXs: %w", err)
+	}
+	s.cfg.Fleet.Watch, s.cfg.Fleet.Logger, s.cfg.Fleet.Metrics = s.dialer, s.log.Named("fleet"), s.cfg.Metrics
+	if s.fleet, err = fleet.New(s.cfg.Fleet); err != nil {
+		return configs.Under("fleet", err)
+	}
+	return nil
+}
+
+// join makes the pairing service and the API, which know of each other.
+func (s *Server) join(keys *seal.Keyring) (err error) {
+	s.pairing, err = pairing.New(pairing.Config{
+		Limits: s.cfg.Pairing, Store: s.db, Keys: keys, Credentials: s.cfg.Credentials,
+		Dial: s.dialer.DialContext, Online: s.fleet.IsOnline,
+		Notify: func(c pairing.Change) { s.api.PairingChanged(c) }, // there before anything runs
+		Logger: s.log.Named("pairing"), Metrics: s.cfg.Metrics,
+	})
+	if err != nil {
+		return configs.Under("pairing", err)
+	}
+	pages, err := web.Handler(web.Config{})
+	if err != nil {
+		return err
+	}
+	c := s.cfg.API
+	c.Brands, c.Store, c.Keys, c.Accounts, c.Pairing, c.Fleet = s.cfg.Brands, s.db, keys, s.accounts, s.pairing, s.fleet
+	c.Pages, c.Logger, c.Metrics = pages, s.log.Named("api"), s.cfg.Metrics
+	s.api, err = api.New(c)
+	return configs.Under("api", err)
+}
+
+// listen opens the listeners.
+func (s *Server) listen(ctx context.Context) (err error) {
+	var lc net.ListenConfig
+	if s.cfg.HTTPListen != "" {
+		if s.plain, err = lc.Listen(ctx, "tcp", s.cfg.HTTPListen); err != nil {
+			return &configs.KeyError{Key: "http_listen", Problem: err.Error(), Cause: err}
+		}
+	}
+	if s.cfg.Listen == "" {
+		return nil
+	}
+	if s.secure, err = lc.Listen(ctx, "tcp", s.cfg.Listen); err != nil {
+		return &configs.KeyError{Key: "listen", Problem: err.Error(), Cause: err}
+	}
+	n := s.cfg.Names
+	n.Listen, n.Roots = s.cfg.Listen, s.cfg.Credentials.Pool
+	n.Logger, n.Metrics = s.log.Named("names"), s.cfg.Metrics
+	s.names, err = servercert.New(n)
+	return configs.Under("names", err)
+}
+
+// Components are the parts, in the order in which they start: who is told of presence
+// comes before presence.
+func (s *Server) Components() []daemon.Component {
+	online := make(chan struct{})
+	all := []daemon.Component{
+		{Name: "accounts", Run: s.accounts.Run},
+		{Name: "api", Run: s.api.Run, Ready: s.api.Ready()},
+		{Name: "pairing", Run: s.pairing.Run},
+		{Name: "online", Run: func(ctx context.Context) error { return s.tellOnline(ctx, online) }, Ready: online},
+		{Name: "presence", Run: s.fleet.Run},
+		{Name: "calls", Run: func(ctx context.Context) error { return s.pairing.Serve(ctx, s.calls) }},
+	}
+	if s.plain != nil {
+		all = append(all, s.web("http", s.plain))
+	}
+	if s.secure != nil {
+		// The CA proves names at the listener, which has to be served by then.
+		all = append(all, s.web("https", s.secure), daemon.Component{Name: "names", Run: s.names.Run})
+	}
+	return all
+}
+
+// tellOnline has the pairing service do what waits for a PBX that comes online.
+func (s *Server) tellOnline(ctx context.Context, ready chan<- struct{}) error {
+	changes := s.fleet.Subscribe(ctx)
+	close(ready)
+	for c := range changes {
+		switch {
+		case c.Resync:
+			if err := s.waitedFor(ctx, s.pairing.CameOnline); err != nil && ctx.Err() == nil {
+				s.log.Warn("some PBXs hear what waits for them when they connect again", "error", err)
+			}
+		case c.Moved && c.Status.Online:
+			s.pairing.CameOnline(c.Serial)
+		}
+	}
+	return ctx.Err()
+}
+
+// mostWaited is how many offers, and how many ends of pairings, are looked at where it was
+// missed who came online. What is beyond is seen when the PBX connects the next time.
+const mostWaited = 100_000
+
+// waitedFor gives the PBXs that something waits for.
+func (s *Server) waitedFor(ctx context.Context, f func(identity.Serial)) error {
+	return s.db.View(ctx, func(tx *store.Tx) error {
+		offers, err := tx.DueOffers(time.Now().Add(2*wire.MaxLife), mostWaited)
+		if err != nil {
+			return err
+		}
+		for _, o := range offers {
+			f(o.Serial)
+		}
+		ends, err := tx.PendingTombstones("", mostWaited)
+		for _, t := range ends {
+			f(t.Serial)
+		}
+		return err
+	})
+}
+
+// web is a listener with the API and the pages.
+func (s *Server) web(name string, ln net.Listener) daemon.Component {
+	server := &http.Server{
+		Handler:           s.api.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute, // a stream lifts it
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          s.log.Named(name).StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+	}
+	serve := func() error { return server.Serve(ln) }
+	if ln == s.secure {
+		server.TLSConfig = s.names.TLSConfig("h2", "http/1.1")
+		serve = func() error { return server.ServeTLS(ln, "", "") }
+	}
+	return daemon.Component{
+		Name: name,
+		Run: func(ctx context.Context) error {
+			failed := make(chan error, 1)
+			go func() { failed <- serve() }()
+			select {
+			case err := <-failed:
+				if errors.Is(err, http.ErrServerClosed) { // by Drain
+					<-ctx.Done()
+					return server.Close()
+				}
+				return err
+			case <-ctx.Done():
+				err := server.Close()
+				if e := <-failed; !errors.Is(e, http.ErrServerClosed) {
+					err = errors.Join(err, e)
+				}
+				return err
+			}
+		},
+		Drain: func(ctx context.Context) error {
+			return errors.Join(s.api.Drain(ctx), server.Shutdown(ctx))
+		},
+	}
+}
+
+// SetBlocks tells which PBXs' certificates are revoked: their pairings end.
+func (s *Server) SetBlocks(l blocks.List) { s.pairing.SetBlocks(l) }
+
+// HTTPAddr is the address of the plain listener, nil without.
+func (s *Server) HTTPAddr() net.Addr { return addr(s.plain) }
+
+// HTTPSAddr is the address of the https listener, nil without.
+func (s *Server) HTTPSAddr() net.Addr { return addr(s.secure) }
+
+func addr(ln net.Listener) net.Addr {
+	if ln == nil {
+		return nil
+	}
+	return ln.Addr()
+}
+
+// Fleet tells who is connected.
+func (s *Server) Fleet() *fleet.Presence { return s.fleet }
+
+// Close closes what New has opened. Everything that ran has to have ended.
+func (s *Server) Close() error {
+	var all []error
+	for _, ln := range []net.Listener{s.plain, s.secure, s.calls} {
+		if ln == nil {
+			continue
+		}
+		if err := ln.Close(); !errors.Is(err, net.ErrClosed) {
+			all = append(all, err)
+		}
+	}
+	if s.dialer != nil {
+		all = append(all, s.dialer.Close())
+	}
+	if s.db != nil {
+		all = append(all, s.db.Close())
+	}
+	return errors.Join(all...)
+}
