@@ -42,6 +42,7 @@ type site struct {
 	ca   *pkitest.CA
 	cfg  Config
 	dir  string
+	key  string // of the sealed secrets
 	logs *buffer
 	a, b Actor
 	url  string // of the database, where it is PostgreSQL
@@ -84,7 +85,8 @@ func newSite(t testing.TB, options ...func(*site)) *site {
 		a: Actor{store.NewID[store.TenantID](), store.NewID[store.UserID]()},
 		b: Actor{store.NewID[store.TenantID](), store.NewID[store.UserID]()},
 	}
-	keys, err := seal.New(seal.NewKey())
+	s.key = seal.NewKey()
+	keys, err := seal.New(s.key)
 	if err != nil {
 		t.Fatal(err)
 	}
