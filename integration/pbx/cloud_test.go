@@ -67,11 +67,7 @@ type fakePairing struct {
 func newFakeCCC(t *testing.T, ca *pkitest.CA) *fakeCCC {
 	t.Helper()
 	c := &fakeCCC{t: t, ca: ca, creds: ca.Credentials(identity.Service(td, "ccc")), line: make(chan net.Conn), offers: make(map[wire.OfferID]*fakeOffer)}
-	mux := http.NewServeMux()
-	mux.Handle("POST "+wire.PathComplete, wire.Handle(0, c.complete))
-	mux.Handle("POST "+wire.PathDeclined, wire.Handle(0, c.takeDeclined))
-	mux.Handle("POST "+wire.PathSync, wire.Handle(0, c.sync))
-	srv := &http.Server{Handler: mux}
+	srv := &http.Server{Handler: c.handler()}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -82,6 +78,15 @@ func newFakeCCC(t *testing.T, ca *pkitest.CA) *fakeCCC {
 		<-done
 	})
 	return c
+}
+
+// handler is what a PBX calls.
+func (c *fakeCCC) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("POST "+wire.PathComplete, wire.Handle(0, c.complete))
+	mux.Handle("POST "+wire.PathDeclined, wire.Handle(0, c.takeDeclined))
+	mux.Handle("POST "+wire.PathSync, wire.Handle(0, c.sync))
+	return mux
 }
 
 // pipeListener gives connections of a channel.

@@ -159,6 +159,7 @@ func funcs(lang string) template.FuncMap {
 		"machine":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"span":      func(d time.Duration) string { return span(lang, d) },
 		"seconds":   func(s uint64) time.Duration { return time.Duration(min(s, 1<<33)) * time.Second },
+		"number":    func(v float64) string { return number(lang, fmt.Sprintf("%.2f", v)) },
 		"percent":   func(p float64) string { return fmt.Sprintf("%.0f %%", p) },
 		"bytes":     func(n uint64) string { return size(lang, n) },
 		"languages": func() []string { return Languages },
@@ -194,11 +195,15 @@ func size(lang string, n uint64) string {
 		v /= 1024
 		unit++
 	}
-	text := fmt.Sprintf("%.1f %s", v, []string{"B", "KiB", "MiB", "GiB", "TiB"}[unit])
-	if lang != "en" {
-		text = strings.Replace(text, ".", ",", 1)
+	return number(lang, fmt.Sprintf("%.1f %s", v, []string{"B", "KiB", "MiB", "GiB", "TiB"}[unit]))
+}
+
+// number puts the language's decimal sign into a text with one number.
+func number(lang, text string) string {
+	if lang == "en" {
+		return text
 	}
-	return text
+	return strings.Replace(text, ".", ",", 1)
 }
 
 // spoken puts spaces between digits, so that a screen reader reads them one by one.

@@ -244,7 +244,7 @@ func TestWhatPagesShow(t *testing.T) {
 		"ccc far":        {[]string{"123 456", "local network"}, []string{`name="token"`}},
 		"ccc paired":     {[]string{"Müller &amp; Söhne", "ccc-0a1b2c3d", "after 30 days", `action="/ccc/disable"`}, []string{`name="token"`}},
 		"ccc unpaired":   {[]string{"serial number 0123456789", "none can arrive"}, []string{`name="token"`}},
-		"status new":     {[]string{"Newly connected with Müller", "12 %", "1.0 GiB of 2.0 GiB", "1 days 1 h", "QUIC", "still the first one"}, nil},
+		"status new":     {[]string{"Newly connected with Müller", "12 %", "1.0 GiB of 2.0 GiB", "1 d 1 h", "QUIC", "still the first one"}, nil},
 		"users own":      {[]string{"erika", "Change your password"}, []string{"/users/add", "/users/delete"}},
 		"users":          {[]string{"(disabled)", "/users/add"}, nil},
 		"login":          {[]string{"User name or password is wrong", `role="alert"`, `value="/ccc"`}, []string{"<nav"}},
