@@ -72,3 +72,23 @@ func FromTLS(err error) error {
 	}
 	return err
 }
+
+// BeforeProof gives an error by which a handshake failed on the dialling side what it
+// is worth there: an answer about this side's certificate that came before the peer had
+// proven who it is. Anybody on the path can send that, and a peer of ours does not, since
+// in TLS 1.3 it refuses a client after the client's handshake is done. So it becomes
+// an error without a number. A certificate of the peer's that contradicts itself is
+// its fault, not this side's. Other errors come back as they are.
+func BeforeProof(err error) error {
+	e, ok := errors.AsType[*Error](err)
+	switch {
+	case !ok || e.Code < CodeCertificateMissing || e.Code > CodeRelayUntrusted:
+		return err
+	case e.Remote:
+		return errors.New("the handshake was refused by somebody who had not shown who he is: " + e.Message) // not as the cause: it has a number
+	case e.Code == CodeCertificateRefused:
+		return &Error{Code: CodeRelayUntrusted, Message: e.Message, Cause: e.Cause}
+	default:
+		return err
+	}
+}

@@ -74,6 +74,33 @@ func TestFromTLS(t *testing.T) {
 	}
 }
 
+// What somebody says who has not shown who he is, is no verdict.
+func TestBeforeProof(t *testing.T) {
+	t.Parallel()
+	other := errors.New("other")
+	for name, tc := range map[string]struct {
+		err  error
+		want tunnel.Code
+	}{
+		"nil":                         {nil, tunnel.CodeOK},
+		"other":                       {other, tunnel.CodeInternal},
+		"an alert":                    {tunnel.FromAlert(44), tunnel.CodeInternal},
+		"the end of a connection":     {fmt.Errorf("wrapped: %w", &tunnel.Error{Code: tunnel.CodeBlocked, Remote: true}), tunnel.CodeInternal},
+		"full":                        {&tunnel.Error{Code: tunnel.CodeTryLater, Remote: true}, tunnel.CodeTryLater},
+		"own verdict":                 {tunnel.FromTLS(identity.ErrUnexpected), tunnel.CodeRelayUntrusted},
+		"own verdict on its identity": {tunnel.FromTLS(identity.ErrMalformed), tunnel.CodeRelayUntrusted},
+		"own clock":                   {tunnel.FromTLS(x509.CertificateInvalidError{Reason: x509.Expired}), tunnel.CodeCertificateExpired},
+	} {
+		got := tunnel.BeforeProof(tc.err)
+		if c := tunnel.CodeOf(got); c != tc.want {
+			t.Errorf("%s: %v, want %s", name, got, tc.want)
+		}
+		if tc.want == tunnel.CodeInternal && errors.Is(got, &tunnel.Error{Code: tunnel.CodeBlocked}) {
+			t.Errorf("%s: %v is still a verdict", name, got)
+		}
+	}
+}
+
 // The texts by which FromTLS knows an alert are those of crypto/tls.
 func TestFromTLSRealAlert(t *testing.T) {
 	t.Parallel()

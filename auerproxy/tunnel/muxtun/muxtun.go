@@ -49,6 +49,10 @@ func handshake(ctx context.Context, conn *tls.Conn, client bool, cfg Config) (tu
 	began := time.Now()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		refuse(conn.NetConn())
+		if client && cfg.Transport == tunnel.TCP {
+			// In a stream of a relay there is nobody else on the path.
+			err = tunnel.BeforeProof(tunnel.FromTLS(err))
+		}
 		return nil, handshakeError(ctx, client, cfg, err)
 	}
 	return afterTLS(ctx, conn, time.Since(began), client, cfg)

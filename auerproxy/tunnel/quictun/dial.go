@@ -80,10 +80,12 @@ func dialError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return unreachable(ctx.Err())
 	}
-	e := sessionError(err)
+	e := tunnel.BeforeProof(sessionError(err))
 	switch tunnel.CodeOf(e) {
 	case tunnel.CodeHeartbeatLost, tunnel.CodeHandshakeTimeout, tunnel.CodeSessionLost:
 		return unreachable(err)
+	case tunnel.CodeInternal:
+		return unreachable(e)
 	default:
 		return e
 	}

@@ -1,6 +1,7 @@
 package quictun
 
 import (
+	"context"
 	"errors"
 	"math"
 	"net"
@@ -40,6 +41,27 @@ func TestSessionError(t *testing.T) {
 		}
 		if errors.Is(got, net.ErrClosed) {
 			t.Errorf("%T claims to be net.ErrClosed", tt.err)
+		}
+	}
+}
+
+// Before the end of the handshake anybody on the path can end the connection.
+func TestDialError(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		err  error
+		want tunnel.Code
+	}{
+		{&quic.TransportError{ErrorCode: 0x100 + 44, Remote: true}, tunnel.CodeUnreachable},
+		{&quic.TransportError{ErrorCode: 0x100 + 49, Remote: true}, tunnel.CodeUnreachable},
+		{&quic.ApplicationError{ErrorCode: 1105, Remote: true}, tunnel.CodeUnreachable},
+		{&quic.TransportError{ErrorCode: quic.ConnectionRefused, Remote: true}, tunnel.CodeTryLater},
+		{&quic.HandshakeTimeoutError{}, tunnel.CodeUnreachable},
+		{&quic.TransportError{ErrorCode: quic.FlowControlError, Remote: true}, tunnel.CodeProtocol},
+	} {
+		got := dialError(context.Background(), tt.err)
+		if e, ok := errors.AsType[*tunnel.Error](got); !ok || e.Code != tt.want {
+			t.Errorf("%T %v: %v, want %s", tt.err, tt.err, got, tt.want)
 		}
 	}
 }

@@ -31,6 +31,9 @@ func newSession(conn *quic.Conn, free func(), cfg Config) (*session, error) {
 	peer, err := identity.FromConnectionState(conn.ConnectionState().TLS)
 	if err != nil {
 		err = tunnel.FromTLS(err)
+		if free != nil { // dialled
+			err = tunnel.BeforeProof(err)
+		}
 		_ = s.CloseWithError(tunnel.CodeOf(err), "certificate refused")
 		return nil, err
 	}
