@@ -21,7 +21,7 @@ func (t *Tx) BeginIdempotent(user UserID, key string, request []byte, now time.T
 		Response
 	}
 	was, err := row(t, func(s scanner) (v record, err error) {
-		err = s.Scan(&v.request, &v.created, &v.Status, &v.Body)
+		err = s.Scan(&v.request, &v.created, &v.Status, blob{&v.Body})
 		return v, err
 	}, "SELECT request, created, status, body FROM idempotency WHERE user_id = $1 AND idem_key = $2", user, key)
 	switch {

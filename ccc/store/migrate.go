@@ -25,7 +25,7 @@ func provider(engine Engine, pool *sql.DB) (*goose.Provider, error) {
 	dialect := goose.DialectSQLite3
 	if engine == Postgres {
 		dialect = goose.DialectPostgres
-		locker, err := lock.NewPostgresSessionLocker()
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300)) // every second, for five minutes
 		if err != nil {
 			return nil, err
 		}

@@ -32,7 +32,7 @@ const offerColumns = `id, system_id, tenant_id, serial, created_by, created, exp
 func scanOffer(s scanner) (v Offer, err error) {
 	var created, expires, received, closed moment
 	err = s.Scan(&v.ID, &v.System, &v.Tenant, &v.Serial, &v.CreatedBy, &created, &expires, &v.State,
-		&v.TokenSealed, &v.Nonce, &v.Code, &received, &closed, &v.Tries)
+		blob{&v.TokenSealed}, blob{&v.Nonce}, &v.Code, &received, &closed, &v.Tries)
 	v.Created, v.Expires, v.Received, v.Closed = created.Time, expires.Time, received.pointer(), closed.pointer()
 	return v, err
 }

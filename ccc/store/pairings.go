@@ -35,7 +35,7 @@ const pairingColumns = `id, system_id, tenant_id, serial, epoch, user_sealed, pa
 func scanPairing(s scanner) (v Pairing, err error) {
 	var paired, proved moment
 	var completion []byte
-	err = s.Scan(&v.ID, &v.System, &v.Tenant, &v.Serial, &v.Epoch, &v.UserSealed, &v.PasswordSealed,
+	err = s.Scan(&v.ID, &v.System, &v.Tenant, &v.Serial, &v.Epoch, blob{&v.UserSealed}, blob{&v.PasswordSealed},
 		&completion, &v.Offer, &v.PBXVersion, &paired, &proved)
 	copy(v.Completion[:], completion)
 	v.Paired, v.Proved = paired.Time, proved.pointer()

@@ -25,7 +25,7 @@ const sessionColumns = "token_hash, user_id, data, created, last_seen, expires"
 func scanSession(s scanner) (v Session, err error) {
 	var created, lastSeen, expires moment
 	var hash []byte
-	err = s.Scan(&hash, &v.User, &v.Data, &created, &lastSeen, &expires)
+	err = s.Scan(&hash, &v.User, blob{&v.Data}, &created, &lastSeen, &expires)
 	copy(v.TokenHash[:], hash)
 	v.Created, v.LastSeen, v.Expires = created.Time, lastSeen.Time, expires.Time
 	return v, err

@@ -52,6 +52,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err := connect(ctx); err != nil {
 		return nil, errors.Join(err, db.closePools())
 	}
+	db.erased <- struct{}{} // by a process that was killed before it could scrub
 	background, stop := context.WithCancel(context.Background())
 	db.stop = stop
 	db.wg.Go(func() { db.scrubber(background) })

@@ -201,6 +201,19 @@ func (m moment) pointer() *time.Time {
 	return &m.Time
 }
 
+// blob reads bytes; none are nil, which SQLite and PostgreSQL do not agree on.
+type blob struct{ to *[]byte }
+
+// Scan reads them.
+func (b blob) Scan(v any) error {
+	text, ok := v.([]byte)
+	if !ok && v != nil {
+		return fmt.Errorf("bytes are kept as %T", v)
+	}
+	*b.to = append([]byte(nil), text...) // the driver's own
+	return nil
+}
+
 // moments gives a time that may be missing.
 func moments(t *time.Time) time.Time {
 	if t == nil {
