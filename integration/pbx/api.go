@@ -19,7 +19,7 @@ const apiPrefix = "/api/v1/"
 
 // endpoint answers a request of a signed-in user. An error that is no *Problem becomes
 // an internal one.
-type endpoint func(w http.ResponseWriter, r *http.Request, l login) error
+type endpoint func(p *PBX, w http.ResponseWriter, r *http.Request, l login) error
 
 // access says who may use an endpoint.
 type access struct {
@@ -42,40 +42,41 @@ var (
 	errLocalOnly       = problem(http.StatusForbidden, "local_only", "This can only be done in the system's local network.")
 )
 
-func (p *PBX) routeAPI(mux *http.ServeMux) {
-	route := func(method, path string, a access, f endpoint) {
-		mux.HandleFunc(method+" "+apiPrefix+path, func(w http.ResponseWriter, r *http.Request) {
+// routeAPI adds the API.
+func routeAPI(mux *http.ServeMux) {
+	add := func(method, path string, a access, f endpoint) {
+		handle(mux, method+" "+apiPrefix+path, func(p *PBX, w http.ResponseWriter, r *http.Request) {
 			l, ok := p.signedIn(r)
 			err := error(errUnauthenticated)
 			if ok {
 				err = a.admit(r, l)
 			}
 			if err == nil {
-				err = f(w, r, l)
+				err = f(p, w, r, l)
 			}
 			if err != nil {
 				p.refuse(w, r, err)
 			}
 		})
 	}
-	mux.HandleFunc("POST "+apiPrefix+"login", p.apiLogin)
-	route("POST", "logout", everybody, p.apiLogout)
-	route("GET", "system", everybody, p.apiSystem)
-	route("GET", "calldata", callReaders, p.apiCallData)
-	route("GET", "settings", administrators, p.apiSettings)
-	route("PUT", "settings", administrators, p.apiSetSettings)
-	route("GET", "users", administrators, p.apiUsers)
-	route("POST", "users", administrators, p.apiAddUser)
-	route("DELETE", "users/{name}", administrators, p.apiRemoveUser)
-	route("PUT", "password", people, p.apiPassword)
-	route("GET", "ccc", people, p.apiCCC)
-	route("POST", "ccc/enable", onSite, p.apiEnable)
-	route("POST", "ccc/disable", onSite, p.apiDisable)
-	route("POST", "ccc/offers/{id}/reject", onSite, p.apiReject)
-	route("GET", "switches", people, p.apiSwitches)
-	route("PUT", "switches", onSite, p.apiSetSwitches)
-	route("POST", "factory-reset", onSite, p.apiReset)
-	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
+	handle(mux, "POST "+apiPrefix+"login", (*PBX).apiLogin)
+	add("POST", "logout", everybody, (*PBX).apiLogout)
+	add("GET", "system", everybody, (*PBX).apiSystem)
+	add("GET", "calldata", callReaders, (*PBX).apiCallData)
+	add("GET", "settings", administrators, (*PBX).apiSettings)
+	add("PUT", "settings", administrators, (*PBX).apiSetSettings)
+	add("GET", "users", administrators, (*PBX).apiUsers)
+	add("POST", "users", administrators, (*PBX).apiAddUser)
+	add("DELETE", "users/{name}", administrators, (*PBX).apiRemoveUser)
+	add("PUT", "password", people, (*PBX).apiPassword)
+	add("GET", "ccc", people, (*PBX).apiCCC)
+	add("POST", "ccc/enable", onSite, (*PBX).apiEnable)
+	add("POST", "ccc/disable", onSite, (*PBX).apiDisable)
+	add("POST", "ccc/offers/{id}/reject", onSite, (*PBX).apiReject)
+	add("GET", "switches", people, (*PBX).apiSwitches)
+	add("PUT", "switches", onSite, (*PBX).apiSetSwitches)
+	add("POST", "factory-reset", onSite, (*PBX).apiReset)
+	handle(mux, "/api/", func(p *PBX, w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, r, problem(http.StatusNotFound, "not_found", "There is no such resource, or not with this method."))
 	})
 }

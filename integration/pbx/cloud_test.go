@@ -398,3 +398,10 @@ func cookies(w *httptest.ResponseRecorder) func(*http.Request) {
 func basic(name, secret string) func(*http.Request) {
 	return func(r *http.Request) { r.SetBasicAuth(name, secret) }
 }
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

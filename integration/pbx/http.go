@@ -9,13 +9,13 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
-	"github.com/comtrexx-cloud/comtrexx/integration/dev/facts"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/pages"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -79,16 +79,34 @@ func (p *PBX) tunnelServer(ctx context.Context) *http.Server {
 // serviceKey is where a request's context has the service of the tunnel.
 type serviceKey struct{}
 
-// handler is pages and API.
-func (p *PBX) handler() http.Handler {
+// route answers a request to a PBX.
+type route func(p *PBX, w http.ResponseWriter, r *http.Request)
+
+// pbxKey is where a request's context has the PBX.
+type pbxKey struct{}
+
+func pbxOf(r *http.Request) *PBX { return r.Context().Value(pbxKey{}).(*PBX) } //nolint:errcheck // handler has put it there
+
+// handle adds a route to a mux.
+func handle(mux *http.ServeMux, pattern string, f route) {
+	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { f(pbxOf(r), w, r) })
+}
+
+// routes are pages and API of all PBXs: a mux takes more memory than all else of a PBX
+// that is idle.
+var routes = sync.OnceValue(func() http.Handler {
 	mux := http.NewServeMux()
-	p.routeAPI(mux)
-	p.routePages(mux)
+	routeAPI(mux)
+	routePages(mux)
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p.refuse(w, r, problem(http.StatusForbidden, "cross_origin", "The request comes from a page of another origin."))
+		pbxOf(r).refuse(w, r, problem(http.StatusForbidden, "cross_origin", "The request comes from a page of another origin."))
 	}))
-	inner := cross.Handler(mux)
+	return cross.Handler(mux)
+})
+
+// handler is pages and API.
+func (p *PBX) handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", pages.Policy)
@@ -101,8 +119,9 @@ func (p *PBX) handler() http.Handler {
 			p.refuse(w, r, problem(http.StatusForbidden, "not_allowed", "The system does not let this caller in here."))
 			return
 		}
+		r = r.WithContext(context.WithValue(r.Context(), pbxKey{}, p))
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-		inner.ServeHTTP(w, r)
+		routes().ServeHTTP(w, r)
 	})
 }
 
@@ -205,48 +224,4 @@ func readJSON(r *http.Request, into any) error {
 		pr.Errors = []FieldError{{"body." + wrong.Field, "is of another type"}}
 	}
 	return pr
-}
-
-// measured asks a facts server for its last measurement, which it only tells by HTTP.
-func measured(s *facts.Server) (f facts.Facts, err error) {
-	var w answer
-	s.ServeHTTP(&w, factsRequest)
-	if w.status != 0 && w.status != http.StatusOK {
-		return f, fmt.Errorf("facts of the machine: %s", strings.TrimSpace(string(w.body)))
-	}
-	err = json.Unmarshal(w.body, &f)
-	return f, err
-}
-
-var factsRequest = must(http.NewRequest(http.MethodGet, "/facts.json", nil))
-
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
-
-// answer keeps an answer.
-type answer struct {
-	header http.Header
-	status int
-	body   []byte
-}
-
-// Header implements [http.ResponseWriter].
-func (a *answer) Header() http.Header {
-	if a.header == nil {
-		a.header = make(http.Header)
-	}
-	return a.header
-}
-
-// WriteHeader implements [http.ResponseWriter].
-func (a *answer) WriteHeader(status int) { a.status = status }
-
-// Write implements [http.ResponseWriter].
-func (a *answer) Write(b []byte) (int, error) {
-	a.body = append(a.body, b...)
-	return len(b), nil
 }

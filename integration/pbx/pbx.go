@@ -37,7 +37,7 @@ type PBX struct {
 	local    http.Handler // pages and API
 	pairing  http.Handler // what the control centre calls
 	host     func() (facts.Facts, error)
-	measure  *facts.Server // nil: Config.Facts is used
+	measure  func(context.Context) error // nil: Config.Facts is used
 	started  time.Time
 	kick     chan struct{} // wakes talk; holds one
 
@@ -76,8 +76,7 @@ func New(cfg Config) (*PBX, error) {
 	}
 	p.contact = p.lastContact()
 	if p.host == nil {
-		p.measure = facts.New(facts.Config{Serial: p.Serial(), Interval: 5 * time.Second, Logger: p.log})
-		p.host = func() (facts.Facts, error) { return measured(p.measure) }
+		p.host, p.measure = Measure(p.Serial(), p.log)
 	}
 	if len(cfg.Agent.Relays) > 0 {
 		if err := p.newAgent(); err != nil {
@@ -139,7 +138,7 @@ func (p *PBX) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	defer p.dialling(ctx)()
 	if p.measure != nil {
-		g.Go(func() error { return p.measure.Run(ctx) })
+		g.Go(func() error { return p.measure(ctx) })
 	}
 	if p.agent != nil {
 		srv := p.tunnelServer(ctx)

@@ -21,37 +21,34 @@ const langCookie = "ctx_language"
 
 // act does what a form asks for, and gives the message for the next page and the path
 // to it. An error is shown on that page where it is a notice, see noticeOf.
-type act func(r *http.Request, l login) (pages.Notice, error)
+type act func(p *PBX, r *http.Request, l login) (pages.Notice, error)
 
-func (p *PBX) routePages(mux *http.ServeMux) {
+// show fills in a page.
+type show func(p *PBX, r *http.Request, l login, pg *pages.Page)
+
+// routePages adds the pages.
+func routePages(mux *http.ServeMux) {
 	mux.HandleFunc("GET /style.css", serveStyle)
-	mux.HandleFunc("GET /login", p.webLogin)
-	mux.HandleFunc("POST /login", p.webSignIn)
-	mux.HandleFunc("POST /language", p.webLanguage)
-	mux.HandleFunc("POST /logout", p.webLogout)
-	page := func(path, name string, a access, data func(r *http.Request, l login, pg *pages.Page)) {
-		mux.HandleFunc("GET "+path, p.person(a, func(w http.ResponseWriter, r *http.Request, l login) {
+	handle(mux, "GET /login", (*PBX).webLogin)
+	handle(mux, "POST /login", (*PBX).webSignIn)
+	handle(mux, "POST /language", (*PBX).webLanguage)
+	handle(mux, "POST /logout", (*PBX).webLogout)
+	page := func(path, name string, a access, data show) {
+		handle(mux, "GET "+path, person(a, func(p *PBX, w http.ResponseWriter, r *http.Request, l login) {
 			pg := p.page(r, l, name)
-			data(r, l, &pg)
+			data(p, r, l, &pg)
 			p.render(w, r, http.StatusOK, pg)
 		}))
 	}
-	page("/{$}", "status", people, p.webStatus)
-	page("/ccc", "ccc", people, p.webCCC)
-	page("/users", "users", people, p.webUsers)
-	page("/switches", "switches", administrators, func(_ *http.Request, _ login, pg *pages.Page) {
-		s := p.store.View()
-		pg.Data = pages.Switches{Switches: s.Switches, Phase: s.Phase()}
-	})
-	page("/settings", "settings", administrators, func(_ *http.Request, _ login, pg *pages.Page) {
-		pg.Data = pages.Settings{Settings: p.store.View().Settings}
-	})
-	page("/reset", "reset", onSite, func(_ *http.Request, _ login, pg *pages.Page) {
-		pg.Data = pages.Reset{Paired: p.store.View().Pairing}
-	})
+	page("/{$}", "status", people, (*PBX).webStatus)
+	page("/ccc", "ccc", people, (*PBX).webCCC)
+	page("/users", "users", people, (*PBX).webUsers)
+	page("/switches", "switches", administrators, (*PBX).webSwitches)
+	page("/settings", "settings", administrators, (*PBX).webSettings)
+	page("/reset", "reset", onSite, (*PBX).webResetPage)
 	form := func(path, next string, a access, f act) {
-		mux.HandleFunc("POST "+path, p.person(a, func(w http.ResponseWriter, r *http.Request, l login) {
-			n, err := f(r, l)
+		handle(mux, "POST "+path, person(a, func(p *PBX, w http.ResponseWriter, r *http.Request, l login) {
+			n, err := f(p, r, l)
 			if err != nil {
 				var ok bool
 				if n, ok = noticeOf(err); !ok {
@@ -63,21 +60,21 @@ func (p *PBX) routePages(mux *http.ServeMux) {
 			http.Redirect(w, r, next, http.StatusSeeOther)
 		}))
 	}
-	form("/ccc/enable", "/ccc", onSite, p.webEnable)
-	form("/ccc/reject", "/ccc", onSite, p.webReject)
-	form("/ccc/disable", "/ccc", onSite, p.webDisable)
-	form("/users/password", "/users", people, p.webPassword)
-	form("/users/add", "/users", administrators, p.webAddUser)
-	form("/users/delete", "/users", administrators, p.webDeleteUser)
-	form("/switches", "/switches", onSite, p.webSetSwitches)
-	form("/settings", "/settings", administrators, p.webSetSettings)
-	mux.HandleFunc("POST /reset", p.person(onSite, p.webReset))
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { p.errorPage(w, r, http.StatusNotFound) })
+	form("/ccc/enable", "/ccc", onSite, (*PBX).webEnable)
+	form("/ccc/reject", "/ccc", onSite, (*PBX).webReject)
+	form("/ccc/disable", "/ccc", onSite, (*PBX).webDisable)
+	form("/users/password", "/users", people, (*PBX).webPassword)
+	form("/users/add", "/users", administrators, (*PBX).webAddUser)
+	form("/users/delete", "/users", administrators, (*PBX).webDeleteUser)
+	form("/switches", "/switches", onSite, (*PBX).webSetSwitches)
+	form("/settings", "/settings", administrators, (*PBX).webSetSettings)
+	handle(mux, "POST /reset", person(onSite, (*PBX).webReset))
+	handle(mux, "/", func(p *PBX, w http.ResponseWriter, r *http.Request) { p.errorPage(w, r, http.StatusNotFound) })
 }
 
 // person lets those in who have signed in as somebody who may; others sign in first.
-func (p *PBX) person(a access, f func(http.ResponseWriter, *http.Request, login)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
+func person(a access, f func(*PBX, http.ResponseWriter, *http.Request, login)) route {
+	return func(p *PBX, w http.ResponseWriter, r *http.Request) {
 		l, ok := p.signedIn(r)
 		if !ok || l.Role == state.RoleCloud {
 			to := "/login"
@@ -91,7 +88,7 @@ func (p *PBX) person(a access, f func(http.ResponseWriter, *http.Request, login)
 			p.refuse(w, r, err)
 			return
 		}
-		f(w, r, l)
+		f(p, w, r, l)
 	}
 }
 
@@ -262,4 +259,17 @@ func (p *PBX) webUsers(_ *http.Request, l login, pg *pages.Page) {
 		}
 	}
 	pg.Data = d
+}
+
+func (p *PBX) webSwitches(_ *http.Request, _ login, pg *pages.Page) {
+	s := p.store.View()
+	pg.Data = pages.Switches{Switches: s.Switches, Phase: s.Phase()}
+}
+
+func (p *PBX) webSettings(_ *http.Request, _ login, pg *pages.Page) {
+	pg.Data = pages.Settings{Settings: p.store.View().Settings}
+}
+
+func (p *PBX) webResetPage(_ *http.Request, _ login, pg *pages.Page) {
+	pg.Data = pages.Reset{Paired: p.store.View().Pairing}
 }
