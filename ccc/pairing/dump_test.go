@@ -20,7 +20,6 @@ import (
 func (s *site) dump() string {
 	s.t.Helper()
 	db := s.raw()
-	defer db.Close()
 	tables := "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
 	if s.url != "" {
 		tables = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
@@ -52,9 +51,12 @@ var (
 	moments = regexp.MustCompile(`^[0-9]{13}$`)
 )
 
-// raw opens the database beside the store.
+// raw is the database beside the store.
 func (s *site) raw() *sql.DB {
 	s.t.Helper()
+	if s.beside != nil {
+		return s.beside
+	}
 	driver, name := "sqlite", "file:"+s.file()+"?mode=ro"
 	if s.url != "" {
 		driver, name = "pgx", s.url
@@ -63,6 +65,8 @@ func (s *site) raw() *sql.DB {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.t.Cleanup(func() { _ = db.Close() })
+	s.beside = db
 	return db
 }
 

@@ -3,9 +3,11 @@ package pairing
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -47,7 +49,10 @@ type site struct {
 	a, b Actor
 	url  string // of the database, where it is PostgreSQL
 
-	faults *faults
+	beside *sql.DB // see raw
+
+	faults *faults   // of transactions
+	losses *faults   // of requests, both ways
 	front  *listener // what PBXs call
 
 	mu      sync.Mutex
@@ -81,7 +86,7 @@ func engines(t *testing.T, test func(t *testing.T, s *site)) {
 func newSite(t testing.TB, options ...func(*site)) *site {
 	t.Helper()
 	s := &site{
-		t: t, ca: pkitest.New(t, td), dir: t.TempDir(), logs: &buffer{}, pbxs: map[identity.Serial]*pbx{}, faults: &faults{},
+		t: t, ca: pkitest.New(t, td), dir: t.TempDir(), logs: &buffer{}, pbxs: map[identity.Serial]*pbx{}, faults: &faults{}, losses: &faults{},
 		a: Actor{store.NewID[store.TenantID](), store.NewID[store.UserID]()},
 		b: Actor{store.NewID[store.TenantID](), store.NewID[store.UserID]()},
 	}
@@ -158,7 +163,7 @@ func (s *site) open() {
 
 // serve runs a server on a listener until the test ends.
 func (s *site) serve(t testing.TB, ln *listener, h http.Handler) {
-	srv := &http.Server{Handler: h, ConnContext: ConnContext, ReadHeaderTimeout: time.Minute}
+	srv := &http.Server{Handler: s.losses.lossy(h), ConnContext: ConnContext, ReadHeaderTimeout: time.Minute}
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = srv.Serve(ln) }()
 	t.Cleanup(func() { _ = srv.Close(); <-ended })
@@ -315,14 +320,14 @@ func (s *site) as(id identity.ID) wire.CCC {
 	return wire.CCC{HTTP: wire.HTTPClient(func(ctx context.Context) (net.Conn, error) { return s.front.connect(ctx, id) })}
 }
 
-// faults fails one of the service's transactions.
+// faults fails one of the service's transactions, or loses one of the requests.
 type faults struct {
-	count atomic.Int64 // of transactions since it was set
+	count atomic.Int64 // since it was set
 	at    atomic.Int64 // which fails, from 1; 0: none
 	mode  atomic.Value // fault
 }
 
-// fault is the way in which a transaction fails.
+// fault is the way in which a transaction or a request fails.
 type fault string
 
 const (
@@ -337,6 +342,22 @@ func (f *faults) set(at int64, mode fault) {
 	f.count.Store(0)
 	f.mode.Store(mode)
 	f.at.Store(at)
+}
+
+// fired tells whether the fault has happened.
+func (f *faults) fired() bool { return f.at.Load() > 0 && f.count.Load() >= f.at.Load() }
+
+// lossy loses a request before it is served, or its answer.
+func (f *faults) lossy(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if f.count.Add(1) == f.at.Load() {
+			if f.mode.Load() == faultAfter {
+				next.ServeHTTP(httptest.NewRecorder(), r)
+			}
+			panic(http.ErrAbortHandler)
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (f *faults) around(update func(context.Context, func(*store.Tx) error) error) func(context.Context, func(*store.Tx) error) error {
