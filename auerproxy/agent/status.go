@@ -71,7 +71,9 @@ type SlotStatus struct {
 	// stable session.
 	Attempts uint64 `json:"attempts"`
 	Failures int    `json:"failures"`
-	// LastCode, LastError and LastHint tell about the last failure or end.
+	// LastCode, LastError and LastHint tell about the last failure or end. A verdict on
+	// the device, e.g. [tunnel.CodeCertificateRefused] or [tunnel.CodeBlocked], is that
+	// of somebody who has proven to be a relay.
 	LastCode  tunnel.Code `json:"last_code,omitempty"`
 	LastError string      `json:"last_error,omitempty"`
 	LastHint  string      `json:"last_hint,omitempty"`

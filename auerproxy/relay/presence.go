@@ -85,6 +85,12 @@ func (r *Relay) vanished(s *session, cause *tunnel.Error) {
 	r.devices--
 	p := s.presence()
 	p.Online, p.Since, p.Reason, p.ByDevice = false, time.Now(), cause.Code, cause.Remote
+	if cause.Code == tunnel.CodeIdle && s.leaving.Load() {
+		// It has gone to where it was sent, and says only that it is done.
+		if p.Reason = tunnel.CodeReplaced; r.draining {
+			p.Reason = tunnel.CodeDraining
+		}
+	}
 	r.watches.tell(p)
 	r.dismissWatchers()
 }

@@ -205,7 +205,7 @@ func TestPresenceDrain(t *testing.T) {
 	if live, _ := v.of(serial); len(live) != 1 || v.err() != nil {
 		t.Errorf("while the device is there: %v, %v", live, v.err())
 	}
-	_ = s.CloseWithError(tunnel.CodeDraining, "moved")
+	_ = s.CloseWithError(tunnel.CodeIdle, "no call for a while") // as an agent that has moved does
 	eventually(t, patience, "told and over", func() bool {
 		_, ended := v.of(serial)
 		return ended != nil && ended.Reason == tunnel.CodeDraining && tunnel.CodeOf(v.err()) == tunnel.CodeDraining

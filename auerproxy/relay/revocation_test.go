@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/relay"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/pki/blocks"
@@ -83,6 +84,35 @@ func TestBlockedBetweenHandshakeAndRegistration(t *testing.T) {
 			if _, _, err := w.join(tr, w.clientTLS(w.ca.Issue(device, pkitest.Options{})), newHello()); err != nil {
 				t.Error(err)
 			}
+		})
+	}
+}
+
+// The program around an agent sees why: as the number of the last refusal.
+func TestBlockedAgentSeesWhy(t *testing.T) {
+	t.Parallel()
+	for _, transport := range []string{agent.TransportAuto, agent.TransportQUIC, agent.TransportTCP} {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, nil)
+			blocked, other := identity.Device(td, serial), identity.Device(td, "0987654321")
+			a, _ := w.device(serial, transport, nil)
+			w.online(blocked, 1)
+			w.relay.SetBlocks(blocks.NewList(1, blocked.Path()))
+			refused := func(a *agent.Agent, code tunnel.Code) {
+				t.Helper()
+				var st agent.SlotStatus
+				eventually(t, patience, "refused with "+code.String(), func() bool {
+					st = a.Status().Slots[0]
+					return st.State == agent.StateRefused && st.LastCode == code
+				})
+			}
+			refused(a, tunnel.CodeBlocked) // while it was connected
+			again, _ := w.device(serial, transport, nil)
+			refused(again, tunnel.CodeCertificateRefused) // before
+			control, _ := w.device(other.Serial(), transport, nil)
+			w.online(other, 1)
+			eventually(t, patience, "online", func() bool { return control.Status().Online() })
 		})
 	}
 }
