@@ -85,7 +85,8 @@ type route func(p *PBX, w http.ResponseWriter, r *http.Request)
 // pbxKey is where a request's context has the PBX.
 type pbxKey struct{}
 
-func pbxOf(r *http.Request) *PBX { return r.Context().Value(pbxKey{}).(*PBX) } //nolint:errcheck // handler has put it there
+// pbxOf is the PBX that handler has put into a request.
+func pbxOf(r *http.Request) *PBX { return r.Context().Value(pbxKey{}).(*PBX) }
 
 // handle adds a route to a mux.
 func handle(mux *http.ServeMux, pattern string, f route) {

@@ -126,7 +126,7 @@ func TestThroughTheTunnel(t *testing.T) {
 	if err := p.Enable(ctx, o.Token.Reveal(), ""); err != nil {
 		t.Fatal(err)
 	}
-	get := func(d *dial.Dialer, method, path string, change func(*http.Request)) *http.Response {
+	ask := func(d *dial.Dialer, method, path string, change func(*http.Request)) (int, []*http.Cookie) {
 		t.Helper()
 		req, err := http.NewRequestWithContext(ctx, method, "http://"+string(serial)+path, nil)
 		if err != nil {
@@ -138,34 +138,34 @@ func TestThroughTheTunnel(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
-		return resp
+		return resp.StatusCode, resp.Cookies()
 	}
-	login := get(d, "POST", "/api/v1/login", basic(ccc.pairing.user, ccc.pairing.pass))
-	if login.StatusCode != http.StatusOK {
-		t.Fatalf("log in through the tunnel: %d", login.StatusCode)
+	status, login := ask(d, "POST", "/api/v1/login", basic(ccc.pairing.user, ccc.pairing.pass))
+	if status != http.StatusOK {
+		t.Fatalf("log in through the tunnel: %d", status)
 	}
 	session := func(r *http.Request) {
-		for _, c := range login.Cookies() {
+		for _, c := range login {
 			r.AddCookie(c)
 		}
 	}
 	none := func(*http.Request) {}
-	if resp := get(d, "GET", "/api/v1/system", session); resp.StatusCode != http.StatusOK {
-		t.Errorf("system: %d", resp.StatusCode)
+	if status, _ := ask(d, "GET", "/api/v1/system", session); status != http.StatusOK {
+		t.Errorf("system: %d", status)
 	}
-	if resp := get(d, "GET", "/login", none); resp.StatusCode != http.StatusForbidden {
-		t.Errorf("the control centre at the pages: %d", resp.StatusCode)
+	if status, _ := ask(d, "GET", "/login", none); status != http.StatusForbidden {
+		t.Errorf("the control centre at the pages: %d", status)
 	}
-	if resp := get(other, "GET", "/login", none); resp.StatusCode != http.StatusForbidden {
-		t.Errorf("remote access that is off: %d", resp.StatusCode)
+	if status, _ := ask(other, "GET", "/login", none); status != http.StatusForbidden {
+		t.Errorf("remote access that is off: %d", status)
 	}
 	set := p.State().Switches
 	set.Remote = true
 	if err := p.setSwitches(set); err != nil {
 		t.Fatal(err)
 	}
-	if resp := get(other, "GET", "/login", none); resp.StatusCode != http.StatusOK {
-		t.Errorf("remote access that is on: %d", resp.StatusCode)
+	if status, _ := ask(other, "GET", "/login", none); status != http.StatusOK {
+		t.Errorf("remote access that is on: %d", status)
 	}
 
 	r.SetBlocks(blocks.NewList(1, "device/"+string(serial)))

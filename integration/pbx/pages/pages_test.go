@@ -116,7 +116,8 @@ func samples() map[string]Page {
 		CPU:  facts.CPU{Cores: 2, Percent: 12.5, Load: 0.5}, Memory: facts.Space{Total: 2 << 30, Used: 1 << 30, Percent: 50},
 	}
 	users := []state.User{
-		{Name: "admin", Role: state.RoleAdministrator, Created: now}, {Name: "erika", Role: state.RoleUser, Created: now},
+		{Name: "admin", Role: state.RoleAdministrator, Created: now},
+		{Name: "erika", Role: state.RoleUser, Created: now},
 		{Name: "ccc-0a1b2c3d", Role: state.RoleCloud, Disabled: true, Created: now},
 	}
 	online := Tunnel{Configured: true, Online: true, Relay: "relay/r1", Transport: "QUIC", RTT: 12 * time.Millisecond, Expires: now}

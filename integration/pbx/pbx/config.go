@@ -128,12 +128,17 @@ func (c *Config) Validate() error {
 		bad("listen", fmt.Sprintf("%q can be reached from other machines", c.Listen), "set allow_remote: true to permit it")
 	}
 	c.PKI.validate(bad)
-	for key, d := range map[string]time.Duration{
-		"pairing.complete_for": c.Pairing.CompleteFor, "pairing.retry_min": c.Pairing.RetryMin,
-		"pairing.retry_max": c.Pairing.RetryMax, "pairing.sync_every": c.Pairing.SyncEvery,
+	for _, d := range []struct {
+		key   string
+		value time.Duration
+	}{
+		{"pairing.complete_for", c.Pairing.CompleteFor},
+		{"pairing.retry_min", c.Pairing.RetryMin},
+		{"pairing.retry_max", c.Pairing.RetryMax},
+		{"pairing.sync_every", c.Pairing.SyncEvery},
 	} {
-		if d < 0 {
-			bad(key, "is below zero", "")
+		if d.value < 0 {
+			bad(d.key, "is below zero", "")
 		}
 	}
 	if c.Pairing.Refusals < 0 {
