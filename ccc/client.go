@@ -158,25 +158,30 @@ func (c *client) stream(ctx context.Context, path string, each func(event string
 		return err
 	}
 	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
+	return readEvents(resp.Body, each)
+}
+
+// readEvents reads events (HTML, §9.2.6, of which the field id and data of several lines
+// are not used) until the end, or each returns false. An event that is cut off is none.
+func readEvents(r io.Reader, each func(event string, data []byte) bool) error {
+	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxAnswer)
 	var event string
 	var data []byte
 	for lines.Scan() {
 		line := lines.Text()
-		if strings.HasPrefix(line, ":") {
-			continue // a comment: the stream is alive
-		}
-		switch name, value, _ := strings.Cut(line, ": "); name {
-		case "event":
-			event = value
-		case "data":
-			data = append(data, value...)
-		case "":
+		if line == "" {
 			if event != "" && !each(event, data) {
 				return nil
 			}
 			event, data = "", nil
+			continue
+		}
+		switch name, value, _ := strings.Cut(line, ":"); name { // before it is nothing in a comment
+		case "event":
+			event = strings.TrimPrefix(value, " ")
+		case "data":
+			data = append(data, strings.TrimPrefix(value, " ")...)
 		}
 	}
 	return lines.Err()

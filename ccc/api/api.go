@@ -48,6 +48,14 @@ func New(cfg Config) (*API, error) {
 	if a.metrics, err = newMetrics(cfg.Metrics, a.hub); err != nil {
 		return nil, fmt.Errorf("api: metrics: %w", err)
 	}
+	text, err := a.document()
+	if err != nil {
+		return nil, err
+	}
+	a.mux.HandleFunc("GET "+Prefix+"/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(text) // the client is gone where that fails
+	})
 	return a, nil
 }
 
@@ -110,8 +118,10 @@ func (a *API) tidy(schemas huma.Registry) {
 }
 
 // OpenAPI gives the document that describes the API: OpenAPI 3.1 as indented JSON.
-func OpenAPI() ([]byte, error) {
-	text, err := json.MarshalIndent(newAPI(Config{}).huma.OpenAPI(), "", "  ")
+func OpenAPI() ([]byte, error) { return newAPI(Config{}).document() }
+
+func (a *API) document() ([]byte, error) {
+	text, err := json.MarshalIndent(a.huma.OpenAPI(), "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("OpenAPI document: %w", err)
 	}

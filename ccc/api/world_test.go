@@ -11,6 +11,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -245,7 +246,8 @@ func (c *client) save(serial, name string) SystemOffer {
 	return read[SystemOffer](c.do(http.MethodPost, "/systems", `{"serial":"`+serial+`","name":"`+name+`"}`).want(http.StatusCreated))
 }
 
-// pair takes a system to the state paired, as if its PBX had completed the offer.
+// pair takes a system to the state paired, as if its PBX had completed the offer, and
+// waits until the API knows.
 func (w *world) pair(tenant store.TenantID, id string) {
 	w.t.Helper()
 	system := store.SystemID(id)
@@ -272,7 +274,18 @@ func (w *world) pair(tenant store.TenantID, id string) {
 			}),
 		)
 	})
+	r, _ := w.api.hub.join(tenant, "test", 1)
+	defer w.api.hub.leave(r)
 	w.api.PairingChanged(pairing.Change{Tenant: tenant, System: system, Kind: pairing.ChangeOffer, Step: pairing.StepProved})
+	for told := false; !told; {
+		select {
+		case <-r.wake:
+		case <-time.After(30 * time.Second):
+			w.t.Fatal("the change is not dealt with")
+		}
+		all, _ := r.take()
+		told = slices.ContainsFunc(all, func(n notice) bool { return n.subject == subject{eventOffer, system} })
+	}
 }
 
 // fakeFleet is presence that a test decides.
