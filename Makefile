@@ -28,12 +28,32 @@ COUNT    ?= 6
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: build agents run smoke test test-quick fuzz lint bench bench-quick bench-ca bench-link bench-compare bench-go proto clean help
+# The pages of the control centre need Node, 20.19 or newer. Without it the program has a
+# page that says so.
+NODE   := $(shell node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || a == 20 && b >= 19 ? 0 : 1)' >/dev/null 2>&1 && command -v npm >/dev/null && echo yes)
+UI     := ccc/web/ui
+UI_SRC  = $(shell git ls-files $(UI) ccc/api/openapi.json)
+COMMA  := ,
+BUILD_TAGS = $(TAGS)$(if $(NODE),$(COMMA)webui)
 
-build: ## Build every program into bin/ (static, stripped)
+.PHONY: build agents ui run smoke test test-quick fuzz lint bench bench-quick bench-ca bench-link bench-compare bench-go proto clean help
+
+build: $(if $(NODE),ui) ## Build every program into bin/ (static, stripped)
 	@mkdir -p $(BIN)
-	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./...
+	$(if $(NODE),,@echo 'no Node 20.19 or newer: the control centre gets no pages')
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(BUILD_TAGS) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./...
 	CGO_ENABLED=0 $(AGENT_BUILD) -o $(BIN)/auer-agent ./auerproxy/cmd/auer-agent
+
+ui: $(BIN)/ui.built ## Build the pages of the control centre (needs Node)
+
+$(BIN)/ui.modules: $(UI)/package-lock.json
+	@mkdir -p $(BIN)
+	cd $(UI) && npm ci --no-audit --no-fund
+	@touch $@
+
+$(BIN)/ui.built: $(BIN)/ui.modules $(UI_SRC)
+	cd $(UI) && npm run build
+	@touch $@
 
 agents: ## Build auer-agent for linux on amd64, arm64 and armv7, and check its size
 	@mkdir -p $(BIN)
@@ -44,18 +64,19 @@ agents: ## Build auer-agent for linux on amd64, arm64 and armv7, and check its s
 	  if [ $$size -ge $(AGENT_MAX) ]; then echo "larger than $(AGENT_MAX) bytes"; exit 1; fi; \
 	done
 
-run: build ## Start everything on this machine: CA, relay, three devices
+run: build ## Start everything on this machine: PKI, relay, control centre, three PBXs
 	$(BIN)/dev
 
 smoke: build ## Start everything on free ports, use it as a newcomer would, stop it
 	$(BIN)/dev smoke
 
-test: ## go vet and all tests, with the race detector, in random order
+test: $(if $(NODE),ui) ## go vet and all tests, with the race detector, in random order
 	$(GO) vet -tags $(TAGS) $(PKG)
 	$(if $(RACE),,@echo 'no C compiler: the race detector is off')
 	$(GO) test $(RACE) -shuffle=on -timeout $(TIMEOUT) -tags $(TAGS) $(PKG)
 	$(if $(RACE),CGO_ENABLED=1 $(GO) test -timeout $(TIMEOUT) -tags $(PKCS11) -run '^TestPKCS11$$' ./pki/authority)
 	$(if $(RACE),$(GO) test -p 1 -count=1 -timeout $(TIMEOUT) -tags $(TAGS) -run '$(EXACT)' ./auerproxy/tunnel/... ./auerproxy/relay)
+	$(if $(NODE),cd $(UI) && npm run check && npm test && npm run e2e)
 
 # Tests of keys in a token, which need a C compiler. A comma would end $(if).
 PKCS11 = $(TAGS),pkcs11

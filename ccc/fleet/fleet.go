@@ -58,7 +58,8 @@ type Presence struct {
 // relay is what one relay has told.
 type relay struct {
 	id       string
-	told     bool
+	told     bool // at least once, or that it is lost
+	tells    bool // now: it has not been lost since it told its sessions
 	sessions map[registry.SessionID]*pbx
 }
 
@@ -154,6 +155,22 @@ func (p *Presence) IsOnline(s identity.Serial) bool {
 	return st.Online
 }
 
+// MayBeOnline reports whether a PBX is worth a call: it is online, or a relay does not
+// tell at the moment, at which it may be.
+func (p *Presence) MayBeOnline(s identity.Serial) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if b := p.pbxs[s]; b != nil && b.status.Online {
+		return true
+	}
+	for _, r := range p.relays {
+		if !r.tells {
+			return true
+		}
+	}
+	return false
+}
+
 // Online is how many PBXs are online.
 func (p *Presence) Online() int {
 	p.mu.RLock()
@@ -174,6 +191,7 @@ func (p *Presence) update(u dial.PresenceUpdate) {
 	if u.Relay != "" {
 		r.id = u.Relay
 	}
+	r.tells = r.tells && !u.Lost || u.Snapshot
 	switch {
 	case u.Lost:
 		if n := len(r.sessions); n > 0 {

@@ -299,10 +299,16 @@ func TestKnown(t *testing.T) {
 			t.Error("known before the last relay has told")
 		}
 		w.snapshot("c")
+		if !w.MayBeOnline(one) {
+			t.Error("not worth a call, though a relay is lost that may have it")
+		}
 		if !known() {
 			t.Error("not known though every relay has told")
 		}
-		w.snapshot("b")
+		w.snapshot("b", online(two, "s1", 1))
+		if w.MayBeOnline(one) || !w.MayBeOnline(two) {
+			t.Error("all relays have told, and one of them of the other PBX")
+		}
 	})
 }
 

@@ -107,7 +107,7 @@ func (s *Server) connect() (err error) {
 func (s *Server) join(keys *seal.Keyring) (err error) {
 	s.pairing, err = pairing.New(pairing.Config{
 		Limits: s.cfg.Pairing, Store: s.db, Keys: keys, Credentials: s.cfg.Credentials,
-		Dial: s.dialer.DialContext, Online: s.fleet.IsOnline,
+		Dial: s.dialer.DialContext, Online: s.fleet.MayBeOnline,
 		Notify: func(c pairing.Change) { s.api.PairingChanged(c) }, // there before anything runs
 		Logger: s.log.Named("pairing"), Metrics: s.cfg.Metrics,
 	})

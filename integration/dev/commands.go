@@ -12,6 +12,7 @@ import (
 // commands are the lines that a newcomer can copy and paste. "dev smoke" runs the
 // same lines.
 type commands struct {
+	centre, pbxs, pair                                      string
 	curl, curlH1, names, forward, forwarded, proxy, proxied string
 	sessions, trace, status, list, revoke, unblock          string
 	stopRelay, startRelay                                   string
@@ -23,7 +24,7 @@ const (
 	proxyAddr   = "127.0.0.1:3128"
 )
 
-func newCommands(w *world.World, bin string) commands {
+func newCommands(w *world.World, bin string) (commands, error) {
 	dir := w.Dir()
 	at := func(parts ...string) string { return quote(filepath.Join(append([]string{dir}, parts...)...)) }
 	program := func(name string) string { return quote(filepath.Join(bin, name)) }
@@ -36,7 +37,14 @@ func newCommands(w *world.World, bin string) commands {
 	page := "https://" + identity.Device(identity.DefaultTrustDomain, first).DNSName() + "/facts.json"
 	pki := program("pki")
 	pkiConfig := "--config " + at("pki", "pki.yaml")
+	centre, password, err := people(w)
+	if err != nil {
+		return commands{}, err
+	}
+	pair := fmt.Sprintf("%s pair %s --url %s --user %s --password-file %s --pbx %s --pbx-password-file %s", program("ccc"),
+		w.Device(1), w.Centre().HTTP, w.Centre().Email, quote(w.Centre().PasswordFile), w.PBX(1).URL, quote(w.PBX(1).PasswordFile))
 	return commands{
+		centre: centre, pbxs: password, pair: pair,
 		curl:       curl + " " + page,
 		curlH1:     curl + " --http1.1 -o /dev/null -w '%{http_code}\\n' " + page,
 		names:      fmt.Sprintf("openssl s_client -connect %s -servername %s </dev/null 2>/dev/null | openssl x509 -noout -subject -issuer -dates", w.RelayAddr(0), w.RelayName(0)),
@@ -52,7 +60,30 @@ func newCommands(w *world.World, bin string) commands {
 		unblock:    fmt.Sprintf("%s unblock %s %s", pki, last, pkiConfig),
 		stopRelay:  fmt.Sprintf("kill -9 $(cat %s)", at("relay-1", "pid")),
 		startRelay: fmt.Sprintf("%s serve --config %s", program("auerproxy"), at("relay-1", "auerproxy.yaml")),
+	}, nil
+}
+
+// people says where people sign in, and with what: at the control centre, and at the
+// PBXs.
+func people(w *world.World) (centre, pbxs string, err error) {
+	c := w.Centre()
+	password, err := c.AdminPassword()
+	if err != nil {
+		return "", "", err
 	}
+	centre = fmt.Sprintf("%s   or, with the roots in %s trusted, %s\n      %s   %s", c.HTTP, w.Roots(), c.URL, c.Email, password)
+	for i := range w.Devices() {
+		p := w.PBX(i)
+		if p.URL == "" {
+			continue
+		}
+		first, err := p.FirstPassword()
+		if err != nil {
+			return "", "", err
+		}
+		pbxs += fmt.Sprintf("  %s  %s   admin   %s\n", w.Device(i), p.URL, first)
+	}
+	return centre, strings.TrimSuffix(pbxs, "\n"), nil
 }
 
 // quote makes a word of a path for the shell.
@@ -65,7 +96,19 @@ func quote(s string) string {
 
 func (c commands) text() string {
 	return fmt.Sprintf(`
-Everything runs. Try, in another terminal:
+Everything runs.
+
+  The control centre, in a browser:
+      %s
+
+  The PBXs' own pages (serial, address, user, first password):
+%s
+
+To pair one, add its serial in the control centre, and type the token that you get on the
+page "CCC" of the PBX. Or try, in another terminal:
+
+  # Pair a PBX without a browser.
+  %s
 
   # A device's page through the relay, with stock curl: HTTP CONNECT with a client
   # certificate, and TLS to the device inside, end to end.
@@ -97,5 +140,5 @@ Everything runs. Try, in another terminal:
   %s
 
 Ctrl-C stops everything but a relay that was started by hand.
-`, c.curl, c.names, c.forward, c.forwarded, c.proxy, c.proxied, c.sessions, c.trace, c.status, c.list, c.revoke, c.unblock, c.stopRelay, c.startRelay)
+`, c.centre, c.pbxs, c.pair, c.curl, c.names, c.forward, c.forwarded, c.proxy, c.proxied, c.sessions, c.trace, c.status, c.list, c.revoke, c.unblock, c.stopRelay, c.startRelay)
 }

@@ -1,10 +1,11 @@
-// Dev is the all-in-one command: a PKI, a relay and three devices on this machine,
-// as the real programs, with commands to try printed at the end.
+// Dev is the all-in-one command: a PKI, a relay, a control centre, three PBXs and a
+// device on this machine, as the real programs, with addresses and commands to try
+// printed at the end.
 //
 //	dev          start everything, run until Ctrl-C
 //	dev smoke    start everything on free ports, do what a newcomer would, stop
 //
-// The programs pki, auerproxy and auer-agent are taken from the directory of dev
+// The programs pki, auerproxy, ccc, pbx and auer-agent are taken from the directory of dev
 // itself; "make run" and "make smoke" build them first.
 package main
 
@@ -28,13 +29,13 @@ func main() {
 	o := &options{bin: filepath.Dir(exe)}
 	app := cli.New(cli.Program{
 		Name:  "dev",
-		Short: "The whole cloud on this machine: PKI, relay, three devices",
-		Long: "Starts a PKI, a relay and three devices as processes of the real programs, all on\n" +
-			"loopback, and prints commands to try. Ends with Ctrl-C. State is kept in --dir,\n" +
-			"so that the next start finds its devices again.",
+		Short: "The whole cloud on this machine: PKI, relay, control centre, three PBXs",
+		Long: "Starts a PKI, a relay, a control centre, three PBXs and a device as processes of the\n" +
+			"real programs, all on loopback, and prints addresses and commands to try. Ends with\n" +
+			"Ctrl-C. State is kept in --dir, so that the next start finds everything again.",
 	})
-	app.PersistentFlags().StringVar(&o.bin, "bin", o.bin, "`directory` with pki, auerproxy and auer-agent")
-	app.PersistentFlags().IntVar(&o.devices, "devices", 3, "`number` of devices")
+	app.PersistentFlags().StringVar(&o.bin, "bin", o.bin, "`directory` with the programs")
+	app.PersistentFlags().IntVar(&o.pbxs, "pbxs", 3, "`number` of PBXs")
 	app.Flags().StringVar(&o.dir, "dir", "state", "`directory` for all state")
 	app.Flags().BoolVar(&o.fresh, "fresh", false, "remove what is in --dir first")
 	app.Args = cobra.NoArgs

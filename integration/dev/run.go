@@ -11,30 +11,43 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
 	"github.com/comtrexx-cloud/comtrexx/integration/world"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
 // options are the flags.
 type options struct {
 	bin, dir string
 	fresh    bool
-	devices  int
+	pbxs     int
+}
+
+// firstSerial is that of the device, and the PBXs have the next ones.
+const firstSerial = 100_000_001
+
+// devices are one that is an agent with a page, and the PBXs.
+func (o *options) devices() []world.DeviceConfig {
+	list := make([]world.DeviceConfig, o.pbxs+1)
+	for i := range list {
+		list[i] = world.DeviceConfig{Serial: identity.Serial(fmt.Sprintf("%010d", firstSerial+i)), PBX: i > 0}
+	}
+	return list
 }
 
 // caller is the service whose certificate the printed commands use.
-const caller = "ccc"
+const caller = "helpdesk"
 
 // startTimeout bounds the start of everything.
 const startTimeout = time.Minute
 
 // start starts the world in dir and says how it goes.
 func (o *options) start(ctx context.Context, out io.Writer, dir string) (*world.World, error) {
-	for _, program := range []string{"pki", "auerproxy", "auer-agent"} {
+	for _, program := range []string{"pki", "auerproxy", "auer-agent", "ccc", "pbx"} {
 		if _, err := os.Stat(filepath.Join(o.bin, program)); err != nil {
 			return nil, &cli.Hint{Err: err, Hint: `"make build" makes the programs; --bin says where they are`}
 		}
 	}
-	if o.devices < 1 {
-		return nil, &cli.Hint{Err: errors.New("--devices: want at least one"), ExitCode: cli.ExitUsage}
+	if o.pbxs < 1 {
+		return nil, &cli.Hint{Err: errors.New("--pbxs: want at least one"), ExitCode: cli.ExitUsage}
 	}
 	begin := time.Now()
 	say := func(format string, args ...any) {
@@ -43,15 +56,15 @@ func (o *options) start(ctx context.Context, out io.Writer, dir string) (*world.
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	say("starting PKI, relay and %d devices in %s", o.devices, dir)
+	say("starting PKI, relay, control centre, %d PBXs and a device in %s", o.pbxs, dir)
 	w, err := world.Start(ctx, world.Config{
-		Dir: dir, Kind: world.Processes, Bin: o.bin, DeviceCount: o.devices, Names: true, Heartbeat: 5 * time.Second,
+		Dir: dir, Kind: world.Processes, Bin: o.bin, Devices: o.devices(), Centre: true, Heartbeat: 5 * time.Second,
 		OnEnd: func(part string, _ error) { say("%s has ended", part) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	say("PKI and relay are up; devices are connecting")
+	say("PKI, relay and control centre are up; devices are connecting")
 	blocked, err := w.Blocked(ctx)
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
@@ -59,7 +72,7 @@ func (o *options) start(ctx context.Context, out io.Writer, dir string) (*world.
 	if blocked > 0 {
 		say("%d devices are blocked and stay away; \"pki unblock\" lets them in", blocked)
 	}
-	if err := w.AwaitDevices(ctx, o.devices-blocked); err != nil {
+	if err := w.AwaitDevices(ctx, w.Devices()-blocked); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
 	if _, _, err := w.Credentials(ctx, caller); err != nil {
@@ -69,7 +82,7 @@ func (o *options) start(ctx context.Context, out io.Writer, dir string) (*world.
 	if err := w.AwaitNames(ctx); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
-	say("the relay has a certificate for %s, from the PKI's ACME server", w.RelayName(0))
+	say("%s and %s have certificates from the PKI's ACME server", w.RelayName(0), world.CentreName)
 	return w, nil
 }
 
@@ -84,7 +97,11 @@ func (o *options) run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprint(out, newCommands(w, o.bin).text()); err != nil {
+	c, err := newCommands(w, o.bin)
+	if err == nil {
+		_, err = fmt.Fprint(out, c.text())
+	}
+	if err != nil {
 		return errors.Join(err, w.Close())
 	}
 	<-ctx.Done()

@@ -33,9 +33,15 @@ func (o *options) smoke(ctx context.Context, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
 
-	c := newCommands(w, o.bin)
-	first, last := string(w.Device(0)), string(w.Device(o.devices-1))
+	c, err := newCommands(w, o.bin)
+	if err != nil {
+		return err
+	}
+	first, last := string(w.Device(0)), string(w.Device(o.pbxs))
 	s := &smoke{out: out}
+	s.step("pages of the control centre", s.expect(ctx, "curl -sS "+w.Centre().HTTP+"/", "<title>"))
+	s.step("pages of a PBX", s.expect(ctx, "curl -sSL "+w.PBX(1).URL+"/", "<html"))
+	s.step("PBX paired", s.expect(ctx, c.pair, "paired"))
 	s.step("curl through CONNECT", s.expect(ctx, c.curl, `"serial": "`+first+`"`, "service/"+caller))
 	s.step("curl over HTTP/1.1", s.expect(ctx, c.curlH1, "200"))
 	s.step("name of the relay", s.expect(ctx, c.names, w.RelayName(0), "Authority server"))
@@ -49,10 +55,8 @@ func (o *options) smoke(ctx context.Context, out io.Writer) (err error) {
 	s.step("trace", s.expect(ctx, c.trace, "welcome", "end-to-end", "call"))
 	s.step("device's status", s.expect(ctx, c.status, "online"))
 	s.step("certificates", s.expect(ctx, c.list, first))
-	s.step("relay killed and started again", s.restart(ctx, w, o.devices, c))
-	if o.devices > 1 {
-		s.step("device blocked", s.block(ctx, w, o.devices, c))
-	}
+	s.step("relay killed and started again", s.restart(ctx, w, w.Devices(), c))
+	s.step("device blocked", s.block(ctx, w, w.Devices(), c))
 	if s.failed > 0 {
 		return fmt.Errorf("%d steps failed", s.failed)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -33,7 +34,8 @@ type Config struct {
 	Dir string
 	// Kind of the world. Default InProcess.
 	Kind Kind
-	// Bin is the directory with the programs pki, auerproxy and auer-agent.
+	// Bin is the directory with the programs pki, auerproxy and auer-agent, ccc where
+	// there is a control centre, and pbx where devices are PBXs.
 	Bin string
 	// TrustDomain; default comtrexx.test.
 	TrustDomain identity.TrustDomain
@@ -44,6 +46,13 @@ type Config struct {
 	// 0100000001 and on.
 	Devices     []DeviceConfig
 	DeviceCount int
+
+	// Centre runs the control centre, which brings names with it; see [World.Centre].
+	Centre bool
+	// CentreSet are further keys of its file, as in "pairing.offers_per_hour=1000".
+	CentreSet []string
+	// PBX makes all devices PBXs; see [DeviceConfig].
+	PBX bool
 
 	// Names lets the relays get certificates for names by which stock HTTP clients
 	// find them, from the PKI's ACME server; see [World.RelayName].
@@ -72,6 +81,9 @@ type Config struct {
 type DeviceConfig struct {
 	// Serial is needed.
 	Serial identity.Serial
+	// PBX makes it a PBX, of package pbx, instead of an agent with a few services: it
+	// has pages for its administrator, see [World.PBX].
+	PBX bool
 	// Transport is auto (default), quic or tcp.
 	Transport string
 	// Slots is how many tunnels the device holds. Default 1.
@@ -97,6 +109,7 @@ func openPolicy() []relay.Rule {
 	return []relay.Rule{
 		{Caller: "service/*", Target: "device", Services: []string{"*"}, Raw: true},
 		{Caller: "device", Target: "service/ccc", Services: []string{"*"}},
+		{Caller: "service/ccc", Target: "relay", Services: []string{"presence"}},
 	}
 }
 
@@ -115,6 +128,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.Relays = cmp.Or(c.Relays, 1)
 	c.Heartbeat = cmp.Or(c.Heartbeat, time.Second)
 	c.DrainDeadline = cmp.Or(c.DrainDeadline, 2*time.Second)
+	c.Names = c.Names || c.Centre
 	c.Timing.BackoffCap = cmp.Or(c.Timing.BackoffCap, time.Second)
 	c.Timing.LongBackoff = cmp.Or(c.Timing.LongBackoff, 5*time.Second)
 	if c.Policy == nil {
@@ -127,6 +141,10 @@ func (c Config) withDefaults() (Config, error) {
 		for i := range c.DeviceCount {
 			c.Devices = append(c.Devices, DeviceConfig{Serial: identity.Serial(fmt.Sprintf("%010d", firstSerial+i))})
 		}
+	}
+	c.Devices = slices.Clone(c.Devices)
+	for i := range c.Devices {
+		c.Devices[i].PBX = c.Devices[i].PBX || c.PBX
 	}
 	return c, c.validate()
 }

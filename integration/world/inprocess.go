@@ -163,22 +163,9 @@ func (w *World) relayConfig(i int) relay.Config {
 
 func (p *inProcess) startDevice(ctx context.Context, i int) (unit, error) {
 	w, d := p.world, p.world.cfg.Devices[i]
-	dir := w.path(deviceDir(d.Serial), "credentials")
-	creds, err := enrol.LoadCredentials(dir)
+	creds, err := p.enrolled(ctx, d.Serial)
 	if err != nil {
-		id := identity.Device(w.cfg.TrustDomain, d.Serial)
-		token, err := w.admin.Token(ctx, id, 0)
-		if err != nil {
-			return nil, err
-		}
-		url, _ := w.PKI()
-		client := &enrol.Client{URL: url, TrustDomain: w.cfg.TrustDomain, Roots: w.roots}
-		if creds, err = client.Enrol(ctx, token.Token, id); err != nil {
-			return nil, err
-		}
-		if err := creds.Save(dir); err != nil {
-			return nil, err
-		}
+		return nil, err
 	}
 	cfg := w.agentConfig(i)
 	if p.instances[i] == nil {
@@ -187,6 +174,9 @@ func (p *inProcess) startDevice(ctx context.Context, i int) (unit, error) {
 	cfg.InstanceID = p.instances[i]
 	cfg.Credentials, cfg.Logger = creds, w.cfg.Logger.Named(deviceDir(d.Serial))
 	p.use(deviceDir(d.Serial), creds)
+	if d.PBX {
+		return p.startPBX(ctx, i, cfg)
+	}
 	a, err := agent.New(cfg)
 	if err != nil {
 		return nil, err
@@ -194,11 +184,35 @@ func (p *inProcess) startDevice(ctx context.Context, i int) (unit, error) {
 	return startTask(a.Run), nil
 }
 
+// enrolled gives the credentials of a device, which it gets at its first start.
+func (p *inProcess) enrolled(ctx context.Context, serial identity.Serial) (*enrol.Credentials, error) {
+	w := p.world
+	dir := w.path(deviceDir(serial), "credentials")
+	if creds, err := enrol.LoadCredentials(dir); err == nil {
+		return creds, nil
+	}
+	id := identity.Device(w.cfg.TrustDomain, serial)
+	token, err := w.admin.Token(ctx, id, 0)
+	if err != nil {
+		return nil, err
+	}
+	url, _ := w.PKI()
+	client := &enrol.Client{URL: url, TrustDomain: w.cfg.TrustDomain, Roots: w.roots}
+	creds, err := client.Enrol(ctx, token.Token, id)
+	if err != nil {
+		return nil, err
+	}
+	return creds, creds.Save(dir)
+}
+
 // agentConfig is what both kinds of world tell a device.
 func (w *World) agentConfig(i int) agent.Config {
 	d := w.cfg.Devices[i]
 	cfg := agent.Default()
-	cfg.Relays, cfg.Services, cfg.Timing = w.relays, w.targets[i].services, w.cfg.Timing
+	cfg.Relays, cfg.Timing = w.relays, w.cfg.Timing
+	if t := w.targets[i]; t != nil {
+		cfg.Services = t.services
+	}
 	if d.Transport != "" {
 		cfg.Transport = d.Transport
 	}

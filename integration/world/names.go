@@ -32,6 +32,12 @@ func (w *World) acmeConfig() acmesrv.Config {
 		cfg.Dial[net.JoinHostPort(w.RelayName(i), "443")] = addr
 	}
 	cfg.Roles = []acmesrv.Role{role}
+	if w.cfg.Centre {
+		cfg.Roles = append(cfg.Roles, acmesrv.Role{Name: centreRole, Names: []string{CentreName, FontevoName}})
+		for _, name := range []string{CentreName, FontevoName} {
+			cfg.Dial[net.JoinHostPort(name, "443")] = w.centreTLS
+		}
+	}
 	return cfg
 }
 
@@ -44,10 +50,10 @@ func (w *World) namesConfig(i int) servercert.Config {
 	}
 }
 
-// writeEAB gives relay i a key for its account. The ACME server has another address
+// writeEAB gives a server a key for its account. The ACME server has another address
 // at every start of the world, so that the account is another too.
-func (w *World) writeEAB(ctx context.Context, i int) error {
-	eab, err := w.admin.EAB(ctx, namesRole)
+func (w *World) writeEAB(ctx context.Context, role, dir string) error {
+	eab, err := w.admin.EAB(ctx, role)
 	if err != nil {
 		return err
 	}
@@ -55,11 +61,11 @@ func (w *World) writeEAB(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(w.path(relayDir(i), "eab.json"), text, 0o600)
+	return os.WriteFile(w.path(dir, "eab.json"), text, 0o600)
 }
 
-// AwaitNames waits until every relay shows a certificate for its name, with
-// [Config].Names.
+// AwaitNames waits until every relay and the control centre show a certificate for
+// their names, with [Config].Names.
 func (w *World) AwaitNames(ctx context.Context) error {
 	pool := x509.NewCertPool()
 	for _, r := range w.roots {
@@ -67,25 +73,32 @@ func (w *World) AwaitNames(ctx context.Context) error {
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for i := range w.relays {
+	at := make(map[string]string)
+	for i, addr := range w.relays {
+		at[w.RelayName(i)] = addr
+	}
+	if w.cfg.Centre {
+		at[CentreName], at[FontevoName] = w.centreTLS, w.centreTLS
+	}
+	for name, addr := range at {
 		for {
-			err := w.dialName(ctx, i, pool)
+			err := dialName(ctx, name, addr, pool)
 			if err == nil {
 				break
 			}
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
-				return fmt.Errorf("%s has no certificate: %w", w.RelayName(i), err)
+				return fmt.Errorf("%s has no certificate: %w", name, err)
 			}
 		}
 	}
 	return nil
 }
 
-func (w *World) dialName(ctx context.Context, i int, roots *x509.CertPool) error {
-	d := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: w.RelayName(i), NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS13}}
-	conn, err := d.DialContext(ctx, "tcp", w.RelayAddr(i))
+func dialName(ctx context.Context, name, addr string, roots *x509.CertPool) error {
+	d := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: name, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS13}}
+	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/relay"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -43,7 +44,11 @@ func (p *programs) startPKI(ctx context.Context) (unit, error) {
 	if w.cfg.Names {
 		acme := w.acmeConfig()
 		server["acme_listen"] = w.acmeAddr
-		server["acme"] = section{"roles": []section{{"name": acme.Roles[0].Name, "names": acme.Roles[0].Names}}, "dial": acme.Dial}
+		var roles []section
+		for _, r := range acme.Roles {
+			roles = append(roles, section{"name": r.Name, "names": r.Names})
+		}
+		server["acme"] = section{"roles": roles, "dial": acme.Dial}
 	}
 	err := writeConfig(dir, path, section{
 		"authority": section{"state_dir": w.path("pki", "state"), "trust_domain": string(w.cfg.TrustDomain), "plain_keys": true},
@@ -99,6 +104,9 @@ func (p *programs) startRelay(ctx context.Context, i int) (unit, error) {
 }
 
 func (p *programs) startDevice(ctx context.Context, i int) (unit, error) {
+	if p.world.cfg.Devices[i].PBX {
+		return p.startPBX(ctx, i)
+	}
 	w, serial := p.world, p.world.Device(i)
 	dir, path := w.path(deviceDir(serial)), w.path(deviceDir(serial), "auer-agent.yaml")
 	cfg := w.agentConfig(i)
@@ -110,19 +118,9 @@ func (p *programs) startDevice(ctx context.Context, i int) (unit, error) {
 			services[k]["identity"] = s.Identity
 		}
 	}
-	timing := section{}
-	for key, d := range map[string]time.Duration{
-		"backoff_base": cfg.Timing.BackoffBase, "backoff_cap": cfg.Timing.BackoffCap, "stable": cfg.Timing.Stable,
-		"long_backoff": cfg.Timing.LongBackoff, "tcp_delay": cfg.Timing.TCPDelay,
-		"reprobe_min": cfg.Timing.ReprobeMin, "reprobe_max": cfg.Timing.ReprobeMax,
-	} {
-		if d > 0 {
-			timing[key] = d.String()
-		}
-	}
 	err := writeConfig(dir, path, section{
 		"state_dir": dir, "pki": section{"url": pki, "trust_domain": string(w.cfg.TrustDomain)},
-		"relays": cfg.Relays, "transport": cfg.Transport, "slots": cfg.Slots, "services": services, "timing": timing,
+		"relays": cfg.Relays, "transport": cfg.Transport, "slots": cfg.Slots, "services": services, "timing": timing(cfg.Timing),
 	})
 	if err != nil {
 		return nil, err
@@ -137,6 +135,20 @@ func (p *programs) startDevice(ctx context.Context, i int) (unit, error) {
 		}
 	}
 	return startProcess(w.cfg.Bin, dir, "auer-agent", "run", "--config", path)
+}
+
+// timing is what differs from the agent's defaults.
+func timing(t agent.Timing) section {
+	keys := section{}
+	for key, d := range map[string]time.Duration{
+		"backoff_base": t.BackoffBase, "backoff_cap": t.BackoffCap, "stable": t.Stable, "long_backoff": t.LongBackoff,
+		"tcp_delay": t.TCPDelay, "reprobe_min": t.ReprobeMin, "reprobe_max": t.ReprobeMax,
+	} {
+		if d > 0 {
+			keys[key] = d.String()
+		}
+	}
+	return keys
 }
 
 func (p *programs) drain(ctx context.Context, i int) (d relay.Drained, err error) {

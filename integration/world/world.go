@@ -31,6 +31,8 @@ type starter interface {
 	startPKI(ctx context.Context) (unit, error)
 	// startRelay returns when both listeners of relay i accept.
 	startRelay(ctx context.Context, i int) (unit, error)
+	// startCentre returns when the control centre is ready.
+	startCentre(ctx context.Context) (unit, error)
 	// startDevice starts device i, which connects by itself.
 	startDevice(ctx context.Context, i int) (unit, error)
 	// drain empties relay i.
@@ -50,12 +52,16 @@ type World struct {
 	pkiAddr  string
 	acmeAddr string     // with Names
 	relays   []string   // addresses
-	targets  []*targets // by device
+	targets  []*targets // by device; nil for PBXs
+	pages    []string   // addresses of PBXs' pages, by device
+	// Addresses of the control centre, with Centre.
+	centreTLS, centreHTTP string
 
 	mu      sync.Mutex
 	pki     unit            // guarded by mu
 	relay   []unit          // guarded by mu; nil where stopped
 	device  []unit          // guarded by mu; nil where stopped
+	centre  []unit          // guarded by mu; one, nil where there is none
 	dialers []*dial.Dialer  // guarded by mu
 	leaving map[string]bool // guarded by mu; parts that were told to end
 }
@@ -71,6 +77,7 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 	}
 	w = &World{
 		cfg: cfg, relays: make([]string, cfg.Relays), relay: make([]unit, cfg.Relays), device: make([]unit, len(cfg.Devices)),
+		centre: make([]unit, 1), pages: make([]string, len(cfg.Devices)), targets: make([]*targets, len(cfg.Devices)),
 		admin:   server.Admin{Socket: filepath.Join(cfg.Dir, "pki", "state", "admin.sock"), Actor: "world"},
 		leaving: make(map[string]bool),
 	}
@@ -88,6 +95,14 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 	addrs := []*string{&w.pkiAddr, &w.acmeAddr}
 	for i := range w.relays {
 		addrs = append(addrs, &w.relays[i])
+	}
+	if cfg.Centre {
+		addrs = append(addrs, &w.centreTLS, &w.centreHTTP)
+	}
+	for i, d := range cfg.Devices {
+		if d.PBX {
+			addrs = append(addrs, &w.pages[i])
+		}
 	}
 	if err := freePorts(ctx, addrs); err != nil {
 		return w, err
@@ -109,7 +124,7 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 			return w, err
 		}
 		if cfg.Names {
-			if err := w.writeEAB(ctx, i); err != nil {
+			if err := w.writeEAB(ctx, namesRole, relayDir(i)); err != nil {
 				return w, fmt.Errorf("%s: %w", w.RelayName(i), err)
 			}
 		}
@@ -117,12 +132,20 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 			return w, err
 		}
 	}
-	for i, d := range cfg.Devices {
-		t, err := startTargets(d, cfg.Logger.Named("targets"))
-		if err != nil {
+	if cfg.Centre {
+		if err := w.prepareCentre(ctx); err != nil {
+			return w, fmt.Errorf("ccc: %w", err)
+		}
+		if err := w.StartCentre(ctx); err != nil {
 			return w, err
 		}
-		w.targets = append(w.targets, t)
+	}
+	for i, d := range cfg.Devices {
+		if !d.PBX {
+			if w.targets[i], err = startTargets(d, cfg.Logger.Named("targets")); err != nil {
+				return w, err
+			}
+		}
 		if err := w.StartDevice(ctx, i); err != nil {
 			return w, err
 		}
@@ -233,6 +256,11 @@ func (w *World) Sessions(ctx context.Context, i int) ([]relay.SessionInfo, error
 // StartDevice starts device i, enrolled at its first start.
 func (w *World) StartDevice(ctx context.Context, i int) error {
 	return w.start(deviceDir(w.Device(i)), w.device, i, func() (unit, error) { return w.starter.startDevice(ctx, i) })
+}
+
+// KillDevice ends device i as SIGKILL does, with [Processes].
+func (w *World) KillDevice(i int) error {
+	return w.end(deviceDir(w.Device(i)), w.device, i, unit.kill)
 }
 
 // StopDevice stops device i.
@@ -400,8 +428,11 @@ func (w *World) Close() error {
 		stop(deviceDir(w.Device(i)), w.device, i)
 	}
 	for _, t := range w.targets {
-		errs = append(errs, t.kill())
+		if t != nil {
+			errs = append(errs, t.kill())
+		}
 	}
+	stop(centreDir, w.centre, 0)
 	for i := range w.relay {
 		stop(relayDir(i), w.relay, i)
 	}

@@ -206,7 +206,7 @@ func TestSignChecks(t *testing.T) {
 		"issued_at: ":          change(func(o *Offer) { o.IssuedAt = time.Time{} }),
 		"expires_at: ":         change(func(o *Offer) { o.ExpiresAt = time.Time{} }),
 		"expires_in_seconds: ": change(func(o *Offer) { o.ExpiresIn = MaxLife + 1 }),
-		"brand: ":              change(func(o *Offer) { o.Brand = "" }),
+		"brand: ":              change(func(o *Offer) { o.Brand = "a b" }),
 		"epoch: ":              Ack{Pairing: "p-1", Offer: "o-1", Serial: serial, At: at},
 		"pairing: ":            Tombstone{Serial: serial, Reason: ReasonLost, By: SideCCC, At: at},
 		"reason: ":             Tombstone{Pairing: "p-1", Serial: serial, Reason: "because", By: SideCCC, At: at},

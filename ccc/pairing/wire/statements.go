@@ -23,7 +23,7 @@ type Offer struct {
 	// ExpiresIn, whole seconds, from the arrival.
 	ExpiresAt time.Time
 	ExpiresIn time.Duration
-	// Brand under which the tenant uses the CCC: auerswald or fontevo.
+	// Brand under which the tenant uses the CCC: auerswald or fontevo. Empty: either.
 	Brand string
 }
 
@@ -43,6 +43,9 @@ type offerJSON struct {
 
 func (Offer) kind() kind { return kindOffer }
 
+// Validate names every field that is missing or out of range.
+func (o Offer) Validate() error { return o.check() }
+
 func (o Offer) check() error {
 	var c checks
 	c.id("offer", string(o.ID))
@@ -60,7 +63,9 @@ func (o Offer) check() error {
 	if o.ExpiresIn < time.Second || o.ExpiresIn > MaxLife {
 		c.fail("expires_in_seconds", "is not from 1 to %d", int64(MaxLife/time.Second))
 	}
-	c.id("brand", o.Brand)
+	if o.Brand != "" {
+		c.id("brand", o.Brand)
+	}
 	return c.err()
 }
 

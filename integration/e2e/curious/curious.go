@@ -101,6 +101,10 @@ func (r *Relay) serve(ctx context.Context, s tunnel.Session) {
 		r.mu.Lock()
 		target := r.sessions[p.GetTarget()]
 		r.mu.Unlock()
+		if target == nil {
+			tunnel.Refuse(st, &tunnel.Error{Code: tunnel.CodeNotReachable})
+			return
+		}
 		out, ack, err := tunnel.Open(ctx, target, p)
 		if err != nil {
 			tunnel.Refuse(st, err)
