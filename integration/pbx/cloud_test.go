@@ -323,10 +323,15 @@ func (b *box) start(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.PBX = p
+	b.run(t)
+}
+
+// run runs the PBX until stop.
+func (b *box) run(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx) }()
-	b.PBX = p
+	go func() { done <- b.Run(ctx) }()
 	b.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {

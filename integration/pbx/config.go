@@ -13,6 +13,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/integration/dev/facts"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/password"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -58,6 +59,8 @@ type Config struct {
 	Hostile Hostile
 	// Logger; default: none. It never gets a token or password.
 	Logger hclog.Logger
+
+	disk state.Disk // replaces that of Dir, for tests
 }
 
 // Limits bound what the PBX waits for and takes. Zero values stand for the defaults.
@@ -80,10 +83,10 @@ type Limits struct {
 	SyncEvery time.Duration
 	// Call bounds one message to the control centre. Default 30 s.
 	Call time.Duration
-	// Refusals is how many relays in a row have to refuse the certificate in the
-	// handshake (AUER-1104) before the pairing is dissolved: an alert in a handshake can
-	// be forged by who is on the path. A relay that ends a session because the device is
-	// blocked (AUER-1105) is believed at once. Default 2.
+	// Refusals is how often in a row relays have to refuse the certificate (AUER-1104)
+	// before the pairing is dissolved: a relay that is set up wrongly for a moment says
+	// that to a whole fleet. One that ends a session because the device is blocked
+	// (AUER-1105) is believed at once. Default 2.
 	Refusals int
 }
 

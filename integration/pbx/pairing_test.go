@@ -525,8 +525,8 @@ func TestContactKeeps(t *testing.T) {
 	})
 }
 
-// TestRefusedCertificate: one refusal in a handshake can be forged; a second is
-// believed, where no session is between.
+// TestRefusedCertificate: one refusal can be a mistake of a relay; a second is believed,
+// where no session is between.
 func TestRefusedCertificate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

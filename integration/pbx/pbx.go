@@ -62,9 +62,12 @@ func New(cfg Config) (*PBX, error) {
 		cfg: cfg, self: cfg.Credentials.ID(), log: cfg.Logger, started: time.Now(),
 		kick: make(chan struct{}, 1), typos: newTypos(), offering: newOffering(), host: cfg.Facts,
 	}
-	if cfg.Dir == "" {
+	switch {
+	case cfg.disk != nil:
+		p.disk = cfg.disk
+	case cfg.Dir == "":
 		p.disk = new(state.Memory)
-	} else {
+	default:
 		p.disk = state.Dir(cfg.Dir)
 	}
 	var err error
