@@ -113,7 +113,7 @@ func (f *fleet) watcher(t *testing.T, service string) tunnel.Stream {
 	t.Cleanup(cancel)
 	creds := f.ca.Credentials(identity.Service(td, service))
 	d := muxtun.Dialer{Config: muxtun.Config{
-		TLS: creds.ClientConfig(identity.RelayDNSName(td), nil, tunnel.ALPN), MaxStreamWindow: 256 << 10,
+		TLS: creds.ClientConfig(identity.RelayDNSName(td), nil, tunnel.ALPN), StreamWindow: 256 << 10, MaxStreamWindow: 256 << 10,
 	}}
 	s, err := d.Dial(ctx, f.relay.Addr())
 	if err != nil {
@@ -151,11 +151,11 @@ func TestSlowWatcherIsCut(t *testing.T) {
 		changes int
 	}{
 		"queue": {func(c *Config) { c.Presence.Queue, c.Limits.SlowReader = 100, time.Hour }, 101},
-		"time":  {func(c *Config) { c.Limits.SlowReader = 10 * time.Millisecond }, 0},
+		"time":  {func(c *Config) { c.Limits.SlowReader = 2 * time.Second }, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			const devices = 30_000 // six times what fits into the window of its stream
+			const devices = 12_000 // 600 kB, more than twice what the window of its stream takes
 			f := newFleet(t, devices, func(c *Config) {
 				c.Policy = append(c.Policy, Rule{Caller: "service/ara", Target: "relay", Services: []string{"presence"}, Serials: []string{"000000000*"}})
 				tt.change(c)
