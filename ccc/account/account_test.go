@@ -1,9 +1,11 @@
 package account
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -300,6 +302,36 @@ func TestPrefixes(t *testing.T) {
 			t.Errorf("with another key: %v", err)
 		}
 	})
+}
+
+// Neither the address of a client nor that of an account which is not there is kept.
+func TestNoAddressIsKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	path := filepath.Join(t.TempDir(), "backup")
+	for range 3 {
+		if _, err := w.SignIn(t.Context(), "nobody@example.com", password, Prefix("203.0.113.77:5000")); !errors.Is(err, ErrCredentials) {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.SignIn(t.Context(), email, password, Prefix("[2001:db8:77::1]:5000")); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Backup(t.Context(), w.db, path); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]bool{
+		"203.0.113": false, "\xcb\x00\x71\x4d": false, "2001:db8": false, "\x20\x01\x0d\xb8": false, "nobody": false,
+		email: true, prefixKind: true, accountKind: true,
+	} {
+		if got := bytes.Contains(file, []byte(text)); got != want {
+			t.Errorf("%q in the store: %v, want %v", text, got, want)
+		}
+	}
 }
 
 func TestPrefix(t *testing.T) {

@@ -41,12 +41,12 @@ func migrate(ctx context.Context, engine Engine, pool *sql.DB, change bool) erro
 	if err != nil {
 		return err
 	}
-	if change {
-		if _, err := p.Up(ctx); err != nil {
-			return fmt.Errorf("tables: %w", err)
+	current, target, err := p.GetVersions(ctx)
+	if err == nil && current < target && change {
+		if _, err = p.Up(ctx); err == nil {
+			current, target, err = p.GetVersions(ctx)
 		}
 	}
-	current, target, err := p.GetVersions(ctx)
 	switch {
 	case err != nil:
 		return fmt.Errorf("tables: %w", err)
