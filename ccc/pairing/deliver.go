@@ -3,10 +3,11 @@ package pairing
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
+	"net/url"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/token"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -20,7 +21,7 @@ const (
 
 	brought     = "ok"
 	broughtNot  = "refused" // the PBX does not take it
-	broughtFail = "failed"  // it was not reached
+	broughtFail = "failed"  // it was not reached, or its answer is not good
 )
 
 // visit brings a PBX what the store has for it, and withdrawn. It tells whether that
@@ -36,6 +37,12 @@ func (s *Service) visit(ctx context.Context, serial identity.Serial, withdrawn [
 	})
 	if err != nil {
 		s.log.Error("look what waits for a PBX", "serial", serial, "error", err)
+		return true
+	}
+	if len(r.offers) == 0 && len(r.tombstones) == 0 && len(withdrawn) == 0 && (r.pairing == nil || r.pairing.Proved != nil) {
+		return false
+	}
+	if s.pace.Wait(ctx) != nil {
 		return true
 	}
 	pbx := wire.PBX{HTTP: wire.HTTPClient(s.dial(serial, wire.Service)), MaxBody: int64(s.cfg.MaxBody)}
@@ -76,21 +83,23 @@ func (s *Service) bring(ctx context.Context, serial identity.Serial, j job) (fai
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
 	err := j.run(ctx)
-	result := brought
+	log := s.log.With("what", j.kind, "id", j.id, "serial", serial)
+	result := broughtFail
+	lost := (*url.Error)(nil)
 	switch {
 	case err == nil:
+		result = brought
+		log.Info("brought to PBX")
 	case wire.CodeOf(err) != "":
 		result = broughtNot
+		log.Debug("not taken by PBX", "error", err)
+	case errors.As(err, &lost):
+		log.Debug("not brought to PBX", "error", err)
 	default:
-		result = broughtFail
+		log.Warn("cannot be brought to PBX, or its answer makes no sense", "error", err)
 	}
 	s.metrics.deliveries.WithLabelValues(j.kind, result).Inc()
-	if err == nil {
-		s.log.Info("brought to PBX", "what", j.kind, "id", j.id, "serial", serial)
-		return false, false
-	}
-	s.log.Debug("not brought to PBX", "what", j.kind, "id", j.id, "serial", serial, "error", err)
-	return wire.Temporary(err), result == broughtFail
+	return wire.Temporary(err), lost != nil
 }
 
 // dial gives a dialer for one service of one PBX.
@@ -119,6 +128,14 @@ func (s *Service) bringTombstone(ctx context.Context, pbx wire.PBX, t store.Tomb
 	return s.update(ctx, func(w *work) error { return w.DeleteTombstone(t.Pairing) })
 }
 
+// statement is what a PBX is told of an offer.
+func statement(o store.Offer, tenant store.Tenant, tok token.Token, at time.Time) wire.Offer {
+	return wire.Offer{
+		ID: wire.OfferID(o.ID), Serial: o.Serial, Tenant: tenant.LegalName, TenantID: string(tenant.ID), Token: tok, Nonce: o.Nonce,
+		IssuedAt: o.Created, ExpiresAt: o.Expires, ExpiresIn: o.Expires.Sub(at).Truncate(time.Second), Brand: tenant.Brand,
+	}
+}
+
 // bringOffer tells the PBX of an offer, and notes that it has it once it has signed
 // that.
 func (s *Service) bringOffer(ctx context.Context, pbx wire.PBX, o store.Offer) error {
@@ -134,12 +151,9 @@ func (s *Service) bringOffer(ctx context.Context, pbx wire.PBX, o store.Offer) e
 	if err != nil {
 		return err
 	}
-	signed, err := wire.Sign(s.cfg.Credentials, wire.Offer{
-		ID: wire.OfferID(o.ID), Serial: o.Serial, Tenant: tenant.LegalName, TenantID: string(tenant.ID), Token: tok, Nonce: o.Nonce,
-		IssuedAt: o.Created, ExpiresAt: o.Expires, ExpiresIn: time.Until(o.Expires).Truncate(time.Second), Brand: tenant.Brand,
-	})
+	signed, err := wire.Sign(s.cfg.Credentials, statement(o, tenant, tok, time.Now()))
 	if err != nil {
-		return fmt.Errorf("offer %s of tenant %s: %w", o.ID, o.Tenant, err)
+		return err
 	}
 	s.cfg.Notify(Change{Tenant: o.Tenant, System: o.System, Kind: ChangeOffer, Step: StepSent})
 	answer, err := pbx.Offer(ctx, signed)

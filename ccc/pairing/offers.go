@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -27,7 +28,8 @@ const (
 	attemptSerial = "offer to serial"
 )
 
-// Save adds a system and makes an offer to its PBX, which is brought later. Errors have
+// Save adds a system and makes an offer to its PBX, which is brought later. How long the
+// texts are is the caller's business. Errors have
 // the codes [CodeInvalid], [CodeSerialTaken], [CodeState] for a system to be replaced that
 // is not paired, [CodeQuotaOffers].
 func (s *Service) Save(ctx context.Context, a Actor, n NewSystem) (store.System, OfferView, error) {
@@ -146,6 +148,10 @@ func (s *Service) offer(w *work, a Actor, sys store.System) (OfferView, error) {
 	}
 	rand.Read(o.Nonce) // never fails (crypto/rand)
 	o.Code = wire.ShortCode(wire.OfferID(o.ID), o.Serial, tenant.LegalName, o.Nonce)
+	if err := statement(o, tenant, tok, w.now).Validate(); err != nil {
+		// A PBX would not show it: better now than never.
+		return OfferView{}, fmt.Errorf("tenant %s cannot make offers: %w", tenant.ID, err)
+	}
 	if o.TokenSealed, err = s.cfg.Keys.Seal(purposeToken, string(o.ID), []byte(tok.Reveal())); err != nil {
 		return OfferView{}, err
 	}

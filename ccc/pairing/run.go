@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/time/rate"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
@@ -18,7 +17,6 @@ import (
 func (s *Service) Run(ctx context.Context) error {
 	defer s.calls.stop()
 	var g errgroup.Group
-	pace := rate.NewLimiter(rate.Limit(s.cfg.CallsPerSecond), max(1, int(s.cfg.CallsPerSecond)))
 	for range s.cfg.Calls {
 		g.Go(func() error {
 			for {
@@ -26,15 +24,11 @@ func (s *Service) Run(ctx context.Context) error {
 				if !ok {
 					return nil
 				}
-				failed := true
-				if pace.Wait(ctx) == nil {
-					failed = s.visit(ctx, serial, withdrawn)
-				}
-				s.calls.done(serial, failed)
+				s.calls.done(serial, s.visit(ctx, serial, withdrawn))
 			}
 		})
 	}
-	g.Go(func() error { s.loop(ctx, "look for what waits", nil, s.start); return nil })
+	g.Go(func() error { s.loop(ctx, "look for what waits", s.missed, s.start); return nil })
 	g.Go(func() error { s.loop(ctx, "end expired offers", s.expiry, s.expire); return nil })
 	g.Go(func() error { s.loop(ctx, "end blocked pairings", s.blocked, s.block); return nil })
 	_ = g.Wait() // none fails
@@ -130,20 +124,31 @@ func (s *Service) expire(ctx context.Context) (time.Time, error) {
 			return time.Time{}, err
 		}
 		if len(next) == 0 || next[0].Expires.After(present) {
-			err := s.update(ctx, func(w *work) error {
-				_, err := w.SweepTombstones(present.Add(-s.cfg.TombstoneKeep))
-				return err
-			})
 			then := present.Add(lookAgain)
 			if len(next) > 0 && next[0].Expires.Before(then) {
 				then = next[0].Expires
 			}
-			return then, err
+			return then, s.sweep(ctx, present)
 		}
 		if err := s.update(ctx, func(w *work) error { return s.expireOffer(w, next[0].ID) }); err != nil {
 			return time.Time{}, err
 		}
 	}
+}
+
+// sweep forgets old tombstones, now and then.
+func (s *Service) sweep(ctx context.Context, present time.Time) error {
+	if present.Sub(s.swept) < lookAgain {
+		return nil
+	}
+	err := s.update(ctx, func(w *work) error {
+		_, err := w.SweepTombstones(present.Add(-s.cfg.TombstoneKeep))
+		return err
+	})
+	if err == nil {
+		s.swept = present
+	}
+	return err
 }
 
 // expireOffer ends an offer that is still open.

@@ -188,6 +188,22 @@ func TestRunWaitsForPresence(t *testing.T) {
 		if got := s.system(s.a, sys.ID).State; got != store.StateReceived || dialled.Load() != 1 {
 			t.Errorf("the system is %s after %d calls", got, dialled.Load())
 		}
+		// The next one is missed, and found.
+		online.Store(false)
+		if _, err := s.Regenerate(t.Context(), s.a, sys.ID); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		online.Store(true)
+		time.Sleep(time.Hour)
+		if got := s.system(s.a, sys.ID).State; got != store.StateOffered {
+			t.Errorf("the system is %s", got)
+		}
+		s.Resync()
+		synctest.Wait()
+		if got := s.system(s.a, sys.ID).State; got != store.StateReceived {
+			t.Errorf("the system is %s", got)
+		}
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/pki/blocks"
@@ -26,8 +27,11 @@ type Service struct {
 	requests *limiter // of PBXs
 	expiry   signal   // an offer is new
 	blocked  signal   // the block list changed
+	missed   signal   // somebody may have connected unseen
 	blocks   atomic.Pointer[blocks.List]
 	proofs   proofs
+	pace     *rate.Limiter // of calls to PBXs
+	swept    time.Time     // owned by the loop that expires offers
 }
 
 // New checks the configuration. Nothing runs before [Service.Run].
@@ -56,6 +60,8 @@ func New(cfg Config) (*Service, error) {
 		requests: newLimiter(cfg.RequestsPerMinute),
 		expiry:   newSignal(),
 		blocked:  newSignal(),
+		missed:   newSignal(),
+		pace:     rate.NewLimiter(rate.Limit(cfg.CallsPerSecond), max(1, int(cfg.CallsPerSecond))),
 	}
 	s.blocks.Store(&blocks.List{})
 	var err error
@@ -155,6 +161,10 @@ func (w *work) forget(o store.Offer) { w.withdrawn = append(w.withdrawn, o) }
 // CameOnline is told which PBX has connected: what waits for it is brought. Presence
 // calls it; it does not block.
 func (s *Service) CameOnline(serial identity.Serial) { s.calls.add(serial) }
+
+// Resync is told that it was missed who has connected: all that waits is looked at. It
+// does not block.
+func (s *Service) Resync() { s.missed.set() }
 
 // SetBlocks is told of the present list of blocked identities: pairings of blocked PBXs
 // are dissolved. It does not block.
