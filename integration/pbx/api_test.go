@@ -89,21 +89,21 @@ func TestSessionsPerUser(t *testing.T) {
 			time.Sleep(time.Second)
 			all = append(all, s.start("admin", state.RoleAdministrator))
 		}
-		if _, ok := s.use(all[0]); ok {
+		if _, ok := s.use(all[0], true); ok {
 			t.Error("the oldest is still there")
 		}
 		for _, c := range append(all[1:], other) {
-			if _, ok := s.use(c); !ok {
+			if _, ok := s.use(c, true); !ok {
 				t.Error("another one went")
 			}
 		}
 		cloud := s.start("ccc-1", state.RoleCloud)
 		time.Sleep(sessionLifeCall - time.Second)
-		if _, ok := s.use(cloud); !ok {
+		if _, ok := s.use(cloud, true); !ok {
 			t.Error("a program's session is idle")
 		}
 		time.Sleep(time.Second)
-		if _, ok := s.use(cloud); ok {
+		if _, ok := s.use(cloud, true); ok {
 			t.Error("a program's session does not end")
 		}
 	})

@@ -28,11 +28,15 @@ type login struct {
 
 func (l login) administrator() bool { return l.Role == state.RoleAdministrator }
 
+// autoQuery marks requests that a browser makes by itself: they do not keep a session
+// from becoming idle.
+const autoQuery = "auto"
+
 // signedIn gives who sends a request.
 func (p *PBX) signedIn(r *http.Request) (login, bool) {
 	for _, name := range []string{p.pageCookie(), sessionCookie} {
 		for _, c := range r.CookiesNamed(name) {
-			user, ok := p.sessions.use(c.Value)
+			user, ok := p.sessions.use(c.Value, !r.URL.Query().Has(autoQuery))
 			if !ok {
 				continue
 			}

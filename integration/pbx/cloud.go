@@ -47,11 +47,11 @@ type refusal struct {
 // tunnelChanged takes the agent's changes of state.
 func (p *PBX) tunnelChanged(st agent.SlotStatus) {
 	p.mu.Lock()
-	fresh := st.State.Online() && st.Session != p.session
+	fresh := st.State.Online() && st.Session != p.slots[st.Slot]
 	revoked := false
 	switch {
 	case fresh:
-		p.session, p.refusals = st.Session, nil
+		p.slots[st.Slot], p.refusals = st.Session, nil
 	case st.State.Online():
 	case st.LastCode == tunnel.CodeBlocked:
 		revoked = true

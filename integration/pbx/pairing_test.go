@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/token"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
@@ -548,6 +549,27 @@ func TestRefusedCertificate(t *testing.T) {
 		synctest.Wait()
 		if b.State().Phase() != state.PhaseUnpaired || b.ccc.tombs[0].Reason != wire.ReasonRevoked {
 			t.Errorf("after two: %s, %+v", b.State().Phase(), b.ccc.tombs)
+		}
+	})
+}
+
+// TestSyncOnEverySession: of each slot, and once for each.
+func TestSyncOnEverySession(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(t)
+		synctest.Wait()
+		before := b.ccc.count("sync")
+		zero, one := slotOnline(), slotOnline()
+		one.Slot, one.Session = 1, "another"
+		for range 3 {
+			for _, st := range []agent.SlotStatus{zero, one} {
+				b.tunnelChanged(st)
+				synctest.Wait()
+			}
+		}
+		if n := b.ccc.count("sync") - before; n != 2 {
+			t.Errorf("%d syncs for two sessions", n)
 		}
 	})
 }

@@ -46,7 +46,7 @@ type PBX struct {
 	want       want
 	contact    time.Time       // last answer of the control centre, with monotonic clock
 	refusals   []refusal       // in a row
-	session    string          // of the tunnel
+	slots      map[int]string  // the last session of each slot of the tunnel
 	over       context.Context // of Run; nil before and after it
 
 	dials sync.WaitGroup // those of dialCloud; added to while over is not nil
@@ -61,6 +61,7 @@ func New(cfg Config) (*PBX, error) {
 	p := &PBX{
 		cfg: cfg, self: cfg.Credentials.ID(), log: cfg.Logger, started: time.Now(),
 		kick: make(chan struct{}, 1), typos: newTypos(), offering: newOffering(), host: cfg.Facts,
+		slots: make(map[int]string),
 	}
 	switch {
 	case cfg.disk != nil:

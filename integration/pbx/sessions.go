@@ -73,8 +73,8 @@ func (s *sessions) start(user state.UserName, role state.Role) (cookie string) {
 	return cookie
 }
 
-// use gives the user of a cookie and notes that he was here.
-func (s *sessions) use(cookie string) (state.UserName, bool) {
+// use gives the user of a cookie and notes, where he is here himself, that he was.
+func (s *sessions) use(cookie string, himself bool) (state.UserName, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := sessionKey(sha256.Sum256([]byte(cookie)))
@@ -87,7 +87,9 @@ func (s *sessions) use(cookie string) (state.UserName, bool) {
 		delete(s.all, key)
 		return "", false
 	}
-	have.seen = now
+	if himself {
+		have.seen = now
+	}
 	return have.user, true
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -280,6 +281,33 @@ func TestHeadersAndOrigins(t *testing.T) {
 		}
 		if w := b.post("/switches", form, admin, same); w.Code != http.StatusSeeOther || !b.State().Switches.Remote {
 			t.Errorf("from the same origin: %d", w.Code)
+		}
+	})
+}
+
+// TestPagesThatReload: the page of an unpaired PBX looks for offers by itself, which
+// does not keep anybody signed in.
+func TestPagesThatReload(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(t)
+		admin := b.browse(t, "admin", first)
+		start := time.Now()
+		for b.ask("GET", "/ccc?auto", "", admin).Code == http.StatusOK && time.Since(start) < time.Hour {
+			time.Sleep(10 * time.Second)
+		}
+		if idle := time.Since(start); idle != sessionIdle {
+			t.Errorf("signed out after %v", idle)
+		}
+		admin = b.browse(t, "admin", first)
+		if w := b.ask("GET", "/ccc", "", admin); !strings.Contains(w.Body.String(), `content="10;url=/ccc?auto"`) {
+			t.Error("an unpaired PBX does not look for offers")
+		}
+		if err := b.ccc.deliver(b.PBX, b.ccc.offer("offer-1")); err != nil {
+			t.Fatal(err)
+		}
+		if w := b.ask("GET", "/ccc", "", admin); strings.Contains(w.Body.String(), "http-equiv") {
+			t.Error("a page reloads while a token is being typed")
 		}
 	})
 }

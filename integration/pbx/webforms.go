@@ -24,10 +24,15 @@ func (p *PBX) webCCC(r *http.Request, l login, pg *pages.Page) {
 	p.mu.Lock()
 	d.Contact = p.contact
 	p.mu.Unlock()
-	if s.Completing != nil {
+	switch s.Phase() {
+	case state.PhaseCompleting:
 		d.Completes = s.Completing.Tenant
 		pg.Refresh = 3
+	case state.PhaseUnpaired: // an offer may come
+		pg.Refresh = 10
+	case state.PhaseOffered, state.PhasePaired: // there are forms to fill in
 	}
+	pg.RefreshTo = "/ccc?" + autoQuery
 	for _, o := range s.Offers {
 		d.Offers = append(d.Offers, pages.Offer{Offer: o, Left: o.Expires.Sub(now), TriesLeft: state.MaxTries - o.Tries})
 	}

@@ -63,9 +63,10 @@ type Page struct {
 	// Administrator shows what only the administrator may open.
 	Administrator bool
 	Notice        Notice
-	// Refresh has the browser load the page again after so many seconds; 0: it does
+	// Refresh has the browser load RefreshTo, a path, after so many seconds; 0: it does
 	// not.
-	Refresh int
+	Refresh   int
+	RefreshTo string
 	// Data is the value of the type named like the page.
 	Data any
 }

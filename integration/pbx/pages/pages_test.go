@@ -239,7 +239,7 @@ func TestWhatPagesShow(t *testing.T) {
 	for name, tt := range map[string]struct{ want, never []string }{
 		"ccc offers": {
 			[]string{"Müller &amp; Söhne &lt;GmbH&gt;", "123 456", `aria-label="1 2 3 4 5 6"`, `name="token"`, "Tries left: 5", "23 h 0 min left", "654 321"},
-			[]string{`content="3"`},
+			[]string{`http-equiv`},
 		},
 		"ccc user":       {[]string{"123 456", "Only an administrator"}, []string{`name="token"`}},
 		"ccc far":        {[]string{"123 456", "local network"}, []string{`name="token"`}},
@@ -269,9 +269,9 @@ func TestWhatPagesShow(t *testing.T) {
 		}
 	}
 	p := samples()["ccc completing"]
-	p.Lang, p.Refresh = "en", 3
+	p.Lang, p.Refresh, p.RefreshTo = "en", 3, "/ccc?auto"
 	var b bytes.Buffer
-	if err := Render(&b, p); err != nil || !strings.Contains(b.String(), `http-equiv="refresh" content="3"`) {
+	if err := Render(&b, p); err != nil || !strings.Contains(b.String(), `http-equiv="refresh" content="3;url=/ccc?auto"`) {
 		t.Errorf("no refresh: %v", err)
 	}
 }
