@@ -159,9 +159,10 @@ const streamRetry = 500 * time.Millisecond
 // wait follows the system until it is paired, or will not be. Where the stream of events
 // breaks, another one is opened.
 func (p *pairing) wait(ctx context.Context, ccc *client, saved api.SystemOffer, pbx *pbxClient) error {
-	w := &watch{pairing: p, ccc: ccc, saved: saved, pbx: pbx}
+	w := &watch{pairing: p, ccc: ccc, saved: saved, pbx: pbx, state: store.StateOffered}
 	for {
 		// The state is looked at once the stream is open, so that nothing is missed.
+		w.look = true
 		err := ccc.stream(ctx, api.Prefix+"/events", func(event string, data []byte) bool {
 			w.done, w.result = w.event(ctx, event, data)
 			return !w.done && w.result == nil
@@ -175,7 +176,6 @@ func (p *pairing) wait(ctx context.Context, ccc *client, saved api.SystemOffer, 
 		if _, refused := errors.AsType[*problem](err); refused {
 			return err
 		}
-		w.state = "" // look again
 		select {
 		case <-ctx.Done():
 		case <-time.After(streamRetry):
@@ -190,6 +190,7 @@ type watch struct {
 	saved  api.SystemOffer
 	pbx    *pbxClient
 	state  store.State
+	look   bool // at the state, with the next event
 	typed  bool
 	done   bool
 	result error
@@ -199,7 +200,8 @@ type watch struct {
 func (w *watch) event(ctx context.Context, event string, data []byte) (done bool, err error) {
 	var s api.System
 	switch {
-	case event == "reset" || event == "summary" && w.state == "":
+	case event == "reset" || w.look:
+		w.look = false
 		err = w.ccc.do(ctx, http.MethodGet, api.Prefix+"/systems/"+url.PathEscape(w.saved.System.ID), nil, &s)
 	case event == "system":
 		err = json.Unmarshal(data, &s)

@@ -147,6 +147,9 @@ func (a *API) updateSystem(ctx context.Context, in *updateSystemInput) (*systemO
 		}
 		return nil, err
 	}
+	if in.Body == (SystemChange{}) {
+		return nil, problem(CodeInvalid, "", FieldError{"body", FieldRequired, "changes nothing"})
+	}
 	fields := store.Fields{Name: in.Body.Name, Note: in.Body.Note, Tags: in.Body.Tags}
 	if in.Body.Groups != nil {
 		groups := ids[store.GroupID](*in.Body.Groups)

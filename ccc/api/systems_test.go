@@ -1,9 +1,12 @@
 package api
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -67,6 +70,7 @@ func TestASystem(t *testing.T) {
 		c.do(http.MethodPatch, "/systems/"+s.ID, `{"name":"Lost"}`, "If-Match: "+version).problem(CodeVersion)
 	}
 	c.do(http.MethodPatch, "/systems/"+s.ID, `{"note":""}`, "If-Match: *").want(http.StatusOK)
+	c.do(http.MethodPatch, "/systems/"+s.ID, `{}`, "If-Match: *").problem(CodeInvalid)
 
 	renewed := read[Offer](c.do(http.MethodPost, "/systems/"+s.ID+"/offer", "").want(http.StatusCreated))
 	if renewed.ID == o.ID || renewed.Token == o.Token {
@@ -319,4 +323,44 @@ func TestOnceAtTheSameTime(t *testing.T) {
 	if len(done) != 1 || c.list("").Total != 1 {
 		t.Errorf("%d answers, %d systems", len(done), c.list("").Total)
 	}
+}
+
+// TestKeptAnswersAreSealed: a token is not in the database in plain, also not where an
+// answer with it is kept for repeats. What is not secret is there, as a control.
+func TestKeptAnswersAreSealed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).serve()
+	c := w.signedIn(w.north, store.RoleOwner)
+	key := "Idempotency-Key: key-number-1"
+	made := read[SystemOffer](c.do(http.MethodPost, "/systems", `{"serial":"0000000005","name":"Canary-name"}`, key).want(http.StatusCreated))
+	c.do(http.MethodPost, "/systems", `{"serial":"0000000005","name":"Canary-name"}`, key).want(http.StatusCreated)
+	files, err := filepath.Glob(w.path + "*")
+	w.must(err)
+	var all []byte
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		w.must(err)
+		all = append(all, text...)
+	}
+	if !bytes.Contains(all, []byte("Canary-name")) || !bytes.Contains(all, []byte("key-number-1")) {
+		t.Fatalf("%d bytes of %v do not have what is not secret", len(all), files)
+	}
+	plain := strings.ReplaceAll(made.Offer.Token, "-", "")
+	for _, secret := range []string{made.Offer.Token, plain, made.Offer.QR} {
+		if bytes.Contains(all, []byte(secret)) {
+			t.Errorf("the database has %s", secret)
+		}
+	}
+}
+
+// TestRateIsPerUser: who sends too much stops himself, not his colleagues.
+func TestRateIsPerUser(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(o *options) { o.api.Limits.Requests, o.api.Limits.Window = 8, time.Hour }).serve()
+	busy, calm := w.signedIn(w.north, store.RoleViewer), w.signedIn(w.north, store.RoleViewer)
+	for range 8 {
+		busy.do(http.MethodGet, "/session", "").want(http.StatusOK)
+	}
+	busy.do(http.MethodGet, "/session", "").problem(CodeRateLimited)
+	calm.do(http.MethodGet, "/session", "").want(http.StatusOK)
 }

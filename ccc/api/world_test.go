@@ -47,6 +47,7 @@ type world struct {
 	accounts *account.Accounts
 	fleet    *fakeFleet
 	url      string
+	path     string // of the database
 	north    store.TenantID
 	south    store.TenantID
 }
@@ -66,8 +67,9 @@ func newWorld(t *testing.T, change ...func(*options)) *world {
 		f(&o)
 	}
 	w := &world{t: t, fleet: newFakeFleet()}
+	w.path = filepath.Join(t.TempDir(), "ccc.db")
 	var err error
-	w.db, err = store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "ccc.db")})
+	w.db, err = store.Open(t.Context(), store.Config{Path: w.path})
 	w.must(err)
 	t.Cleanup(func() { w.must(w.db.Close()) })
 	o.account.Store = w.db
