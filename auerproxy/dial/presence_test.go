@@ -15,7 +15,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/comtrexx-cloud/comtrexx/auerproxy/registry"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/presence"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -47,7 +46,7 @@ func presenceSessions(n int) []PresenceSession {
 	all := make([]PresenceSession, n)
 	for i := range all {
 		all[i] = PresenceSession{
-			Device: identity.Serial(fmt.Sprintf("%010d", i)), Session: registry.SessionID(fmt.Sprintf("%032x", i)),
+			Device: identity.Serial(fmt.Sprintf("%010d", i)), Session: presence.SessionID(fmt.Sprintf("%032x", i)),
 			Epoch: 1, Online: true, Since: time.Unix(1_800_000_000, 0), Transport: tunnel.QUIC,
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/comtrexx-cloud/comtrexx/auerproxy/registry"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/presence"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunnelpb"
@@ -40,7 +39,7 @@ type watch struct {
 
 	mu        sync.Mutex
 	queue     []presence.Session         // guarded by mu; each session once, as it is now
-	at        map[registry.SessionID]int // guarded by mu; where in queue
+	at        map[presence.SessionID]int // guarded by mu; where in queue
 	slow      bool                       // guarded by mu; it was cut
 	dismissed bool                       // guarded by mu; there is nothing more to tell
 }
@@ -64,7 +63,7 @@ func (r *shownRTT) measured(since time.Time, d time.Duration) {
 // presence is what watchers are told of a session of a device.
 func (s *session) presence() presence.Session {
 	return presence.Session{
-		Device: s.peer.Serial(), Session: s.name, Epoch: s.epoch, Online: true, Since: s.since,
+		Device: s.peer.Serial(), Session: presence.SessionID(s.name), Epoch: s.epoch, Online: true, Since: s.since,
 		Transport: s.ts.Transport(), RTT: time.Duration(s.shown.value.Load()),
 	}
 }
@@ -240,7 +239,7 @@ func (r *Relay) newWatch(caller identity.ID, p *tunnel.Preamble, cut func()) (*w
 	}
 	w := &watch{
 		relay: r, limit: r.cfg.Presence.Queue, cut: cut,
-		wake: make(chan struct{}, 1), at: make(map[registry.SessionID]int),
+		wake: make(chan struct{}, 1), at: make(map[presence.SessionID]int),
 	}
 	for _, rule := range r.cfg.Policy {
 		if rule.admits(caller, target, p.GetService()) {

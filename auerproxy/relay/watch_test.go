@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/dial"
-	"github.com/comtrexx-cloud/comtrexx/auerproxy/registry"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/muxtun"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/presence"
@@ -219,7 +218,7 @@ func watched(t testing.TB, d *dial.Dialer, f func(dial.PresenceUpdate)) {
 // none.
 func TestWatchCoalesces(t *testing.T) {
 	t.Parallel()
-	w := &watch{see: []patterns{nil}, limit: 2, wake: make(chan struct{}, 1), at: make(map[registry.SessionID]int), cut: func() { t.Error("cut") }}
+	w := &watch{see: []patterns{nil}, limit: 2, wake: make(chan struct{}, 1), at: make(map[presence.SessionID]int), cut: func() { t.Error("cut") }}
 	for range 100 {
 		w.add(presence.Session{Device: "0000000001", Session: "a", Online: true})
 		w.add(presence.Session{Device: "0000000002", Session: "b", Online: true})

@@ -12,8 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/dial"
-	"github.com/comtrexx-cloud/comtrexx/auerproxy/registry"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/presence"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
@@ -60,7 +60,7 @@ type relay struct {
 	id       string
 	told     bool // at least once, or that it is lost
 	tells    bool // now: it has not been lost since it told its sessions
-	sessions map[registry.SessionID]*pbx
+	sessions map[presence.SessionID]*pbx
 }
 
 // pbx is one PBX.
@@ -76,7 +76,7 @@ type pbx struct {
 
 // session is one session of a PBX.
 type session struct {
-	id        registry.SessionID
+	id        presence.SessionID
 	relay     *relay
 	epoch     uint64
 	since     time.Time
@@ -114,7 +114,7 @@ func New(cfg Config) (*Presence, error) {
 	return p, nil
 }
 
-func newRelay() *relay { return &relay{sessions: make(map[registry.SessionID]*pbx)} }
+func newRelay() *relay { return &relay{sessions: make(map[presence.SessionID]*pbx)} }
 
 // Run watches until ctx ends, and returns when all that it started has ended. The error
 // is nil at ctx's end.
@@ -199,7 +199,7 @@ func (p *Presence) update(u dial.PresenceUpdate) {
 		}
 		p.keep(r, nil, now, tunnel.CodeUnreachable)
 	case u.Snapshot:
-		live := make(map[registry.SessionID]struct{}, len(u.Sessions))
+		live := make(map[presence.SessionID]struct{}, len(u.Sessions))
 		for i := range u.Sessions {
 			p.take(r, &u.Sessions[i], now)
 			if s := &u.Sessions[i]; s.Online {
@@ -228,7 +228,7 @@ func (p *Presence) update(u dial.PresenceUpdate) {
 }
 
 // keep forgets the sessions of a relay but those in live.
-func (p *Presence) keep(r *relay, live map[registry.SessionID]struct{}, now time.Time, why tunnel.Code) {
+func (p *Presence) keep(r *relay, live map[presence.SessionID]struct{}, now time.Time, why tunnel.Code) {
 	for id, b := range r.sessions {
 		if _, lives := live[id]; !lives {
 			p.remove(b, r, id, Status{Since: now, Reason: why}, now)
@@ -272,7 +272,7 @@ func (p *Presence) take(r *relay, s *dial.PresenceSession, now time.Time) {
 }
 
 // remove takes a session from a PBX; end is the status if it was the last one.
-func (p *Presence) remove(b *pbx, r *relay, id registry.SessionID, end Status, now time.Time) {
+func (p *Presence) remove(b *pbx, r *relay, id presence.SessionID, end Status, now time.Time) {
 	delete(r.sessions, id)
 	b.sessions = slices.DeleteFunc(b.sessions, func(s session) bool { return s.relay == r && s.id == id })
 	if len(b.sessions) > 0 {

@@ -14,8 +14,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/dial"
-	"github.com/comtrexx-cloud/comtrexx/auerproxy/registry"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/presence"
 	"github.com/comtrexx-cloud/comtrexx/ccc/fleet"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -87,13 +87,13 @@ func (w *world) update(u dial.PresenceUpdate) { (<-w.relays.tell)(u) }
 // online is a session of a device.
 func online(s identity.Serial, id string, epoch uint64) dial.PresenceSession {
 	return dial.PresenceSession{
-		Device: s, Session: registry.SessionID(id), Epoch: epoch, Online: true, Since: time.Now(), Transport: tunnel.QUIC,
+		Device: s, Session: presence.SessionID(id), Epoch: epoch, Online: true, Since: time.Now(), Transport: tunnel.QUIC,
 	}
 }
 
 // ended is its end.
 func ended(s identity.Serial, id string, why tunnel.Code) dial.PresenceSession {
-	return dial.PresenceSession{Device: s, Session: registry.SessionID(id), Since: time.Now(), Reason: why}
+	return dial.PresenceSession{Device: s, Session: presence.SessionID(id), Since: time.Now(), Reason: why}
 }
 
 func (w *world) snapshot(addr string, all ...dial.PresenceSession) {

@@ -22,7 +22,6 @@ import (
 	"google.golang.org/protobuf/encoding/protodelim"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/comtrexx-cloud/comtrexx/auerproxy/registry"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/presence/presencepb"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -40,12 +39,16 @@ const (
 	PerMessage = 512
 )
 
+// SessionID names a session in the records and logs of its relay: the lower-case hex
+// form of Welcome.session, 32 characters.
+type SessionID string
+
 // Session is one session of a device with a relay.
 type Session struct {
 	// Device is whose session it is.
 	Device identity.Serial
-	// Session names it in the relay's records and logs.
-	Session registry.SessionID
+	// Session tells it from all others.
+	Session SessionID
 	// Epoch is its fencing number: of several sessions of a device the highest is
 	// that of the newest.
 	Epoch uint64
@@ -198,7 +201,7 @@ func decode(s *Session, m *presencepb.PresenceSession) error {
 		return tunnel.Errorf(tunnel.CodeProtocol, "presence.session has %d bytes, want %d", len(m.GetSession()), tunnel.IDLen)
 	}
 	*s = Session{
-		Device: serial, Session: registry.SessionID(hex.EncodeToString(m.GetSession())), Epoch: m.GetEpoch(),
+		Device: serial, Session: SessionID(hex.EncodeToString(m.GetSession())), Epoch: m.GetEpoch(),
 		Online: !m.GetEnded(), RTT: time.Duration(m.GetRttUs()) * time.Microsecond,
 		Reason: tunnel.Code(m.GetCode()), ByDevice: m.GetByDevice(),
 	}

@@ -15,7 +15,6 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/comtrexx-cloud/comtrexx/auerproxy/registry"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/presence"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/presence/presencepb"
@@ -26,7 +25,7 @@ const serial = identity.Serial("0123456789")
 
 func session(i int) presence.Session {
 	return presence.Session{
-		Device: identity.Serial(fmt.Sprintf("%010d", i)), Session: registry.SessionID(fmt.Sprintf("%032x", i+1)),
+		Device: identity.Serial(fmt.Sprintf("%010d", i)), Session: presence.SessionID(fmt.Sprintf("%032x", i+1)),
 		Epoch: 1764000000000 + uint64(i), Online: true, Since: time.UnixMilli(1764000000123), //nolint:gosec // small
 		Transport: tunnel.QUIC, RTT: 15 * time.Millisecond,
 	}
@@ -36,7 +35,7 @@ func TestRoundTrip(t *testing.T) {
 	t.Parallel()
 	ended := session(1)
 	ended.Online, ended.Transport, ended.Reason, ended.ByDevice = false, tunnel.TCP, tunnel.CodeShutdown, true
-	bare := presence.Session{Device: serial, Session: registry.SessionID(strings.Repeat("0f", 16))}
+	bare := presence.Session{Device: serial, Session: presence.SessionID(strings.Repeat("0f", 16))}
 	huge := session(2)
 	huge.RTT = math.MaxInt64
 	want := []presence.Session{session(0), ended, bare, huge}
@@ -156,7 +155,7 @@ func TestGolden(t *testing.T) {
 	}
 	if g := got[0]; g.Device != serial || g.Epoch != 1764000000000 || g.Online || g.Reason != tunnel.CodeHeartbeatLost ||
 		g.Transport != tunnel.TCP || g.RTT != 15*time.Millisecond || !g.Since.Equal(time.UnixMilli(1764000000123)) ||
-		g.Session != registry.SessionID(strings.Repeat("c3", 16)) {
+		g.Session != presence.SessionID(strings.Repeat("c3", 16)) {
 		t.Errorf("read as %+v", g)
 	}
 }
@@ -194,7 +193,7 @@ func TestRead(t *testing.T) {
 			t.Errorf("%s: %v, want %s", name, err, tt.want)
 		}
 	}
-	for name, s := range map[string]registry.SessionID{"short": "0f", "no hex": registry.SessionID(strings.Repeat("g", 32)), "long": registry.SessionID(strings.Repeat("0", 34))} {
+	for name, s := range map[string]presence.SessionID{"short": "0f", "no hex": presence.SessionID(strings.Repeat("g", 32)), "long": presence.SessionID(strings.Repeat("0", 34))} {
 		if err := presence.NewWriter(io.Discard).Write([]presence.Session{{Device: serial, Session: s}}, false); err == nil {
 			t.Errorf("written with a session id that is %s", name)
 		}
