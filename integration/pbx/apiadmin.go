@@ -166,10 +166,11 @@ func (p *PBX) apiReset(w http.ResponseWriter, r *http.Request, l login) error {
 	if _, err := p.confirm(r, l, in.Password); err != nil {
 		return err
 	}
-	if _, err := p.FactoryReset(r.Context()); err != nil {
+	first, err := p.FactoryReset(r.Context())
+	if err != nil {
 		return err
 	}
 	p.signOut(w, r, l)
-	w.WriteHeader(http.StatusNoContent)
+	writeJSON(w, http.StatusOK, map[string]any{"user": state.Administrator, "first_password": first})
 	return nil
 }

@@ -74,6 +74,10 @@ func newFakeCCC(t *testing.T, ca *pkitest.CA) *fakeCCC {
 		_ = srv.Serve(pipeListener{c.line, t.Context()})
 	}()
 	t.Cleanup(func() {
+		// A connection with an answer that was not read lingers for half a second.
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_ = srv.Shutdown(ctx) // what still runs then is closed
 		_ = srv.Close()
 		<-done
 	})

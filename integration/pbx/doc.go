@@ -24,6 +24,26 @@
 // Everything works without the cloud; what the control centre has to know is kept
 // until it is back (see package state).
 //
+// # API
+//
+// JSON below /api/v1, as far as it is known of the real product; problems are RFC 9457
+// with a stable code ([Problem]). What is marked with * is for the local network only.
+//
+//	POST   login                  HTTP Basic; 200 {user, role} and the cookie ctx_sessionid
+//	POST   logout                 204
+//	GET    system                 [System]
+//	GET    calldata               ?UserId&limit&offset; {_links:{totalCount}, data:[calls.Record]}
+//	GET    settings   PUT         state.Settings; what the body leaves out stays
+//	GET    users      POST        {users:[{name, role, disabled, created_at}]}; {name, password}
+//	DELETE users/{name}           204
+//	PUT    password               {current, new}; 204
+//	GET    ccc                    {state, enabled, paired?, offers}
+//	POST * ccc/enable             {token, password, offer?}; 200 paired, 202 goes on by itself
+//	POST * ccc/disable            200
+//	POST * ccc/offers/{id}/reject {report}; 204
+//	GET    switches   PUT *       state.Switches; what the body leaves out stays
+//	POST * factory-reset          {password}; 200 {user, first_password}
+//
 // # Pairing
 //
 // An offer does nothing until its token is typed. Then the PBX makes a disabled user,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -437,7 +438,7 @@ func TestTriggers(t *testing.T) {
 		}},
 		"factory reset": {wire.ReasonFactoryReset, func(t *testing.T, b *box) {
 			admin := b.logIn(t, "admin", first)
-			if w := b.ask("POST", "/api/v1/factory-reset", `{"password":"`+first+`"}`, admin); w.Code != http.StatusNoContent {
+			if w := b.ask("POST", "/api/v1/factory-reset", `{"password":"`+first+`"}`, admin); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "first_password") {
 				t.Errorf("reset: %d %s", w.Code, w.Body)
 			}
 		}},

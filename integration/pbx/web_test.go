@@ -199,12 +199,10 @@ func TestFirstPassword(t *testing.T) {
 		}
 		w := b.post("/reset", url.Values{"password": {"wrong"}, "sure": {"yes"}}, admin)
 		b.notice(t, w, admin, "The password is wrong")
-		if w := b.post("/reset", url.Values{"password": {"a-good-password"}, "sure": {"yes"}}, admin); w.Code != http.StatusOK {
-			t.Errorf("reset: %d", w.Code)
-		}
+		done := b.post("/reset", url.Values{"password": {"a-good-password"}, "sure": {"yes"}}, admin)
 		two, ok := b.FirstPassword()
-		if !ok || two == one {
-			t.Errorf("after the reset %q, %v", two, ok)
+		if !ok || two == one || done.Code != http.StatusOK || !strings.Contains(done.Body.String(), two) {
+			t.Errorf("after the reset %d, %q, %v", done.Code, two, ok)
 		}
 		b.restart(t)
 		b.browse(t, "admin", two)

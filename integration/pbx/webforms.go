@@ -182,12 +182,13 @@ func (p *PBX) webReset(w http.ResponseWriter, r *http.Request, l login) {
 		http.Redirect(w, r, "/reset", http.StatusSeeOther)
 		return
 	}
-	if _, err := p.FactoryReset(r.Context()); err != nil {
+	first, err := p.FactoryReset(r.Context())
+	if err != nil {
 		p.refuse(w, r, err)
 		return
 	}
 	p.signOut(w, r, l)
 	pg := p.page(r, login{}, "message")
-	pg.Data = pages.Message{Title: "reset.done.title", Text: "reset.done.text"}
+	pg.Data = pages.Message{Title: "reset.done.title", Text: "reset.done.text", Secret: first}
 	p.render(w, r, http.StatusOK, pg)
 }

@@ -92,8 +92,9 @@ type Reset struct {
 	Paired *state.Pairing
 }
 
-// Message is a page with a heading and a text, for errors.
+// Message is a page with a heading and a text, for errors and for what is done.
 type Message struct {
 	Title, Text string // keys
-	Status      int
+	// Secret is shown once below the text; empty: there is none.
+	Secret string
 }
