@@ -14,8 +14,9 @@ LDFLAGS  := -s -w -X $(MODULE)/configs.version=$(VERSION)
 TAGS     := nobadger,nomysql,nopgx
 PKG      ?= ./...
 
-# auer-agent runs on small devices: no HTTP/2 of net/http, which it does not speak.
-AGENT_BUILD = $(GO) build -trimpath -tags nethttpomithttp2 -ldflags '$(LDFLAGS)'
+# auer-agent runs on small devices: no HTTP/2 of net/http, which it does not speak, and
+# no other program's example file.
+AGENT_BUILD = $(GO) build -trimpath -tags nethttpomithttp2,agentonly -ldflags '$(LDFLAGS)'
 AGENT_MAX  := 12000000
 
 # The race detector needs a C compiler; without one the tests still run.
@@ -140,6 +141,8 @@ proto: ## Generate the Go code of the wire messages (needs protoc)
 	GOBIN=$(CURDIR)/$(BIN) $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go
 	cd auerproxy/tunnel/tunnelpb && PATH="$(CURDIR)/$(BIN):$$PATH" \
 		protoc -I . --go_out=. --go_opt=paths=source_relative tunnel.proto
+	cd auerproxy/tunnel/presence/presencepb && PATH="$(CURDIR)/$(BIN):$$PATH" \
+		protoc -I . --go_out=. --go_opt=paths=source_relative presence.proto
 
 clean: ## Remove what was built
 	rm -rf $(BIN)

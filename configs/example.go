@@ -1,12 +1,6 @@
 package configs
 
-import (
-	"embed"
-	"fmt"
-)
-
-//go:embed *.yaml
-var examples embed.FS
+import "fmt"
 
 // Examples gives the names of the shipped example files, sorted:
 // "auerproxy.yaml". Each is complete and commented, and can be started from.

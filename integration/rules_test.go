@@ -80,6 +80,7 @@ type ban struct {
 // bans keep programs and libraries small, and trust bases apart.
 var bans = []ban{
 	{"auerproxy/cmd/auer-agent", []string{"auerproxy/relay", "auerproxy/registry"}, "a device never links the relay"},
+	{"auerproxy/cmd/auer-agent", []string{"auerproxy/tunnel/presence"}, "a device is never told who else is connected"},
 	{"auerproxy/cmd/auer-agent", []string{"pki/authority", "github.com/smallstep", "go.step.sm"}, "a device asks for certificates and never issues any"},
 	{"auerproxy/cmd/auer-agent", []string{"github.com/prometheus", "configs/daemon"}, "the agent is small: its figures go over the tunnel"},
 	{"auerproxy/cmd/auer-agent", []string{"database/sql", "go.etcd.io/bbolt"}, "the agent is small: it keeps a few files"},

@@ -44,7 +44,7 @@ func main() {
 		Short: "Compare the programs of others with ours",
 	})
 	app.Example = "  bench run --out results\n  bench quick"
-	app.AddCommand(runCommand(app), quickCommand(app), growCommand(app), caCommand(app), contestantsCommand(app))
+	app.AddCommand(runCommand(app), quickCommand(app), growCommand(app), caCommand(app), pairingCommand(app), contestantsCommand(app))
 	app.AddCommand(peer.Roles()...)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := cli.Main(ctx, app.Command)
