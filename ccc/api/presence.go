@@ -47,12 +47,15 @@ func (a *API) system(s store.System) System {
 	if s.State != store.StatePaired && s.State != store.StateProving {
 		return out
 	}
-	status, _ := a.cfg.Fleet.Status(s.Serial)
+	status, known := a.cfg.Fleet.Status(s.Serial)
 	out.Unclear = a.unclear(status)
-	if status.Online {
-		since := status.Since.UTC()
+	since := status.Since.UTC()
+	switch {
+	case status.Online:
 		out.Online, out.OnlineSince, out.LastSeenAt = true, &since, nil
 		out.Transport, out.RTT = string(status.Transport), milliseconds(status.RTT)
+	case known && !out.Unclear && (s.LastSeen == nil || s.LastSeen.Before(since)):
+		out.LastSeenAt = &since // which is noted soon
 	}
 	return out
 }
@@ -64,8 +67,8 @@ func (a *API) presence(s store.System) Presence {
 	switch {
 	case full.OnlineSince != nil:
 		out.Since = *full.OnlineSince
-	case s.LastSeen != nil:
-		out.Since = *s.LastSeen
+	case full.LastSeenAt != nil:
+		out.Since = *full.LastSeenAt
 	}
 	return out
 }

@@ -20,6 +20,10 @@ const (
 	refreshEvery = time.Minute
 	// sweepEvery is how often answers that were kept for repeats are removed.
 	sweepEvery = time.Minute
+	// noteAfter is how long is waited for others to go offline, so that those of a relay
+	// that ends are noted in one transaction; noteTimeout bounds that.
+	noteAfter   = time.Second
+	noteTimeout = 10 * time.Second
 )
 
 // Run tells readers about pairings and presence until ctx ends, and removes what was kept
@@ -30,6 +34,8 @@ func (a *API) Run(ctx context.Context) error {
 		return err
 	}
 	close(a.ready)
+	seen := map[place]time.Time{} // who went offline, and when, to be noted together
+	var note <-chan time.Time     // nil: nothing is to be noted
 	refresh, sweep := time.NewTicker(refreshEvery), time.NewTicker(sweepEvery)
 	defer refresh.Stop()
 	defer sweep.Stop()
@@ -37,13 +43,25 @@ func (a *API) Run(ctx context.Context) error {
 		var err error
 		select {
 		case <-ctx.Done():
+			if err := a.noteSeen(context.WithoutCancel(ctx), seen); err != nil {
+				a.log.Warn("when some PBXs were last online is not noted", "error", err)
+			}
 			return ctx.Err()
 		case c, open := <-changes:
 			if !open {
 				changes = nil // ctx ends
 				continue
 			}
-			a.presenceChanged(ctx, c)
+			if at, offline := a.presenceChanged(c); offline {
+				seen[at] = c.Status.Since
+				if note == nil {
+					note = time.After(noteAfter)
+				}
+			}
+		case <-note:
+			if note, err = nil, a.noteSeen(ctx, seen); err != nil {
+				note = time.After(noteAfter)
+			}
 		case <-a.changes.wake:
 			err = a.pairingChanged(ctx)
 		case <-refresh.C:
@@ -94,22 +112,42 @@ func (a *API) refresh(ctx context.Context) error {
 	return err
 }
 
-// presenceChanged tells the tenant that a PBX is paired with; no other learns of it.
-func (a *API) presenceChanged(ctx context.Context, c fleet.Change) {
+// presenceChanged tells the tenant that a PBX is paired with; no other learns of it. It
+// gives the system that went offline, if one did.
+func (a *API) presenceChanged(c fleet.Change) (at place, offline bool) {
 	if c.Resync {
 		a.hub.reset()
-		return
+		return place{}, false
 	}
 	at, ok := a.paired.find(c.Serial)
 	if !ok {
-		return
-	}
-	if c.Moved && !c.Status.Online {
-		a.lastSeen(ctx, at, c.Status.Since)
+		return place{}, false
 	}
 	a.hub.publish(at.tenant,
 		notice{subject: subject{eventPresence, at.system}},
 		notice{subject: subject{event: eventSummary}})
+	return at, c.Moved && !c.Status.Online
+}
+
+// noteSeen notes when PBXs were online, and forgets what is noted.
+func (a *API) noteSeen(ctx context.Context, seen map[place]time.Time) error {
+	if len(seen) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, noteTimeout)
+	defer cancel()
+	err := a.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		for at, when := range seen {
+			if err := tx.SetLastSeen(at.tenant, at.system, when); err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		clear(seen)
+	}
+	return err
 }
 
 // PairingChanged takes what the pairing service has done, for Run to tell. It is that
@@ -179,13 +217,5 @@ func notices(c pairing.Change) []notice {
 		}
 	default:
 		return []notice{{subject: subject{eventSystem, c.System}}, total}
-	}
-}
-
-// lastSeen notes when a PBX was online.
-func (a *API) lastSeen(ctx context.Context, at place, when time.Time) {
-	err := a.cfg.Store.Update(ctx, func(tx *store.Tx) error { return tx.SetLastSeen(at.tenant, at.system, when) })
-	if err != nil && !errors.Is(err, store.ErrNotFound) && ctx.Err() == nil {
-		a.log.Warn("when a PBX was last online is not noted", "error", err)
 	}
 }

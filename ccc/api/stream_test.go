@@ -361,3 +361,32 @@ func TestResync(t *testing.T) {
 		<-s.ended
 	})
 }
+
+// TestLastSeen: when a paired PBX went offline is kept.
+func TestLastSeen(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(w *world) {
+		c := w.in(w.north, store.RoleOwner)
+		scene := c.scene()
+		since := time.Now().UTC().Truncate(time.Second)
+		get := func() System {
+			return read[System](c.do(http.MethodGet, "/systems/"+scene.paired, "").want(http.StatusOK))
+		}
+		w.fleet.set("0000000002", fleet.Status{Online: true, Since: since})
+		time.Sleep(noteAfter)
+		synctest.Wait()
+		if s := get(); !s.Online || s.LastSeenAt != nil {
+			t.Errorf("online: %+v", s)
+		}
+		gone := since.Add(time.Hour)
+		w.fleet.set("0000000002", fleet.Status{Since: gone, Reason: tunnel.CodeSessionLost})
+		for range 2 { // at once, and when it was noted and presence knows nothing any more
+			if s := get(); s.Online || s.Unclear || s.LastSeenAt == nil || !s.LastSeenAt.Equal(gone) {
+				t.Errorf("offline: %+v", s)
+			}
+			time.Sleep(noteAfter)
+			synctest.Wait()
+			w.fleet.forget("0000000002")
+		}
+	})
+}

@@ -329,3 +329,10 @@ func (f *fakeFleet) set(s identity.Serial, status fleet.Status) {
 	f.mu.Unlock()
 	f.change <- fleet.Change{Serial: s, Status: status, Moved: moved}
 }
+
+// forget is for one that was offline for long.
+func (f *fakeFleet) forget(s identity.Serial) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.all, s)
+}
