@@ -16,5 +16,5 @@ export default defineConfig({
     chunkSizeWarningLimit: 1000,
   },
   server: { proxy: { '/api': { target: backend, changeOrigin: false } } },
-  test: { environment: 'jsdom', include: ['src/**/*.test.{ts,tsx}', 'scripts/**/*.test.mjs'] },
+  test: { include: ['src/**/*.test.{ts,tsx}', 'scripts/**/*.test.mjs'] },
 });

@@ -90,7 +90,7 @@ export function makeFleet(n, now) {
   /** @template T @param {readonly T[]} list @returns {T} */
   const pick = (list) => /** @type {T} */ (list[Math.floor(random() * list.length)]);
   const ago = (/** @type {number} */ seconds) => new Date(now - seconds * 1000).toISOString();
-  return Array.from({ length: n }, (_, i) => {
+  const made = Array.from({ length: n }, (_, i) => {
     const dice = random();
     const state =
       dice < 0.9965
@@ -103,7 +103,7 @@ export function makeFleet(n, now) {
     const system = {
       id: `s-${String(i + 1).padStart(5, '0')}`,
       serial: String(1_000_000_000 + Math.floor(random() * 8_999_999_999)),
-      name: `${pick(owners)} ${pick(places)}${random() < 0.5 ? ` ${1 + Math.floor(random() * 40)}` : ''}`,
+      name: `${pick(owners)} ${pick(places)}${random() < 0.96 ? ` ${1 + Math.floor(random() * 90)}` : ''}`,
       note: pick(notes),
       state,
       state_since: ago(state === 'paired' ? created - 300 : since),
@@ -127,4 +127,6 @@ export function makeFleet(n, now) {
     }
     return system;
   });
+  const collator = new Intl.Collator('de', { numeric: true });
+  return made.sort((a, b) => collator.compare(a.name, b.name));
 }

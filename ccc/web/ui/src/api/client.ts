@@ -1,12 +1,12 @@
 import createClient from 'openapi-fetch';
 import type { paths } from './generated/schema';
-import { asApiError, errorOf } from './problem';
+import { ApiError, asApiError, errorOf } from './problem';
 
 export const apiBase = '/api/v1';
 
 /** Calls the API; use it through call, which throws where the answer is not 2xx. */
 export const api = createClient<paths>({
-  baseUrl: apiBase,
+  baseUrl: location.origin + apiBase,
   // The tests give the page another fetch.
   fetch: (request) => globalThis.fetch(request),
 });
@@ -23,8 +23,8 @@ export function sessionEnded(): void {
   unauthenticated();
 }
 
-/** Waits for an answer of api and gives its body; throws an ApiError. */
-export async function call<T>(answer: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
+/** As call, but for those who find out whether anybody is signed in. */
+export async function ask<T>(answer: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
   let result: Awaited<typeof answer>;
   try {
     result = await answer;
@@ -32,12 +32,18 @@ export async function call<T>(answer: Promise<{ data?: T; error?: unknown; respo
     if (thrown instanceof DOMException && thrown.name === 'AbortError') throw thrown;
     throw asApiError(thrown);
   }
-  if (!result.response.ok) {
-    const error = errorOf(result.response, result.error);
-    if (error.code === 'unauthenticated') unauthenticated();
-    throw error;
-  }
+  if (!result.response.ok) throw errorOf(result.response, result.error);
   return result.data as T;
+}
+
+/** Waits for an answer of api and gives its body; throws an ApiError. */
+export async function call<T>(answer: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
+  try {
+    return await ask(answer);
+  } catch (thrown) {
+    if (thrown instanceof ApiError && thrown.code === 'unauthenticated') unauthenticated();
+    throw thrown;
+  }
 }
 
 /** A key with which a request that is sent twice is done once. */

@@ -31,9 +31,8 @@ setNonce(nonce);
 
 onUnauthenticated(() => {
   const { pathname, href } = router.state.location;
+  if (pathname === '/sign-in') return;
   queryClient.removeQueries({ queryKey: ['session'] });
-  // Before anybody has signed in, the router itself finds out and leads to the page.
-  if (pathname === '/sign-in' || router.state.status === 'pending') return;
   void router.navigate({ to: '/sign-in', search: { next: href, ended: true } });
 });
 

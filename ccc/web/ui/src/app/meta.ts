@@ -1,6 +1,6 @@
 import { queryOptions } from '@tanstack/react-query';
 import { createContext, useContext } from 'react';
-import { api, call } from '../api/client';
+import { api, ask, call } from '../api/client';
 import type { Me, Meta } from '../api/types';
 import { setServerTime } from '../time/clock';
 
@@ -25,7 +25,7 @@ export function useMeta(): Meta {
 /** Who is signed in; throws unauthenticated where nobody is. */
 export const sessionQuery = queryOptions({
   queryKey: ['session'],
-  queryFn: () => call(api.GET('/session')),
+  queryFn: () => ask(api.GET('/session')),
   staleTime: Number.POSITIVE_INFINITY,
   retry: false,
 });

@@ -1,13 +1,41 @@
-import { createTheme, type MantineThemeOverride } from '@mantine/core';
+import { createTheme, type MantineColorsTuple, type MantineThemeOverride } from '@mantine/core';
 import type { Meta } from '../api/types';
 import { lookOf } from './brand';
 
 const system =
   'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", Ubuntu, Cantarell, "Helvetica Neue", Arial, sans-serif';
 
+// From the text to the darkest ground, a little bluer than the kit's own.
+const dark: MantineColorsTuple = [
+  '#e6e9ee',
+  '#c3cad4',
+  '#98a2b1',
+  '#7c8694',
+  '#333b47',
+  '#262c35',
+  '#1c2128',
+  '#171b21',
+  '#12161b',
+  '#0f1216',
+];
+
+// Dark enough from the sixth on to be read on white, and to have white upon it.
+const red: MantineColorsTuple = [
+  '#fff3f3',
+  '#ffe1e2',
+  '#fdc4c5',
+  '#fa9ea1',
+  '#f58a8d',
+  '#e5575c',
+  '#c4343a',
+  '#b3262c',
+  '#991f24',
+  '#7f181c',
+];
+
 export function themeOf(brand: Meta['brand']): MantineThemeOverride {
   return createTheme({
-    colors: { brand: lookOf(brand).colors },
+    colors: { brand: lookOf(brand).colors, dark, red },
     primaryColor: 'brand',
     primaryShade: { light: 6, dark: 6 },
     autoContrast: true,

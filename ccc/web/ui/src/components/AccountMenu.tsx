@@ -55,8 +55,8 @@ export function AccountMenu() {
       <Menu position="bottom-end" width={260}>
         <Menu.Target>
           <UnstyledButton className={classes.button} aria-label={t('account.menu', { name: me.user.name })}>
-            <Avatar size={32} radius="xl" color="brand" variant="light" aria-hidden="true">
-              {initials(me.user.name)}
+            <Avatar size={32} radius="xl" color="brand" variant="filled" aria-hidden="true">
+              <span className={classes.initials} data-initials={initials(me.user.name)} />
             </Avatar>
           </UnstyledButton>
         </Menu.Target>

@@ -4,6 +4,7 @@ import { useEffect, useState } from 'react';
 import { fleet, useStream } from '../fleet/store';
 import { useText } from '../i18n';
 import { useSecond } from '../time/clock';
+import { timeOfDay } from '../time/format';
 import classes from './Live.module.css';
 
 /** Whether the pages hear of changes at once. */
@@ -45,7 +46,7 @@ function Banner({ lostAt }: { lostAt: number }) {
   const stream = useStream();
   useSecond();
   const seconds = stream.state === 'waiting' ? Math.max(1, Math.ceil((stream.retryAt - Date.now()) / 1000)) : 0;
-  const time = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit' }).format(lostAt);
+  const time = timeOfDay(lostAt, language);
   return (
     <div className={classes.banner} role="alert">
       <IconCloudOff size={20} aria-hidden="true" />

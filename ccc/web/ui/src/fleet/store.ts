@@ -24,6 +24,8 @@ const batchTime = 120;
 /** While pages of systems come in, the table is shown anew once in so many milliseconds. */
 const loadingTime = 400;
 
+const loadBackoff = { first: 1000, most: 30_000 };
+
 /** A hidden page gives its connection back after so many milliseconds. */
 const hiddenTime = 60_000;
 
@@ -156,44 +158,42 @@ export class FleetStore {
     for (const event of events) for (const f of this.eventListeners) f(event);
   }
 
-  /** Loads all systems, page by page, and tries again where that fails. */
+  /** Loads all systems, page by page; where a page fails, it is tried again. */
   private async reload(): Promise<void> {
     this.load?.abort();
     const load = new AbortController();
     this.load = load;
-    for (let failures = 1; !load.signal.aborted; failures++) {
+    const { signal } = load;
+    beginLoad(this.fleet);
+    const loaded = new Set<string>();
+    let cursor: string | undefined;
+    let failures = 0;
+    let shownAt = 0;
+    do {
       try {
-        await this.loadPages(load.signal);
-        return;
+        const query = { limit: limits.page, ...(cursor && { cursor }) };
+        const page = await call(api.GET('/systems', { params: { query }, signal }));
+        if (signal.aborted) return;
+        for (const item of page.items) loaded.add(item.id);
+        addPage(this.fleet, page.items, page.total);
+        cursor = page.next;
+        this.error = null;
+        failures = 0;
+        if (cursor && Date.now() - shownAt >= loadingTime) {
+          shownAt = Date.now();
+          this.publish();
+        }
       } catch (thrown) {
-        if (load.signal.aborted) return;
+        if (signal.aborted) return;
         this.error = asApiError(thrown);
         this.publish();
         if (this.error.code === 'unauthenticated') return;
-        const wait = Math.max((this.error.retryAfter ?? 0) * 1000, delay(failures, { first: 1000, most: 30_000 }));
+        failures++;
+        const wait = Math.max((this.error.retryAfter ?? 0) * 1000, delay(failures, loadBackoff));
         await new Promise((resolve) => setTimeout(resolve, wait));
+        if (signal.aborted) return;
       }
-    }
-  }
-
-  private async loadPages(signal: AbortSignal): Promise<void> {
-    beginLoad(this.fleet);
-    const loaded = new Set<string>();
-    let shownAt = 0;
-    for (let cursor: string | undefined, first = true; first || cursor; first = false) {
-      const page = await call(
-        api.GET('/systems', { params: { query: { limit: limits.page, ...(cursor && { cursor }) } }, signal }),
-      );
-      if (signal.aborted) return;
-      for (const item of page.items) loaded.add(item.id);
-      addPage(this.fleet, page.items, page.total);
-      cursor = page.next;
-      this.error = null;
-      if (cursor && Date.now() - shownAt >= loadingTime) {
-        shownAt = Date.now();
-        this.publish();
-      }
-    }
+    } while (cursor || failures > 0);
     endLoad(this.fleet, loaded);
     this.publish();
   }

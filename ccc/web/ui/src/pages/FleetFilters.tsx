@@ -26,20 +26,18 @@ export function FleetFilters({ search, onChange }: Props) {
   return (
     <>
       <Popover opened={opened} onChange={setOpened} width={300} position="bottom-start" shadow="md" trapFocus withRoles>
-        <Popover.Target>
-          <Indicator label={active} size={18} disabled={active === 0} aria-hidden={undefined}>
+        <Indicator label={active} size={18} disabled={active === 0}>
+          <Popover.Target>
             <Button
               variant="default"
               leftSection={<IconFilter size={17} />}
               className={classes.button}
               onClick={() => setOpened((o) => !o)}
-              aria-expanded={opened}
-              aria-haspopup="dialog"
             >
               <span className={classes.word}>{t('filter.button')}</span>
             </Button>
-          </Indicator>
-        </Popover.Target>
+          </Popover.Target>
+        </Indicator>
         <Popover.Dropdown aria-label={t('filter.button')}>
           <Stack gap="sm">
             <Select

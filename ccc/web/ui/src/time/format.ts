@@ -1,3 +1,5 @@
+import type { Language } from '../api/types';
+
 /** Whole seconds until an instant, rounded up: 0 only once it is over. */
 export function secondsLeft(until: string, now: number): number {
   const ms = Date.parse(until) - now;
@@ -27,14 +29,21 @@ export function elapsed(since: string, now: number): { unit: 'days' | 'hours' | 
   return null;
 }
 
+const regions: Record<Language, string> = { de: 'de-DE', en: 'en-GB', fr: 'fr-FR' };
+
+/** The browser's own form of a language, such as en-US; else the one that Europe uses. */
+export function localeOf(language: Language): string {
+  return navigator.languages.find((l) => l.startsWith(`${language}-`)) ?? regions[language];
+}
+
 /** Date and time as people write them, to the minute; with the zone where asked. */
-export function dateTime(at: string, language: string, zone = false): string {
+export function dateTime(at: string, language: Language, zone = false): string {
   const date = new Date(at);
   if (Number.isNaN(date.getTime())) return '';
   return cached(
     `dt ${language} ${zone}`,
     () =>
-      new Intl.DateTimeFormat(language, {
+      new Intl.DateTimeFormat(localeOf(language), {
         day: 'numeric',
         month: 'short',
         year: 'numeric',
@@ -46,24 +55,25 @@ export function dateTime(at: string, language: string, zone = false): string {
 }
 
 /** The time of day, to the minute. */
-export function timeOfDay(at: string | number, language: string): string {
+export function timeOfDay(at: string | number, language: Language): string {
   return cached(
     `t ${language}`,
-    () => new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit' }),
+    () => new Intl.DateTimeFormat(localeOf(language), { hour: '2-digit', minute: '2-digit' }),
   ).format(new Date(at));
 }
 
 /** A whole number with the language's separators. */
-export function count(n: number, language: string): string {
-  return cached(`n ${language}`, () => new Intl.NumberFormat(language)).format(n);
+export function count(n: number, language: Language): string {
+  return cached(`n ${language}`, () => new Intl.NumberFormat(localeOf(language))).format(n);
 }
 
 /** A round trip: "0.4 ms", "18 ms". */
-export function milliseconds(ms: number, language: string): string {
+export function milliseconds(ms: number, language: Language): string {
   const digits = ms < 10 ? 1 : 0;
   return cached(
     `ms ${language} ${digits}`,
-    () => new Intl.NumberFormat(language, { style: 'unit', unit: 'millisecond', maximumFractionDigits: digits }),
+    () =>
+      new Intl.NumberFormat(localeOf(language), { style: 'unit', unit: 'millisecond', maximumFractionDigits: digits }),
   ).format(ms);
 }
 
