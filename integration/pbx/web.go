@@ -16,6 +16,9 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
 )
 
+// waitQuery asks for a page that reloads by itself.
+const waitQuery = "wait"
+
 // langCookie keeps the language that somebody has picked.
 const langCookie = "ctx_language"
 
@@ -57,7 +60,11 @@ func routePages(mux *http.ServeMux) {
 				}
 			}
 			p.sessions.notice(l.cookie, n)
-			http.Redirect(w, r, next, http.StatusSeeOther)
+			to := next
+			if to == "/ccc" && p.store.View().Phase() == state.PhaseCompleting {
+				to += "?" + waitQuery // who has typed a token wants to see what comes of it
+			}
+			http.Redirect(w, r, to, http.StatusSeeOther)
 		}))
 	}
 	form("/ccc/enable", "/ccc", onSite, (*PBX).webEnable)

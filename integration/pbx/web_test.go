@@ -283,29 +283,38 @@ func TestHeadersAndOrigins(t *testing.T) {
 	})
 }
 
-// TestPagesThatReload: the page of an unpaired PBX looks for offers by itself, which
-// does not keep anybody signed in.
+// TestPagesThatReload: whoever asks for it waits for an offer with a page that reloads,
+// which does not keep him signed in.
 func TestPagesThatReload(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBox(t)
 		admin := b.browse(t, "admin", first)
 		start := time.Now()
-		for b.ask("GET", "/ccc?auto", "", admin).Code == http.StatusOK && time.Since(start) < time.Hour {
+		for b.ask("GET", "/ccc?wait&auto", "", admin).Code == http.StatusOK && time.Since(start) < time.Hour {
 			time.Sleep(10 * time.Second)
 		}
 		if idle := time.Since(start); idle != sessionIdle {
 			t.Errorf("signed out after %v", idle)
 		}
 		admin = b.browse(t, "admin", first)
-		if w := b.ask("GET", "/ccc", "", admin); !strings.Contains(w.Body.String(), `content="10;url=/ccc?auto"`) {
-			t.Error("an unpaired PBX does not look for offers")
+		reloads := func(path string) bool {
+			return strings.Contains(b.ask("GET", path, "", admin).Body.String(), "http-equiv")
 		}
-		if err := b.ccc.deliver(b.PBX, b.ccc.offer("offer-1")); err != nil {
+		if reloads("/ccc") || !reloads("/ccc?wait") {
+			t.Error("a page reloads without being asked to, or does not")
+		}
+		o := b.ccc.offer("offer-1")
+		if err := b.ccc.deliver(b.PBX, o); err != nil {
 			t.Fatal(err)
 		}
-		if w := b.ask("GET", "/ccc", "", admin); strings.Contains(w.Body.String(), "http-equiv") {
+		if reloads("/ccc?wait") {
 			t.Error("a page reloads while a token is being typed")
+		}
+		b.ccc.set(func() { b.ccc.down = true })
+		w := b.post("/ccc/enable", url.Values{"offer": {"offer-1"}, "token": {o.Token.Reveal()}, "password": {first}}, admin)
+		if to := w.Header().Get("Location"); to != "/ccc?wait" || !reloads(to) {
+			t.Errorf("while the control centre does not answer: to %q", to)
 		}
 	})
 }

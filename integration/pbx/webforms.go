@@ -24,15 +24,14 @@ func (p *PBX) webCCC(r *http.Request, l login, pg *pages.Page) {
 	p.mu.Lock()
 	d.Contact = p.contact
 	p.mu.Unlock()
-	switch s.Phase() {
-	case state.PhaseCompleting:
+	if s.Completing != nil {
 		d.Completes = s.Completing.Tenant
-		pg.Refresh = 3
-	case state.PhaseUnpaired: // an offer may come
-		pg.Refresh = 10
-	case state.PhaseOffered, state.PhasePaired: // there are forms to fill in
 	}
-	pg.RefreshTo = "/ccc?" + autoQuery
+	// Pages reload only where somebody has asked for it (WCAG 2.2, 2.2.1), and never
+	// while there is a form to fill in.
+	if r.URL.Query().Has(waitQuery) && (s.Phase() == state.PhaseUnpaired || s.Phase() == state.PhaseCompleting) {
+		d.Waiting, pg.Refresh, pg.RefreshTo = true, 5, "/ccc?"+waitQuery+"&"+autoQuery
+	}
 	for _, o := range s.Offers {
 		d.Offers = append(d.Offers, pages.Offer{Offer: o, Left: o.Expires.Sub(now), TriesLeft: state.MaxTries - o.Tries})
 	}

@@ -54,8 +54,10 @@ type CCC struct {
 	Days      int       // without contact until the pairing ends
 	Offers    []Offer
 	Completes string // tenant of the pairing that is being completed
-	OffersOn  bool
-	Now       time.Time
+	// Waiting tells that somebody has asked for the page to reload by itself.
+	Waiting  bool
+	OffersOn bool
+	Now      time.Time
 	// Administrator may change something, Local may do it from here.
 	Administrator, Local bool
 }

@@ -133,6 +133,7 @@ func samples() map[string]Page {
 		"ccc user":       page("ccc", CCC{Phase: state.PhaseOffered, Offers: offers, OffersOn: true, Now: now}),
 		"ccc far":        page("ccc", CCC{Phase: state.PhaseOffered, Offers: offers, Now: now, Administrator: true}),
 		"ccc completing": page("ccc", CCC{Phase: state.PhaseCompleting, Completes: "Müller", Now: now, Administrator: true, Local: true}),
+		"ccc waiting":    page("ccc", CCC{Phase: state.PhaseUnpaired, Now: now, Waiting: true, Administrator: true, Local: true}),
 		"ccc paired":     page("ccc", CCC{Phase: state.PhasePaired, Paired: paired, Contact: now, Days: 30, Now: now, Administrator: true, Local: true}),
 		"users":          page("users", Users{Users: users, Self: "admin", Subscribers: calls.Subscribers, MinLen: 10, Administrator: true}),
 		"users own":      page("users", Users{Users: users[1:2], Self: "erika", Subscribers: calls.Subscribers, MinLen: 10}),
@@ -244,12 +245,13 @@ func TestWhatPagesShow(t *testing.T) {
 		"ccc user":       {[]string{"123 456", "Only an administrator"}, []string{`name="token"`}},
 		"ccc far":        {[]string{"123 456", "local network"}, []string{`name="token"`}},
 		"ccc paired":     {[]string{"Müller &amp; Söhne", "ccc-0a1b2c3d", "after 30 days", `action="/ccc/disable"`}, []string{`name="token"`}},
-		"ccc unpaired":   {[]string{"serial number 0123456789", "none can arrive"}, []string{`name="token"`}},
+		"ccc unpaired":   {[]string{"serial number 0123456789", "none can arrive", `href="/ccc?wait"`}, []string{`name="token"`}},
 		"status new":     {[]string{"Newly connected with Müller", "12 %", "1.0 GiB of 2.0 GiB", "1 d 1 h", "QUIC", "still the first one"}, nil},
 		"users own":      {[]string{"erika", "Change your password"}, []string{"/users/add", "/users/delete"}},
 		"users":          {[]string{"(disabled)", "/users/add"}, nil},
 		"login":          {[]string{"User name or password is wrong", `role="alert"`, `value="/ccc"`}, []string{"<nav"}},
-		"ccc completing": {[]string{"Asking Müller"}, []string{`name="token"`}},
+		"ccc completing": {[]string{"Asking Müller", "Reload"}, []string{`name="token"`, "/ccc?wait"}},
+		"ccc waiting":    {[]string{"reloads every five seconds", "Stop"}, []string{"/ccc?wait"}},
 	} {
 		p := samples()[name]
 		p.Lang = "en"
@@ -269,9 +271,9 @@ func TestWhatPagesShow(t *testing.T) {
 		}
 	}
 	p := samples()["ccc completing"]
-	p.Lang, p.Refresh, p.RefreshTo = "en", 3, "/ccc?auto"
+	p.Lang, p.Refresh, p.RefreshTo = "en", 3, "/ccc?wait&auto"
 	var b bytes.Buffer
-	if err := Render(&b, p); err != nil || !strings.Contains(b.String(), `http-equiv="refresh" content="3;url=/ccc?auto"`) {
+	if err := Render(&b, p); err != nil || !strings.Contains(b.String(), `http-equiv="refresh" content="3;url=/ccc?wait&amp;auto"`) {
 		t.Errorf("no refresh: %v", err)
 	}
 }
