@@ -139,8 +139,12 @@ var orders = map[store.Sort]func(a, b store.System) int{
 // The lists are what a sort and a filter in Go give.
 func TestList(t *testing.T) {
 	t.Parallel()
+	n := 10000
+	if raceDetector {
+		n = 300
+	}
 	databases(t, func(t *testing.T, db *store.DB) {
-		tenant, all := fleet(t, db, 10000)
+		tenant, all := fleet(t, db, n)
 		byID := map[store.SystemID]store.System{}
 		var some []identity.Serial
 		for i, s := range all {
@@ -176,19 +180,19 @@ func TestList(t *testing.T) {
 					want = append(want, s)
 				}
 			}
-			if len(want) != tt.want {
+			if len(want) != tt.want && !raceDetector {
 				t.Errorf("%+v: the model gives %d, want %d", tt.filter, len(want), tt.want)
 			}
 			for _, sort := range tt.sorts {
 				slices.SortFunc(want, func(a, b store.System) int { return cmp.Or(orders[sort](a, b), cmp.Compare(a.ID, b.ID)) })
 				for _, sort := range []store.Sort{sort, "-" + cmp.Or(sort, store.ByName)} {
 					tt.filter.Sort = sort
-					got := pages(t, db, tenant, tt.filter, 3999, len(want))
+					got := pages(t, db, tenant, tt.filter, n*2/5-1, len(want))
 					if !slices.EqualFunc(got, want, func(a, b store.System) bool { return a.ID == b.ID }) {
 						t.Errorf("%q by %q: %d systems that are not the %d wanted ones, or in another order", tt.filter.Query, sort, len(got), len(want))
 					}
 					slices.Reverse(want)
-					for i := 0; i < len(got); i += 333 {
+					for i := 0; i < len(got); i += n / 30 {
 						s := byID[got[i].ID]
 						if s.Tags == nil {
 							s.Tags = []string{}
