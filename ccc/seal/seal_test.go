@@ -208,43 +208,39 @@ func TestPrinted(t *testing.T) {
 	}
 }
 
-// Golden: a record of version 1 opens for ever.
+// golden gives a keyring and a record of version 1 that it opens. It is the same in each
+// of the processes that a fuzz test has.
+func golden(t testing.TB) (k *seal.Keyring, sealed []byte) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", "v1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sealed, err = hex.DecodeString(strings.TrimSpace(string(text))); err != nil {
+		t.Fatal(err)
+	}
+	return ring(t, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"), sealed
+}
+
+const goldenPurpose, goldenID = "pairing password", "p-1"
+
+// A record of version 1 opens for ever.
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	k := ring(t, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")
-	sealed, err := os.ReadFile(filepath.Join("testdata", "v1"))
-	if errors.Is(err, os.ErrNotExist) && os.Getenv("SEAL_GOLDEN") != "" {
-		sealed = []byte(hex.EncodeToString(mustSeal(t, k, "pairing password", "p-1", "hunter2")) + "\n")
-		_ = os.MkdirAll("testdata", 0o755)
-		err = os.WriteFile(filepath.Join("testdata", "v1"), sealed, 0o644)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := hex.DecodeString(strings.TrimSpace(string(sealed)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := k.Open("pairing password", "p-1", raw); err != nil || string(got) != "hunter2" {
+	k, sealed := golden(t)
+	if got, err := k.Open(goldenPurpose, goldenID, sealed); err != nil || string(got) != "hunter2" {
 		t.Errorf("opened %q, %v", got, err)
 	}
 }
 
 func FuzzOpen(f *testing.F) {
-	k, err := seal.New(strings.Repeat("5a", 31) + "5b")
-	if err != nil {
-		f.Fatal(err)
-	}
-	good, err := k.Seal("p", "1", []byte("secret"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add("p", "1", good)
-	f.Add("p", "2", good)
+	k, good := golden(f)
+	f.Add(goldenPurpose, goldenID, good)
+	f.Add(goldenPurpose, "2", good)
 	f.Add("", "", []byte{1})
 	f.Fuzz(func(t *testing.T, purpose, id string, sealed []byte) {
 		plain, err := k.Open(purpose, id, sealed)
-		mine := purpose == "p" && id == "1" && bytes.Equal(sealed, good)
+		mine := purpose == goldenPurpose && id == goldenID && bytes.Equal(sealed, good)
 		if mine != (err == nil) {
 			t.Errorf("%q %q %x: %q, %v", purpose, id, sealed, plain, err)
 		}
