@@ -56,7 +56,7 @@ func newCommands(w *world.World, bin string) (commands, error) {
 		trace:      fmt.Sprintf("%s trace %s %s", program("auerproxy"), first, creds),
 		status:     fmt.Sprintf("%s status --config %s", program("auer-agent"), at("device-"+string(first), "auer-agent.yaml")),
 		list:       fmt.Sprintf("%s list %s", pki, pkiConfig),
-		revoke:     fmt.Sprintf("%s revoke %s --reason lost %s", pki, last, pkiConfig),
+		revoke:     fmt.Sprintf("%s block %s --reason lost %s", pki, last, pkiConfig),
 		unblock:    fmt.Sprintf("%s unblock %s %s", pki, last, pkiConfig),
 		stopRelay:  fmt.Sprintf("kill -9 $(cat %s)", at("relay-1", "pid")),
 		startRelay: fmt.Sprintf("%s serve --config %s", program("auerproxy"), at("relay-1", "auerproxy.yaml")),

@@ -41,7 +41,7 @@ func (o *options) smoke(ctx context.Context, out io.Writer) (err error) {
 	s := &smoke{out: out}
 	s.step("pages of the control centre", s.expect(ctx, "curl -sS "+w.Centre().HTTP+"/", "<title>"))
 	s.step("pages of a PBX", s.expect(ctx, "curl -sSL "+w.PBX(1).URL+"/", "<html"))
-	s.step("PBX paired", s.expect(ctx, c.pair, "paired"))
+	s.step("PBX paired", s.expect(ctx, c.pair, "Paired."))
 	s.step("curl through CONNECT", s.expect(ctx, c.curl, `"serial": "`+first+`"`, "service/"+caller))
 	s.step("curl over HTTP/1.1", s.expect(ctx, c.curlH1, "200"))
 	s.step("name of the relay", s.expect(ctx, c.names, w.RelayName(0), "Authority server"))
