@@ -86,6 +86,12 @@ func TestSave(t *testing.T) {
 		if _, _, err := s.Save(t.Context(), Actor{store.NewID[store.TenantID](), s.a.User}, NewSystem{Serial: string(other), Name: "x"}); CodeOf(err) != CodeNotFound {
 			t.Errorf("a tenant that is not there: %v", err)
 		}
+		// A name that a PBX would not show would never get there.
+		odd := tenant(store.NewID[store.TenantID](), "Evil\u202e")
+		s.update(func(tx *store.Tx) error { return tx.CreateTenant(odd) })
+		if _, _, err := s.Save(t.Context(), Actor{odd.ID, s.a.User}, NewSystem{Serial: string(other), Name: "x"}); err == nil || !strings.Contains(err.Error(), "tenant: is not a printable name") {
+			t.Errorf("a name that cannot be shown: %v", err)
+		}
 	})
 }
 
