@@ -177,7 +177,7 @@ export const checks = {
     await page.getByRole('button', { name: texts.de.add.more }).click();
     await page.getByRole('combobox', { name: 'Gruppen' }).fill('Ostsee');
     await page.getByRole('option', { name: 'Neue Gruppe „Ostsee“' }).click();
-    await page.getByLabel('Tags').fill('pilot');
+    await page.getByRole('combobox', { name: 'Tags' }).fill('pilot');
     await page.keyboard.press('Enter');
     await s.accessible(page, 'add');
     await s.snap('add');
@@ -412,8 +412,9 @@ export const checks = {
     await page.getByRole('menuitem', { name: 'Sign out' }).waitFor();
     await s.accessible(page, 'account menu');
     await s.snap('account');
-    await page.getByText('Dark', { exact: true }).click();
-    assert.equal(await page.evaluate(() => document.documentElement.dataset.mantineColorScheme), 'dark');
+    await page.getByRole('menuitem', { name: 'Dark' }).click();
+    await page.locator('html[data-mantine-color-scheme=dark]').waitFor();
+    await page.getByRole('button', { name: /Account/ }).click();
     await page.getByRole('menuitem', { name: 'Deutsch' }).click();
     await page.getByRole('heading', { name: 'Anlagen' }).waitFor();
     assert.equal(s.mock.user(people.en).language, 'de');

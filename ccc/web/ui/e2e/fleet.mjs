@@ -103,7 +103,7 @@ export function makeFleet(n, now) {
     const system = {
       id: `s-${String(i + 1).padStart(5, '0')}`,
       serial: String(1_000_000_000 + Math.floor(random() * 8_999_999_999)),
-      name: `${pick(owners)} ${pick(places)}${random() < 0.96 ? ` ${1 + Math.floor(random() * 90)}` : ''}`,
+      name: `${10_000 + Math.floor(random() * 90_000)} ${pick(owners)} ${pick(places)}`,
       note: pick(notes),
       state,
       state_since: ago(state === 'paired' ? created - 300 : since),

@@ -52,8 +52,17 @@ export function themeOf(brand: Meta['brand']): MantineThemeOverride {
     respectReducedMotion: true,
     components: {
       Tooltip: { defaultProps: { openDelay: 400, withArrow: true } },
-      Modal: { defaultProps: { centered: true, radius: 'lg', overlayProps: { backgroundOpacity: 0.4, blur: 2 } } },
-      Menu: { defaultProps: { shadow: 'md', radius: 'md' } },
+      Modal: {
+        defaultProps: {
+          centered: true,
+          radius: 'lg',
+          overlayProps: { backgroundOpacity: 0.4, blur: 2 },
+          // A header in a dialog would be a second banner of the page.
+          attributes: { header: { role: 'none' } },
+        },
+      },
+      // In the place where it opens, so that it belongs to a landmark of the page.
+      Menu: { defaultProps: { shadow: 'md', radius: 'md', withinPortal: false } },
     },
   });
 }

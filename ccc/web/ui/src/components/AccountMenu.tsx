@@ -1,4 +1,4 @@
-import { Avatar, Menu, SegmentedControl, Stack, Text, UnstyledButton, useMantineColorScheme } from '@mantine/core';
+import { Avatar, Menu, Stack, Text, UnstyledButton, useMantineColorScheme } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import {
   IconCheck,
@@ -110,29 +110,26 @@ export function AccountMenu() {
   );
 }
 
+const schemes = [
+  { value: 'light', icon: <IconSun size={16} /> },
+  { value: 'dark', icon: <IconMoon size={16} /> },
+  { value: 'auto', icon: <IconDeviceDesktop size={16} /> },
+] as const;
+
 function Appearance() {
   const { t } = useText();
   const { colorScheme, setColorScheme } = useMantineColorScheme();
-  const icon = { light: <IconSun size={16} />, dark: <IconMoon size={16} />, auto: <IconDeviceDesktop size={16} /> };
-  return (
-    <SegmentedControl
-      className={classes.appearance}
-      fullWidth
-      size="xs"
-      value={colorScheme}
-      onChange={(value) => setColorScheme(value as typeof colorScheme)}
-      aria-label={t('account.appearance')}
-      data={(['light', 'dark', 'auto'] as const).map((value) => ({
-        value,
-        label: (
-          <span className={classes.scheme}>
-            {icon[value]}
-            {t(`account.scheme.${value}`)}
-          </span>
-        ),
-      }))}
-    />
-  );
+  return schemes.map(({ value, icon }) => (
+    <Menu.Item
+      key={value}
+      leftSection={icon}
+      onClick={() => setColorScheme(value)}
+      aria-current={value === colorScheme}
+      rightSection={value === colorScheme ? <IconCheck size={16} /> : null}
+    >
+      {t(`account.scheme.${value}`)}
+    </Menu.Item>
+  ));
 }
 
 function initials(name: string): string {

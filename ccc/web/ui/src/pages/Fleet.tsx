@@ -66,19 +66,19 @@ export function FleetPage() {
         <SearchField text={text} onChange={setText} />
         <FleetFilters search={search} onChange={set} />
         <SortMenu sort={sort} onSort={(value) => set({ sort: value })} />
+        <p className={classes.found} role="status">
+          {error && loaded === 0
+            ? problemText(t, error)
+            : complete
+              ? filtered && rows.length > 0
+                ? t('fleet.found', { count: rows.length, shown: count(rows.length, language) })
+                : ''
+              : loaded > 0
+                ? t('fleet.loading', { loaded: count(loaded, language), total: count(total, language) })
+                : t('fleet.loadingFirst')}
+        </p>
       </div>
       <FilterPills search={search} onChange={set} />
-      <p className={classes.found} role="status">
-        {error && loaded === 0
-          ? problemText(t, error)
-          : complete
-            ? filtered && rows.length > 0
-              ? t('fleet.found', { count: rows.length, shown: count(rows.length, language) })
-              : ''
-            : loaded > 0
-              ? t('fleet.loading', { loaded: count(loaded, language), total: count(total, language) })
-              : t('fleet.loadingFirst')}
-      </p>
       {complete && rows.length === 0 ? (
         <FleetNoMatch onClear={clear} />
       ) : (

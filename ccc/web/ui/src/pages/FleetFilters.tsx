@@ -50,6 +50,7 @@ export function FleetFilters({ search, onChange }: Props) {
               nothingFoundMessage={t('filter.none')}
               clearable
               searchable
+              openOnFocus={false}
             />
             <MultiSelect
               label={t('filter.tags')}
@@ -69,6 +70,7 @@ export function FleetFilters({ search, onChange }: Props) {
               )}
               clearable
               searchable
+              openOnFocus={false}
               limit={100}
             />
             <Button
@@ -101,6 +103,7 @@ export function FilterPills({ search, onChange }: Props) {
     <Pill.Group className={classes.pills}>
       {search.group && (
         <Pill
+          className={classes.pill}
           withRemoveButton
           onRemove={() => onChange({ group: undefined })}
           removeButtonProps={{
@@ -115,6 +118,7 @@ export function FilterPills({ search, onChange }: Props) {
       {tags.map((tag) => (
         <Pill
           key={tag}
+          className={classes.pill}
           withRemoveButton
           onRemove={() => {
             const rest = tags.filter((other) => other !== tag);
