@@ -22,7 +22,6 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/configs/daemon"
 	"github.com/comtrexx-cloud/comtrexx/pki/blocks"
-	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/servercert"
 )
 
@@ -175,36 +174,12 @@ func (s *Server) tellOnline(ctx context.Context, ready chan<- struct{}) error {
 	for c := range changes {
 		switch {
 		case c.Resync:
-			if err := s.waitedFor(ctx, s.pairing.CameOnline); err != nil && ctx.Err() == nil {
-				s.log.Warn("some PBXs hear what waits for them when they connect again", "error", err)
-			}
+			s.pairing.Resync()
 		case c.Moved && c.Status.Online:
 			s.pairing.CameOnline(c.Serial)
 		}
 	}
 	return ctx.Err()
-}
-
-// mostWaited is how many offers, and how many ends of pairings, are looked at where it was
-// missed who came online. What is beyond is seen when the PBX connects the next time.
-const mostWaited = 100_000
-
-// waitedFor gives the PBXs that something waits for.
-func (s *Server) waitedFor(ctx context.Context, f func(identity.Serial)) error {
-	return s.db.View(ctx, func(tx *store.Tx) error {
-		offers, err := tx.DueOffers(time.Now().Add(2*wire.MaxLife), mostWaited)
-		if err != nil {
-			return err
-		}
-		for _, o := range offers {
-			f(o.Serial)
-		}
-		ends, err := tx.PendingTombstones("", mostWaited)
-		for _, t := range ends {
-			f(t.Serial)
-		}
-		return err
-	})
 }
 
 // web is a listener with the API and the pages.

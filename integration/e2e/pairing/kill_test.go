@@ -61,8 +61,14 @@ func TestKilled(t *testing.T) {
 	outcomes := make(map[string]int)
 	for i := range n {
 		paired := k.settle(ctx, t)
+		if !paired && i%2 == 1 { // so that there is something to dissolve
+			k.pair(ctx)
+			if paired = k.settle(ctx, t); !paired {
+				t.Fatal("control: nobody was killed, and they are not paired")
+			}
+		}
 		what, victim := k.step(ctx, r, paired)
-		time.Sleep(time.Duration(r.Int64N(int64(400 * time.Millisecond)))) // the moment is what is drawn
+		time.Sleep(time.Duration(r.Int64N(int64(600 * time.Millisecond)))) // the moment is what is drawn
 		k.kill(ctx, t, victim)
 		<-what.done
 		after := k.settle(ctx, t)
@@ -123,9 +129,11 @@ func (k *killed) pair(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		if len(l.Offers) > 0 {
-			_ = k.pbx.enable(ctx, k.w, 0, o.Token)
-			return
+		for _, here := range l.Offers {
+			if here.ID == o.ID {
+				_ = k.pbx.enable(ctx, k.w, 0, o.Token)
+				return
+			}
 		}
 		select {
 		case <-tick.C:
