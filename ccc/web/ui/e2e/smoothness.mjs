@@ -9,6 +9,29 @@
  */
 export async function scrolling(page) {
   await page.evaluate(() => window.scrollTo(0, 0));
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send('Performance.enable', { timeDomain: 'threadTicks' });
+  const spent = async () => {
+    const { metrics } = await devtools.send('Performance.getMetrics');
+    return Object.fromEntries(metrics.map(({ name, value }) => [name, value]));
+  };
+  const before = await spent();
+  const seen = await watched(page);
+  const after = await spent();
+  const each = (/** @type {string} */ name) =>
+    Math.round((((after[name] ?? 0) - (before[name] ?? 0)) / seen.frames) * 10_000) / 10;
+  // What the page itself takes on its thread for each frame; the rest is the machine.
+  const cpuMs = {
+    script: each('ScriptDuration'),
+    style: each('RecalcStyleDuration'),
+    layout: each('LayoutDuration'),
+    all: each('TaskDuration'),
+  };
+  return { ...seen, cpuMsPerFrame: cpuMs };
+}
+
+/** @param {Page} page */
+function watched(page) {
   return page.evaluate(async () => {
     const frames = /** @type {number[]} */ ([]);
     let blank = 0;

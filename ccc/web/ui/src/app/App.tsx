@@ -7,6 +7,7 @@ import { useEffect, useMemo } from 'react';
 import { onUnauthenticated } from '../api/client';
 import { asApiError } from '../api/problem';
 import type { Meta } from '../api/types';
+import { TextProvider } from '../i18n';
 import { FailurePage } from '../pages/Failure';
 import { MetaContext, metaQuery } from './meta';
 import { makeRouter } from './router';
@@ -41,7 +42,9 @@ const unbranded: Meta['brand'] = { id: '', name: '', legal: '' };
 export function App() {
   return (
     <QueryClientProvider client={queryClient}>
-      <Branded />
+      <TextProvider>
+        <Branded />
+      </TextProvider>
     </QueryClientProvider>
   );
 }

@@ -33,6 +33,13 @@ const red: MantineColorsTuple = [
   '#7f181c',
 ];
 
+/** The lists of fields to choose from: they scroll themselves, and belong to where they open. */
+const choice = {
+  comboboxProps: { withinPortal: false },
+  withScrollArea: false,
+  styles: { options: { maxHeight: 240, overflowY: 'auto' } },
+};
+
 export function themeOf(brand: Meta['brand']): MantineThemeOverride {
   return createTheme({
     colors: { brand: lookOf(brand).colors, dark, red },
@@ -62,7 +69,10 @@ export function themeOf(brand: Meta['brand']): MantineThemeOverride {
         },
       },
       // In the place where it opens, so that it belongs to a landmark of the page.
-      Menu: { defaultProps: { shadow: 'md', radius: 'md', withinPortal: false } },
+      Menu: { defaultProps: { shadow: 'md', radius: 'md', withinPortal: false, withInitialFocusPlaceholder: false } },
+      Select: { defaultProps: choice },
+      MultiSelect: { defaultProps: choice },
+      TagsInput: { defaultProps: choice },
     },
   });
 }

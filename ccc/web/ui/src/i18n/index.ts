@@ -1,4 +1,5 @@
-import i18next from 'i18next';
+import i18next, { type TFunction } from 'i18next';
+import { createContext, createElement, type ReactNode, useContext, useMemo } from 'react';
 import { initReactI18next, useTranslation } from 'react-i18next';
 import type { Language } from '../api/types';
 import en from './en.json';
@@ -56,8 +57,24 @@ export async function showLanguage(language: Language): Promise<void> {
   }
 }
 
-/** The texts, and the language for dates and numbers. */
-export function useText() {
+export interface Text {
+  t: TFunction;
+  /** For dates and numbers. */
+  language: Language;
+}
+
+const TextContext = createContext<Text | null>(null);
+
+/** Gives all below it the texts, with one subscription for all of them. */
+export function TextProvider({ children }: { children: ReactNode }) {
   const { t, i18n } = useTranslation();
-  return { t, language: (i18n.resolvedLanguage ?? i18n.language) as Language };
+  const language = (i18n.resolvedLanguage ?? i18n.language) as Language;
+  const text = useMemo(() => ({ t, language }), [t, language]);
+  return createElement(TextContext, { value: text }, children);
+}
+
+export function useText(): Text {
+  const text = useContext(TextContext);
+  if (!text) throw new Error('used outside of TextProvider');
+  return text;
 }

@@ -46,7 +46,6 @@ export function FleetFilters({ search, onChange }: Props) {
               data={groups.map((g) => ({ value: g.id, label: g.name }))}
               value={search.group ?? null}
               onChange={(group) => onChange({ group: group ?? undefined })}
-              comboboxProps={{ withinPortal: false }}
               nothingFoundMessage={t('filter.none')}
               clearable
               searchable
@@ -58,7 +57,6 @@ export function FleetFilters({ search, onChange }: Props) {
               data={tags.map((tag) => tag.name)}
               value={search.tags ?? []}
               onChange={(value) => onChange({ tags: value.length > 0 ? value : undefined })}
-              comboboxProps={{ withinPortal: false }}
               nothingFoundMessage={t('filter.none')}
               renderOption={({ option }) => (
                 <span className={classes.option}>

@@ -15,7 +15,7 @@ export function serverNow(): number {
 }
 
 /** A clock that tells its listeners when it has got to the next step. */
-function ticking(step: number) {
+function ticking(step: number, round: (steps: number) => number) {
   const listeners = new Set<() => void>();
   let timer: ReturnType<typeof setTimeout> | undefined;
   const wait = () => {
@@ -37,14 +37,14 @@ function ticking(step: number) {
         if (listeners.size === 0) clearTimeout(timer);
       };
     },
-    now: () => Math.floor(serverNow() / step) * step,
+    now: () => round(serverNow() / step) * step,
   };
 }
 
-const second = ticking(1000);
-const halfMinute = ticking(30_000);
+const second = ticking(1000, Math.ceil);
+const halfMinute = ticking(30_000, Math.floor);
 
-/** The server's time, anew each second. */
+/** The end of the second that is running: what is over within it counts as over. */
 export const useSecond = () => useSyncExternalStore(second.subscribe, second.now);
 
 /** The server's time, anew every 30 seconds. */
