@@ -76,11 +76,6 @@ func (c *client) save(ctx context.Context, s identity.Serial, name string) (made
 	return made, err
 }
 
-func (c *client) system(ctx context.Context, id string) (s api.System, err error) {
-	err = c.do(ctx, http.MethodGet, "/systems/"+id, nil, &s)
-	return s, err
-}
-
 // fill saves systems whose PBXs never connect.
 func (c *client) fill(ctx context.Context, n int) error {
 	g, ctx := errgroup.WithContext(ctx)
@@ -120,7 +115,7 @@ func (c *client) people(ctx context.Context, atMost time.Duration, done <-chan s
 		path := "/session"
 		switch i % 3 {
 		case 0:
-			path = "/systems?limit=100&q=praxis&sort=-created"
+			path = "/systems?limit=100&q=praxis&sort=-created_at"
 		case 1:
 			if len(c.ids) > 0 {
 				path = "/systems/" + c.ids[i%len(c.ids)]

@@ -17,8 +17,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/integration/load"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/fleet"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -168,6 +168,11 @@ type pairings struct {
 }
 
 func (p *pairings) run(ctx context.Context, n int) error {
+	live, err := p.c.follow(ctx)
+	if err != nil {
+		return err
+	}
+	defer live.stop()
 	g, ctx := errgroup.WithContext(ctx)
 	var mu sync.Mutex
 	note := func(h *load.Histogram, since time.Time) {
@@ -183,22 +188,15 @@ func (p *pairings) run(ctx context.Context, n int) error {
 				return fmt.Errorf("%s: save: %w", serial(i), err)
 			}
 			note(p.saved, begin)
-			pbx := p.f.PBX(serial(i))
-			if err := poll(ctx, func() (bool, error) { return len(pbx.State().Offers) > 0, nil }); err != nil {
+			device := p.f.PBX(serial(i))
+			if err := poll(ctx, func() (bool, error) { return len(device.State().Offers) > 0, nil }); err != nil {
 				return fmt.Errorf("%s: no offer: %w", serial(i), err)
 			}
 			note(p.offered, begin)
-			if err := pbx.Enable(ctx, made.Offer.Token, ""); err != nil {
+			if err := device.Enable(ctx, made.Offer.Token, ""); err != nil && !errors.Is(err, pbx.ErrPending) {
 				return fmt.Errorf("%s: the token is typed: %w", serial(i), err)
 			}
-			err = poll(ctx, func() (bool, error) {
-				now, err := p.c.system(ctx, made.System.ID)
-				if err == nil && now.State != store.StateProving && now.State != store.StatePaired && now.State != store.StateReceived {
-					err = fmt.Errorf("it is %s %s", now.State, now.ErrorCode)
-				}
-				return now.State == store.StatePaired, err
-			})
-			if err != nil {
+			if err := live.await(ctx, made.System.ID); err != nil {
 				return fmt.Errorf("%s: not paired: %w", serial(i), err)
 			}
 			note(p.paired, begin)

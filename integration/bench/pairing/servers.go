@@ -58,7 +58,7 @@ func startServers(ctx context.Context, o Options, ca *pkitest.CA, dir string) (s
 			"region": "DE", "credentials": file("centre"), "admin": section{"listen": at(3)}, "log": section{"level": "warn"},
 			"http_listen": at(1), "dial": section{"relays": []string{s.relayAddr}}, "store": section{"path": file("ccc.db")}, "keys": []string{file("key")},
 			"first_admin": section{"file": s.password, "email": email, "tenant": "Musterfirma GmbH", "language": "en"},
-			"pairing":     section{"offers_per_hour": 1_000_000}, "api": section{"limits": section{"requests": 100_000_000}},
+			"pairing":     section{"offers_per_hour": 1_000_000}, "api": section{"limits": section{"requests": 1_000_000}},
 		}))
 	if err != nil {
 		return s, err
