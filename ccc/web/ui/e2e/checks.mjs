@@ -100,8 +100,8 @@ export const checks = {
     await s.accessible(page, 'filters');
     await page.getByRole('combobox', { name: 'Group' }).click();
     await page.getByRole('option', { name: 'Frankreich' }).click();
-    await page.getByText(/systems found/).waitFor();
     const inGroup = [...s.mock.systems.values()].filter((x) => x.groups.some((g) => g.name === 'Frankreich')).length;
+    await page.getByText(`${inGroup.toLocaleString('en-GB')} systems found`).waitFor();
     assert.equal(await count(), inGroup);
     await page.keyboard.press('Escape');
     await s.snap('filtered');

@@ -27,14 +27,15 @@ export function FleetPage() {
   const { write } = useRights();
   useTitle(t('fleet.title'));
 
-  const set = (change: Partial<Record<keyof FleetSearch, unknown>>) =>
+  const go = (change: Partial<Record<keyof FleetSearch, unknown>>) =>
     void navigate({
       search: (before) => ({ ...before, ...change }) as FleetSearch,
       replace: true,
       resetScroll: false,
     });
-
-  const [text, setText] = useSearchText(search.q ?? '', (q) => set({ q: q || undefined }));
+  const [text, setText] = useSearchText(search.q ?? '', (q) => go({ q: q || undefined }));
+  // With what is in the search field, whose own way into the address is a little later.
+  const set: typeof go = (change) => go({ q: text || undefined, ...change });
   const deferred = useDeferredValue(text);
   const filter = useMemo<Filter>(
     () => ({ text: deferred, kind: search.status, group: search.group, tags: search.tags ?? [] }),
