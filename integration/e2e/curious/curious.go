@@ -45,7 +45,7 @@ func Start(t testing.TB, ca *pkitest.CA, transport string) *Relay {
 	var ln tunnel.Listener
 	stop := func() {}
 	if transport == agent.TransportQUIC {
-		udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+		udp, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +55,7 @@ func Start(t testing.TB, ca *pkitest.CA, transport string) *Relay {
 		}
 		ln, stop = quic, func() { _ = quic.Shutdown() }
 	} else {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		tcp, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -67,7 +67,7 @@ func start(ctx context.Context, t *testing.T, cfg world.Config) *world.World {
 		cfg.Bin = bin
 	}
 	cfg.Centre, cfg.PBX = true, true
-	dir, err := os.MkdirTemp("", "p") //nolint:usetesting // t.TempDir is too long for unix sockets
+	dir, err := os.MkdirTemp("", "p") // t.TempDir is too long for unix sockets
 	if err != nil {
 		t.Fatal(err)
 	}
