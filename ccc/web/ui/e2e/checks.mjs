@@ -73,8 +73,7 @@ export const checks = {
         .then((n) => Number(n) - 1);
     await page.keyboard.press('/');
     await page.keyboard.type('backerei kiel 7');
-    await page.getByText(/systems? found/).waitFor();
-    assert.match((await first()) ?? '', /Bäckerei Krause Kiel/);
+    await page.locator('[data-index="0"]', { hasText: 'Bäckerei Krause Kiel' }).waitFor();
     await page.waitForURL(/q=backerei/);
     await page.reload();
     await page.getByText(/systems? found/).waitFor();

@@ -66,6 +66,7 @@ export function themeOf(brand: Meta['brand']): MantineThemeOverride {
           overlayProps: { backgroundOpacity: 0.4, blur: 2 },
           // A header in a dialog would be a second banner of the page.
           attributes: { header: { role: 'none' } },
+          styles: { title: { fontWeight: 600 } },
         },
       },
       // In the place where it opens, so that it belongs to a landmark of the page.

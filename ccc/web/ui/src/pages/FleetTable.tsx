@@ -174,7 +174,7 @@ const Row = memo(function Row({ id, index, top, height }: { id: string; index: n
         <Transport system={system} />
       </div>
       <div role="cell" className={classes.labels}>
-        <Labels system={system} most={2} />
+        <Labels system={system} most={height === rowHeight.card ? 1 : 2} />
       </div>
     </div>
   );
