@@ -307,6 +307,8 @@ export const checks = {
     assert.equal(await page.getByRole('textbox', { name: 'Note' }).inputValue(), 'My note');
     await s.accessible(page, 'conflict');
     await page.getByRole('button', { name: 'Save' }).click();
+    // The form closes when the server has it.
+    await page.getByRole('button', { name: 'Save' }).waitFor({ state: 'detached' });
     await page.getByText('My note').waitFor();
     await page.getByText('Details changed').first().waitFor();
     assert.equal(s.mock.systems.get(id)?.note, 'My note');
