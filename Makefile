@@ -33,7 +33,7 @@ GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 # page that says so.
 NODE   := $(shell node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || a == 20 && b >= 19 ? 0 : 1)' >/dev/null 2>&1 && command -v npm >/dev/null && echo yes)
 UI     := ccc/web/ui
-UI_SRC  = $(shell git ls-files $(UI) ccc/api/openapi.json)
+UI_SRC  = $(shell git ls-files $(UI) ccc/api/openapi.json ccc/web/policy.txt)
 COMMA  := ,
 BUILD_TAGS = $(TAGS)$(if $(NODE),$(COMMA)webui)
 
@@ -80,6 +80,7 @@ test: $(if $(NODE),ui) ## go vet and all tests, with the race detector, in rando
 	$(GO) test $(RACE) -shuffle=on -timeout $(TIMEOUT) -tags $(TAGS) $(PKG)
 	$(if $(RACE),CGO_ENABLED=1 $(GO) test -timeout $(TIMEOUT) -tags $(PKCS11) -run '^TestPKCS11$$' ./pki/authority)
 	$(if $(RACE),$(GO) test -p 1 -count=1 -timeout $(TIMEOUT) -tags $(TAGS) -run '$(EXACT)' ./auerproxy/tunnel/... ./auerproxy/relay)
+	$(if $(NODE),$(GO) test -tags $(BUILD_TAGS) ./ccc/web)
 	$(if $(NODE),cd $(UI) && npm test)
 
 # Tests of keys in a token, which need a C compiler. A comma would end $(if).

@@ -2,6 +2,9 @@ module github.com/comtrexx-cloud/comtrexx
 
 go 1.26.0
 
+// What npm installs for the pages is no business of ./...
+ignore ./ccc/web/ui/node_modules
+
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/alexedwards/argon2id v1.0.0
