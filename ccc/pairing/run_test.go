@@ -133,6 +133,7 @@ func TestRunRetries(t *testing.T) {
 			p.hook = func(w http.ResponseWriter, _ *http.Request) bool { calls.Add(1); w.WriteHeader(503); return true }
 		})
 		defer s.run()()
+		synctest.Wait() // it has looked at what waits; else it may find the offer, too
 		sys, _ := s.save(s.a, serial)
 		synctest.Wait()
 		if calls.Load() != 1 {
