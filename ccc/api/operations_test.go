@@ -131,11 +131,11 @@ func TestEveryOperationHasAnExample(t *testing.T) {
 func TestEveryOperation(t *testing.T) {
 	t.Parallel()
 	for id, op := range documented(t) {
+		if id == "streamEvents" { // it does not end; see TestStream
+			continue
+		}
 		t.Run(id, func(t *testing.T) {
 			t.Parallel()
-			if id == "streamEvents" {
-				t.Skip("it does not end; see TestStream")
-			}
 			w := newWorld(t).serve()
 			c := w.signedIn(w.north, store.RoleOwner)
 			e := examples[id]

@@ -151,16 +151,9 @@ func TestCuriousRelay(t *testing.T) {
 			if err != nil || l.Paired == nil {
 				t.Fatalf("%+v, %v", l, err)
 			}
-			// The password is known to the two alone; it is read from the login that
-			// proves it, with a key that only this test has.
 			secrets := map[string]canary.Canary{
 				"token": canary.Canary(saved.Offer.Token), "bare token": canary.Canary(strings.ReplaceAll(saved.Offer.Token, "-", "")),
 				"user": canary.Canary(l.Paired.User), "tenant": "Musterfirma GmbH",
-			}
-			for what, c := range secrets {
-				if forms := c.Found(t, r.Contains); forms != nil {
-					t.Errorf("the relay has read the %s: %q", what, forms)
-				}
 			}
 			// The control: what the relay does see, it has kept.
 			for _, plain := range []string{"pairing", "device/0123456789", "service/ccc"} {
@@ -184,8 +177,14 @@ func TestCuriousRelay(t *testing.T) {
 
 			stopPBX()
 			stopCentre()
+			secrets["password"] = canary.Canary(password(t, cdir))
+			for what, c := range secrets {
+				if forms := c.Found(t, r.Contains); forms != nil {
+					t.Errorf("the relay has read the %s: %q", what, forms)
+				}
+			}
 			kept := map[string]string{"log": logs.String(), "database": files(t, cdir, "first-password", "key"), "state of the PBX": files(t, pdir, "first-password")}
-			for _, what := range []string{"token", "bare token"} {
+			for _, what := range []string{"token", "bare token", "password"} {
 				for where, text := range kept {
 					if strings.Contains(text, string(secrets[what])) {
 						t.Errorf("the %s is in the %s", what, where)
@@ -204,6 +203,39 @@ func TestCuriousRelay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// password opens what the control centre has sealed, with its key.
+func password(t *testing.T, dir string) string {
+	t.Helper()
+	keys, err := seal.Load([]configs.SecretFile{configs.SecretFile(filepath.Join(dir, "key"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := store.DefaultConfig()
+	cfg.Path = filepath.Join(dir, "ccc.db")
+	db, err := store.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var p store.Pairing
+	err = db.View(t.Context(), func(tx *store.Tx) (err error) {
+		p, err = tx.ActivePairing("0123456789")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := keys.Open("pairing password", string(p.ID), p.PasswordSealed)
+	if err != nil || len(plain) < 20 {
+		t.Fatalf("a password of %d bytes: %v", len(plain), err)
+	}
+	return string(plain)
 }
 
 // files are all files of a directory, but for some.
