@@ -37,13 +37,21 @@ func newQueue(l Limits) *queue {
 	return &queue{retryMin: l.RetryMin, retryMax: l.RetryMax, ready: newSignal(), tasks: map[identity.Serial]*task{}}
 }
 
-// add queues a PBX now, whatever failed before.
+// add queues a PBX now, whatever failed before: there is news.
 func (q *queue) add(serial identity.Serial) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	t := q.task(serial)
 	t.failures = 0
 	q.enqueue(serial, t)
+}
+
+// addMaybe queues a PBX of which it is not known whether there is news. What failed
+// before still counts.
+func (q *queue) addMaybe(serial identity.Serial) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.enqueue(serial, q.task(serial))
 }
 
 // withdraw has a PBX told that an offer is void.
@@ -117,17 +125,16 @@ func (q *queue) next() (identity.Serial, []store.OfferID, bool) {
 	return serial, withdrawn, true
 }
 
-// done ends a visit; failed has it made again after a while.
+// done ends a visit; failed has it made again after a while, also where something came
+// up meanwhile: that may have come from the visit itself.
 func (q *queue) done(serial identity.Serial, failed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	t := q.tasks[serial]
 	t.running = false
 	switch {
-	case t.again:
-		t.again = false
-		q.enqueue(serial, t)
 	case failed && !q.stopped:
+		t.again = false
 		t.failures++
 		t.timer = time.AfterFunc(q.backOff(t.failures), func() {
 			q.mu.Lock()
@@ -136,6 +143,9 @@ func (q *queue) done(serial identity.Serial, failed bool) {
 				q.enqueue(serial, t)
 			}
 		})
+	case t.again:
+		t.again = false
+		q.enqueue(serial, t)
 	default:
 		delete(q.tasks, serial)
 	}

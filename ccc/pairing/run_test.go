@@ -169,6 +169,57 @@ func TestRunRetries(t *testing.T) {
 	})
 }
 
+// TestRunBacksOffWhatCannotBeStored: where the end of a pairing cannot be written, the PBX
+// is called less and less often, too.
+func TestRunBacksOffWhatCannotBeStored(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var failing atomic.Bool
+		var tried atomic.Int64
+		s := newSite(t)
+		update := s.cfg.update
+		s.cfg.update = func(ctx context.Context, f func(*store.Tx) error) error {
+			return update(ctx, func(tx *store.Tx) error {
+				if err := f(tx); err != nil || !failing.Load() {
+					return err
+				}
+				if tried.Add(1) > 100 {
+					t.Error("a hundred tries") // and does not go on for ever
+					failing.Store(false)
+				}
+				return errFault
+			})
+		}
+		s.open()
+		p := s.newPBX(serial)
+		sys, offer := s.save(s.a, serial)
+		s.deliver()
+		if err := p.typed(offer.Token); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.sync(); err != nil { // it has the answer, so that refusals count
+			t.Fatal(err)
+		}
+		p.set(func() {
+			p.hook = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(401); return true }
+		})
+		defer s.run()()
+		settle() // the first refusal of three; and what the others of Run store is stored
+		failing.Store(true)
+		time.Sleep(10 * time.Minute)
+		if n := tried.Load(); n < 4 || n > 12 {
+			t.Errorf("%d tries in 10 minutes", n)
+		}
+		p.set(func() { p.hook = nil })
+		failing.Store(false)
+		s.CameOnline(serial)
+		settle()
+		if got := s.system(s.a, sys.ID).State; got != store.StatePaired {
+			t.Errorf("the system is %s", got)
+		}
+	})
+}
+
 // TestRunWaitsForPresence: a PBX that is not connected is not called, and gets all when it
 // connects.
 func TestRunWaitsForPresence(t *testing.T) {

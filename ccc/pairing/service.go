@@ -102,11 +102,14 @@ func (s *Service) update(ctx context.Context, f func(*work) error) error {
 	for _, o := range w.withdrawn {
 		s.calls.withdraw(o.Serial, o.ID)
 	}
+	if err != nil {
+		for _, serial := range w.calls {
+			s.calls.addMaybe(serial)
+		}
+		return err
+	}
 	for _, serial := range w.calls {
 		s.calls.add(serial)
-	}
-	if err != nil {
-		return err
 	}
 	for _, id := range w.proved {
 		s.proofs.end(id)
