@@ -52,10 +52,10 @@ func (p *PBX) tunnelChanged(st agent.SlotStatus) {
 	switch {
 	case fresh:
 		p.slots[st.Slot], p.refusals = st.Session, nil
-	case st.State.Online():
+	case st.State != agent.StateRefused: // LastCode is of an earlier state
 	case st.LastCode == tunnel.CodeBlocked:
 		revoked = true
-	case st.State == agent.StateRefused && st.LastCode == tunnel.CodeCertificateRefused:
+	case st.LastCode == tunnel.CodeCertificateRefused:
 		if r := (refusal{st.Slot, st.Since}); !slices.Contains(p.refusals, r) {
 			p.refusals = append(p.refusals, r)
 		}
@@ -109,7 +109,9 @@ func (p *PBX) round(ctx context.Context) (next time.Time) {
 		}
 	}
 	if s.Pairing != nil {
-		earlier(p.contactEnds(s))
+		if ends := p.contactEnds(s); time.Now().Before(ends) {
+			earlier(ends)
+		}
 	}
 	if s.Phase() == state.PhaseCompleting {
 		earlier(p.complete(ctx))
@@ -246,9 +248,13 @@ func (p *PBX) exchange(ctx context.Context) (next time.Time) {
 // backoff doubles from least to most; the wait is drawn from its upper half, so that
 // PBXs that failed together do not come back together.
 func backoff(failures int, least, most time.Duration) time.Duration {
-	d := most
-	if failures < 30 {
-		d = min(least<<failures, most)
+	d := min(least, most)
+	for range failures {
+		if d > most/2 { // twice that may be more than a duration holds
+			d = most
+			break
+		}
+		d *= 2
 	}
 	return d/2 + rand.N(d/2+1)
 }
