@@ -10,7 +10,7 @@ import (
 )
 
 // dissolve is the one way in which a pairing ends: pairing and secrets are deleted, the
-// system has left (or is in error, where its login failed), a tombstone waits for the
+// system has left (or is in error, where the service could not log in), a tombstone waits for the
 // PBX unless the PBX itself says that it has dissolved. actor is empty where no user did
 // it.
 func (s *Service) dissolve(w *work, p store.Pairing, why wire.Reason, by wire.Side, actor store.UserID) error {
@@ -24,7 +24,8 @@ func (s *Service) dissolve(w *work, p store.Pairing, why wire.Reason, by wire.Si
 		}
 	}
 	st, shown := stepDissolve, OfferStep("")
-	if why == wire.ReasonProofFailed {
+	// A PBX may give any reason, also once the login was proved.
+	if why == wire.ReasonProofFailed && by == wire.SideCCC {
 		st, shown = stepFail, StepFailed
 	}
 	if err := w.step(p.Tenant, p.System, st); err != nil {

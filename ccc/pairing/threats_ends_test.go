@@ -159,6 +159,37 @@ func signed(t *testing.T, s *site, by identity.Serial, ts wire.Tombstone) string
 	return jws
 }
 
+// TestThreatTombstoneSaysAnything: a PBX's tombstone ends its pairing whatever the reason
+// in it, before and after the login was proved.
+func TestThreatTombstoneSaysAnything(t *testing.T) {
+	t.Parallel()
+	for _, proved := range []bool{false, true} {
+		for _, why := range []wire.Reason{wire.ReasonProofFailed, wire.ReasonRevoked, wire.ReasonSwitchedOff} {
+			s := newSite(t)
+			p := s.newPBX(serial)
+			sys, offer := s.save(s.a, serial)
+			s.deliver()
+			if err := p.typed(offer.Token); err != nil {
+				t.Fatal(err)
+			}
+			if proved {
+				s.deliver()
+			}
+			if got := s.system(s.a, sys.ID).State; (got == store.StatePaired) != proved {
+				t.Fatalf("positive control: the system is %s", got)
+			}
+			p.switchOff(why)
+			if err := p.settle(); err != nil {
+				t.Errorf("%s, proved %v: %v", why, proved, err)
+			}
+			s.consistent()
+			if got := s.system(s.a, sys.ID); got.State != store.StateLeft || len(p.tombstones) > 0 {
+				t.Errorf("%s, proved %v: the system is %s, the PBX has %d tombstones", why, proved, got.State, len(p.tombstones))
+			}
+		}
+	}
+}
+
 // TestThreatDoublePairing: of two tenants with open offers, the PBX is paired with the one
 // whose token was typed first.
 func TestThreatDoublePairing(t *testing.T) {
