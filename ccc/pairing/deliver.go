@@ -54,7 +54,7 @@ func (s *Service) visit(ctx context.Context, serial identity.Serial, withdrawn [
 		jobs = append(jobs, job{bringWithdraw, string(id), func(ctx context.Context) error { return pbx.Withdraw(ctx, wire.OfferID(id)) }})
 	}
 	for _, o := range s.turn(r.offers) {
-		if o.State == store.OfferOpen && time.Until(o.Expires) >= time.Second {
+		if o.State == store.OfferOpen {
 			jobs = append(jobs, job{bringOffer, string(o.ID), func(ctx context.Context) error { return s.bringOffer(ctx, pbx, o) }})
 		}
 	}
@@ -84,6 +84,10 @@ func (s *Service) bring(ctx context.Context, serial identity.Serial, j job) (fai
 	defer cancel()
 	err := j.run(ctx)
 	log := s.log.With("what", j.kind, "id", j.id, "serial", serial)
+	if errors.Is(err, errOver) {
+		log.Debug("not brought to PBX", "error", err)
+		return false, false
+	}
 	result := broughtFail
 	lost := (*url.Error)(nil)
 	switch {
@@ -136,16 +140,30 @@ func statement(o store.Offer, tenant store.Tenant, tok token.Token, at time.Time
 	}
 }
 
+// errOver: the offer has ended, or the PBX has said that it has it, since the visit began.
+var errOver = errors.New("the offer does not wait any more")
+
 // bringOffer tells the PBX of an offer, and notes that it has it once it has signed
 // that.
 func (s *Service) bringOffer(ctx context.Context, pbx wire.PBX, o store.Offer) error {
 	var tenant store.Tenant
-	err := s.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		// The visit waits before it calls, and other calls may have come before.
+		now, err := tx.Offer(o.ID)
+		if errors.Is(err, store.ErrNotFound) || err == nil && now.State != store.OfferOpen {
+			return errOver
+		}
+		if err != nil {
+			return err
+		}
 		tenant, err = tx.Tenant(o.Tenant)
 		return err
 	})
 	if err != nil {
 		return err
+	}
+	if time.Until(o.Expires) < time.Second {
+		return errOver
 	}
 	tok, err := s.token(o)
 	if err != nil {

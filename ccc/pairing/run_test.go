@@ -368,6 +368,70 @@ func TestRunIsBounded(t *testing.T) {
 	})
 }
 
+// TestRunBringsNoEndedOffer: an offer that ends while its call waits is not brought.
+func TestRunBringsNoEndedOffer(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*testing.T, *site, *pbx, store.SystemID, OfferView){
+		"withdrawn": func(t *testing.T, s *site, _ *pbx, sys store.SystemID, _ OfferView) {
+			if err := s.Withdraw(t.Context(), s.a, sys); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"removed": func(t *testing.T, s *site, _ *pbx, sys store.SystemID, _ OfferView) {
+			if err := s.Remove(t.Context(), s.a, sys); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"received": func(t *testing.T, s *site, p *pbx, _ store.SystemID, o OfferView) {
+			if _, err := p.ccc.Sync(t.Context(), wire.Sync{Version: p.version, Offers: []wire.OfferID{wire.OfferID(o.Offer)}}); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, func(s *site) { s.cfg.CallsPerSecond = 0.1 })
+				p, q := s.newPBX(serial), s.newPBX(other)
+				defer s.run()()
+				settle()
+				s.save(s.b, other)
+				settle()
+				if got := q.requests(); !slices.Equal(got, []string{wire.PathOffer}) {
+					t.Fatalf("positive control: the other PBX was asked %v", got)
+				}
+				sys, offer := s.save(s.a, serial)
+				settle() // its call waits
+				end(t, s, p, sys.ID, offer)
+				time.Sleep(time.Minute)
+				if got := p.requests(); slices.Contains(got, wire.PathOffer) {
+					t.Errorf("the PBX was asked %v", got)
+				}
+				if strings.Contains(s.logs.String(), `"@level":"warn"`) {
+					t.Error(s.logs.String())
+				}
+			})
+		})
+	}
+}
+
+// TestOfferOfTheLastSecond: an offer that nobody could type any more is not brought.
+func TestOfferOfTheLastSecond(t *testing.T) {
+	t.Parallel()
+	for left, want := range map[time.Duration][]string{time.Minute: {wire.PathOffer}, time.Second / 2: nil} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t)
+			p := s.newPBX(serial)
+			_, offer := s.save(s.a, serial)
+			time.Sleep(time.Until(offer.Expires) - left)
+			s.deliver()
+			if got := p.requests(); !slices.Equal(got, want) {
+				t.Errorf("with %s left, the PBX was asked %v", left, got)
+			}
+		})
+	}
+}
+
 // TestRunForgetsTombstones: a PBX that never comes back is given up after a while; it is
 // told all the same when it does.
 func TestRunForgetsTombstones(t *testing.T) {
