@@ -30,11 +30,11 @@ func (p *PBX) Dissolve() error {
 // A pairing other than only is left alone, unless only is anyPairing; done tells. reset
 // replaces [state.State.Dissolve] where it is not nil.
 func (p *PBX) dissolve(why wire.Reason, only wire.PairingID, reset func(*state.State) state.UserName) (done bool, err error) {
-	s, c := p.store.View(), p.typed()
-	if reset == nil && s.Phase() == state.PhaseUnpaired {
+	if reset == nil && p.store.View().Phase() == state.PhaseUnpaired {
 		return false, nil
 	}
 	var gone state.UserName
+	var c *completion
 	err = p.update(func(s *state.State) error {
 		if only != anyPairing && (s.Pairing == nil || s.Pairing.ID != only) {
 			return nil
@@ -45,6 +45,7 @@ func (p *PBX) dissolve(why wire.Reason, only wire.PairingID, reset func(*state.S
 		} else {
 			gone = s.Dissolve(why, time.Now())
 		}
+		c = p.typed() // no other can begin while the store is held
 		return nil
 	})
 	if err != nil || !done {

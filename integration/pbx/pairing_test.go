@@ -178,6 +178,10 @@ func TestRefusals(t *testing.T) {
 				if b.State().Phase() != state.PhaseUnpaired || !slices.Equal(b.users(), before) || b.ccc.count("complete") != 1 {
 					t.Errorf("%s, %v, %d completions", b.State().Phase(), b.users(), b.ccc.count("complete"))
 				}
+				synctest.Wait()
+				if want := []wire.Declined{{Offer: "offer-1", Reason: wire.WhyTries}}; !slices.Equal(b.ccc.declined, want) {
+					t.Errorf("told %+v, want %+v", b.ccc.declined, want)
+				}
 			})
 		})
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
 )
 
@@ -61,6 +62,40 @@ func TestBackoff(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestTypedWhileDissolving: a token that is typed after somebody has begun to dissolve
+// does not keep the next one out.
+func TestTypedWhileDissolving(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(t)
+		if err := b.ccc.deliver(b.PBX, b.ccc.offer("offer-1")); err != nil {
+			t.Fatal(err)
+		}
+		late := &completion{done: make(chan struct{})}
+		_, err := b.dissolve(wire.ReasonSwitchedOff, anyPairing, func(s *state.State) state.UserName {
+			b.mu.Lock()
+			b.completion = late // as begin does, which was first at the store
+			b.mu.Unlock()
+			if err := s.Begin("offer-1", state.User{Name: "ccc-1", Hash: "$x"}, time.Now()); err != nil {
+				t.Error(err)
+			}
+			return s.Dissolve(wire.ReasonSwitchedOff, time.Now())
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-late.done:
+			if !errors.Is(late.err, errDissolved) {
+				t.Errorf("who typed it hears %v", late.err)
+			}
+		default:
+			t.Error("who typed it hears nothing")
+		}
+		b.pair(t)
+	})
 }
 
 // TestDiskIsBroken: an end that cannot be written is tried again, but not all the time.

@@ -68,9 +68,11 @@ func (s *State) Phase() Phase {
 }
 
 // Add takes an offer. One that is pending already stays as it is: the control centre
-// has sent it again.
+// has sent it again. One that has ended here without its having heard of that does not
+// begin anew.
 func (s *State) Add(o Offer) error {
 	_, known := s.Offer(o.ID)
+	ended := slices.ContainsFunc(s.Declined, func(d Declined) bool { return d.Offer == o.ID })
 	switch {
 	case s.Pairing != nil:
 		return ErrPaired
@@ -78,6 +80,8 @@ func (s *State) Add(o Offer) error {
 		return ErrOffersOff
 	case known:
 		return nil
+	case ended:
+		return ErrUnknownOffer
 	case len(s.Offers) >= MaxOffers:
 		return ErrTooMany
 	}
@@ -178,8 +182,9 @@ func (s *State) Acknowledge(id wire.PairingID, epoch uint64, now time.Time) erro
 	return nil
 }
 
-// Abandon gives up completing. The offer stays, and its token can be typed again,
-// unless the control centre has refused it.
+// Abandon gives up completing. The offer stays, and its token can be typed again. One
+// that the control centre has refused is declined: it may still be open there, and no
+// other answer would follow.
 func (s *State) Abandon(refused bool) {
 	c := s.Completing
 	if c == nil {
@@ -189,7 +194,7 @@ func (s *State) Abandon(refused bool) {
 	s.Completing = nil
 	s.Switches.CCC = false
 	if refused {
-		_ = s.Withdraw(c.Offer) // it may be gone already
+		_ = s.Decline(c.Offer, wire.WhyTries) // it may be gone already
 	}
 }
 
@@ -201,7 +206,7 @@ func (s *State) Dissolve(why wire.Reason, now time.Time) (gone UserName) {
 	if c := s.Completing; c != nil {
 		gone = c.User
 	}
-	s.Abandon(true)
+	s.Abandon(false)
 	for _, o := range s.Offers {
 		s.tell(Declined{o.ID, wire.WhyRejected})
 	}

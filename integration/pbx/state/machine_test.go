@@ -232,6 +232,50 @@ func TestAcknowledgeDeclinesOthers(t *testing.T) {
 	}
 }
 
+// TestNoOfferEndsInSilence: the control centre hears of every offer that ends here, but
+// for those that it has taken back itself.
+func TestNoOfferEndsInSilence(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		end  func(*State) error
+		want []Declined
+	}{
+		"dissolved":       {func(s *State) error { s.Dissolve("switched-off", now); return nil }, []Declined{{"a", wire.WhyRejected}}},
+		"reset":           {func(s *State) error { s.Reset("factory-reset", s.Users[0], nil, now); return nil }, []Declined{{"a", wire.WhyRejected}}},
+		"refused":         {func(s *State) error { s.Abandon(true); return nil }, []Declined{{"a", wire.WhyTries}}},
+		"given up, again": {func(s *State) error { s.Abandon(false); return s.Decline("a", wire.WhyReported) }, []Declined{{"a", wire.WhyReported}}},
+		"withdrawn":       {func(s *State) error { return s.Withdraw("a") }, nil},
+		"acknowledged":    {func(s *State) error { return s.Acknowledge("p", 1, now) }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := in(t, PhaseCompleting)
+			must(t, tt.end(s))
+			if len(s.Offers) != 0 || !slices.Equal(s.Declined, tt.want) {
+				t.Errorf("offers %+v, declined %+v, want %+v", s.Offers, s.Declined, tt.want)
+			}
+		})
+	}
+}
+
+// TestEndedOfferDoesNotBeginAnew: one that comes again while the control centre has not
+// heard of its end would have all its tries again.
+func TestEndedOfferDoesNotBeginAnew(t *testing.T) {
+	t.Parallel()
+	s := in(t, PhaseOffered)
+	for range MaxTries {
+		if _, err := s.Wrong("a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Add(offer("a")); !errors.Is(err, ErrUnknownOffer) || len(s.Offers) != 0 {
+		t.Errorf("again after %d wrong tokens: %v, %+v", MaxTries, err, s.Offers)
+	}
+	must(t, s.Add(offer("b")))
+	must(t, s.Withdraw("b"))
+	must(t, s.Add(offer("b"))) // which the control centre has taken back, and may send again
+}
+
 func TestUsersAfterDissolvingAreThoseBefore(t *testing.T) {
 	t.Parallel()
 	before := in(t, PhaseOffered)
@@ -259,8 +303,8 @@ func TestQueuesAreBounded(t *testing.T) {
 		must(t, s.Begin(id, User{Name: "ccc-1"}, now))
 		must(t, s.Acknowledge(wire.PairingID(id), 1, now))
 		s.Dissolve("removed", now)
-		must(t, s.Add(offer("x")))
-		must(t, s.Decline("x", wire.WhyReported))
+		must(t, s.Add(offer("x"+id)))
+		must(t, s.Decline("x"+id, wire.WhyReported))
 	}
 	if len(s.Tombstones) != MaxTombstones || s.Tombstones[0].Pairing != "3" || len(s.Declined) != MaxDeclined {
 		t.Errorf("%d tombstones from %q, %d declined", len(s.Tombstones), s.Tombstones[0].Pairing, len(s.Declined))
@@ -269,8 +313,8 @@ func TestQueuesAreBounded(t *testing.T) {
 	if len(s.Tombstones) != MaxTombstones-2 {
 		t.Errorf("%d tombstones", len(s.Tombstones))
 	}
-	s.ToldDeclined("x")
-	if len(s.Declined) != 0 {
+	s.ToldDeclined("x18")
+	if len(s.Declined) != MaxDeclined-1 || s.Declined[0].Offer != "x3" {
 		t.Errorf("declined %+v", s.Declined)
 	}
 }
