@@ -26,7 +26,7 @@ type Presence struct {
 // OfferStep says how far an offer has come.
 type OfferStep struct {
 	SystemID string            `json:"system_id"`
-	Step     pairing.OfferStep `json:"step" enum:"sent,received,declined,expired,completed,proved,failed"`
+	Step     pairing.OfferStep `json:"step" enum:"sent,received,declined,expired,completed,proved,failed" doc:"sent: it waits for the PBX, and says nothing about that"`
 	Detail   string            `json:"detail,omitempty" doc:"The error code of the system, if it has one"`
 }
 

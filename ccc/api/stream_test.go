@@ -224,7 +224,7 @@ func TestStream(t *testing.T) {
 		}
 		// No token goes over a stream.
 		o := owner.save("0000000007", "Seven")
-		if got := s.read(w); eventNames(got) != "system summary" || strings.Contains(got, o.Offer.Token) || strings.Contains(got, o.Offer.Code) {
+		if got := s.read(w); eventNames(got) != "offer system summary" || !strings.Contains(got, `"step":"sent"`) || strings.Contains(got, o.Offer.Token) || strings.Contains(got, o.Offer.Code) {
 			t.Errorf("a new system: %q", got)
 		}
 		cancel()
@@ -289,18 +289,18 @@ func TestSlowReader(t *testing.T) {
 		slow.stop()
 		for i := range 4 {
 			owner.save(fmt.Sprintf("000000001%d", i), "PBX")
-			if got := quick.read(w); eventNames(got) != "system summary" {
+			if got := quick.read(w); eventNames(got) != "offer system summary" {
 				t.Errorf("the quick one hears %q", got)
 			}
 		}
 		slow.resume()
 		got := slow.read(w) + slow.read(w)
-		if eventNames(got) != "system summary reset summary" || !strings.Contains(got, "event: reset\ndata: {}\n\n") || !strings.HasSuffix(got, "{\"total\":4,\"online\":0}\n\n") {
+		if eventNames(got) != "offer system summary reset summary" || !strings.Contains(got, "event: reset\ndata: {}\n\n") || !strings.HasSuffix(got, "{\"total\":4,\"online\":0}\n\n") {
 			t.Errorf("the slow one hears %q", got)
 		}
 		// From then on it hears all again.
 		owner.save("0000000019", "PBX")
-		if got := slow.read(w); eventNames(got) != "system summary" {
+		if got := slow.read(w); eventNames(got) != "offer system summary" {
 			t.Errorf("then the slow one hears %q", got)
 		}
 

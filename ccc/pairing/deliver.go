@@ -173,7 +173,6 @@ func (s *Service) bringOffer(ctx context.Context, pbx wire.PBX, o store.Offer) e
 	if err != nil {
 		return err
 	}
-	s.cfg.Notify(Change{Tenant: o.Tenant, System: o.System, Kind: ChangeOffer, Step: StepSent})
 	answer, err := pbx.Offer(ctx, signed)
 	if err != nil {
 		return err

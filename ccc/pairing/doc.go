@@ -32,8 +32,13 @@
 //
 // Saving a serial does and answers the same, whether the PBX exists, is online, is
 // somebody else's, or has as many offers as it may get: other tenants' rows are not
-// looked at. An offer beyond the number that one PBX gets waits for its turn. A PBX that
-// has a pairing already says so to the service only.
+// looked at. An offer beyond the number that one PBX gets waits for its turn. [StepSent]
+// comes with the offer, not with the call to the PBX. A PBX that has a pairing already says
+// so to the service only.
+//
+// Then only [StepReceived] tells something: there is such a PBX, it is connected, and it
+// is not paired. That cannot be kept back, since its administrator has to act now. What
+// it tells of foreign serials is bounded by the quotas, and seen on the PBX's own page.
 //
 // # Secrets
 //

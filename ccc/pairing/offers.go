@@ -164,7 +164,7 @@ func (s *Service) offer(w *work, a Actor, sys store.System) (OfferView, error) {
 	w.offered = true
 	w.calls = append(w.calls, o.Serial)
 	w.counts = append(w.counts, s.metrics.offers)
-	w.tell(sys.Tenant, sys.ID, "")
+	w.tell(sys.Tenant, sys.ID, StepSent)
 	return view(o, tok), nil
 }
 

@@ -70,7 +70,7 @@ func TestThreatWrongSerial(t *testing.T) {
 }
 
 // TestThreatSerialKnown: saving a serial says nothing about it. The same rows are made in
-// the same transactions whether it is free, paired by another tenant, offline, blocked,
+// the same transactions, and the same is told, whether it is free, paired by another tenant, offline, blocked,
 // has as many offers as it may get, or does not exist.
 func TestThreatSerialKnown(t *testing.T) {
 	t.Parallel()
@@ -91,6 +91,7 @@ func TestThreatSerialKnown(t *testing.T) {
 		var first string
 		for _, serial := range []identity.Serial{free, taken, offline, unknown, blocked, full} {
 			s.faults.set(0, faultBefore) // counts
+			s.steps()
 			before := strings.Split(random.ReplaceAllString(s.dump(), "RANDOM"), "\n")
 			sys, offer, err := s.Save(t.Context(), s.a, NewSystem{Serial: string(serial), Name: "x"})
 			if err != nil {
@@ -106,7 +107,7 @@ func TestThreatSerialKnown(t *testing.T) {
 				}
 			}
 			sys.ID, sys.Serial, sys.Created, sys.StateSince = "", "", time.Time{}, time.Time{}
-			got := fmt.Sprintf("%d transactions, %+v, %s %s %d %d %d\n%s", transactions, sys, offer.State, offer.Expires.Sub(offer.Created),
+			got := fmt.Sprintf("%d transactions, told %v, %+v, %s %s %d %d %d\n%s", transactions, s.steps(), sys, offer.State, offer.Expires.Sub(offer.Created),
 				len(offer.Token.Reveal()), len(offer.QR), len(offer.Code), strings.Join(added, "\n"))
 			if first == "" {
 				first = got
@@ -118,8 +119,12 @@ func TestThreatSerialKnown(t *testing.T) {
 				t.Errorf("%s: %s\nwant\n%s", serial, got, first)
 			}
 		}
-		// What differs is known to the service only, and comes later.
+		// What differs is known to the service only, and comes later. The user hears of it
+		// where the PBX has taken the offer.
 		s.deliver()
+		if got := s.steps(); !slices.Equal(got, []string{"a:received"}) {
+			t.Errorf("told %v", got)
+		}
 		for serial, want := range map[identity.Serial]store.State{
 			free: store.StateReceived, taken: store.StateOffered, offline: store.StateOffered,
 			unknown: store.StateOffered, blocked: store.StateOffered, full: store.StateOffered,

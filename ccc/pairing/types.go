@@ -59,7 +59,7 @@ type OfferStep string
 
 // The steps, as a user watches them.
 const (
-	StepSent      OfferStep = "sent"      // the offer is being brought to the PBX
+	StepSent      OfferStep = "sent"      // the offer is made, and goes to the PBX when that can be reached
 	StepReceived  OfferStep = "received"  // the PBX has it
 	StepDeclined  OfferStep = "declined"  // the PBX gave it back
 	StepExpired   OfferStep = "expired"   // its time is over, or it was withdrawn

@@ -200,10 +200,9 @@ export const checks = {
     await s.accessible(page, 'setup');
 
     const current = page.locator('[aria-current=step]');
+    s.mock.emit({ event: 'offer', data: { system_id: id, step: 'sent' } });
     await current.getByText(texts.de.step.sent.title).waitFor();
     await page.getByText(texts.de.step.sent.wait).waitFor();
-    s.mock.emit({ event: 'offer', data: { system_id: id, step: 'sent' } });
-    await current.getByText(texts.de.step.received.title).waitFor();
     s.mock.setState(id, 'received');
     s.mock.emit({ event: 'offer', data: { system_id: id, step: 'received' } });
     await current.getByText(texts.de.step.typed.title).waitFor();

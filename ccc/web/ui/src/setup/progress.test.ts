@@ -11,7 +11,7 @@ const line = (state: System['state'], step?: string, error_code?: 'auth' | 'take
 describe('progressOf', () => {
   it.each([
     ['offered', undefined, undefined, 'da....'],
-    ['offered', 'sent', undefined, 'dda...'],
+    ['offered', 'sent', undefined, 'da....'],
     ['offered', 'received', undefined, 'ddda..'],
     ['received', 'received', undefined, 'ddda..'],
     ['proving', 'completed', undefined, 'ddddda'],

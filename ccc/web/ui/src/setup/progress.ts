@@ -43,8 +43,8 @@ export function progressOf(system: Pick<System, 'state' | 'error_code'>, last: K
 function position({ state, error_code }: Pick<System, 'state' | 'error_code'>, last: KnownStep): number {
   switch (state) {
     case 'offered':
-      if (last?.step === 'received') return 3;
-      return last?.step === 'sent' ? 2 : 1;
+      // `sent` says that the token waits for the PBX, not that the PBX can be reached.
+      return last?.step === 'received' ? 3 : 1;
     case 'received':
       return 3;
     case 'proving':
