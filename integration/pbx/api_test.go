@@ -83,27 +83,27 @@ func TestSessionsPerUser(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var s sessions
-		other := s.start("erika", state.RoleUser)
+		other := s.start(state.User{Name: "erika", Role: state.RoleUser})
 		var all []string
 		for range sessionsPerUser + 1 {
 			time.Sleep(time.Second)
-			all = append(all, s.start("admin", state.RoleAdministrator))
+			all = append(all, s.start(state.User{Name: "admin", Role: state.RoleAdministrator}))
 		}
-		if _, ok := s.use(all[0], true); ok {
+		if _, _, ok := s.use(all[0], true); ok {
 			t.Error("the oldest is still there")
 		}
 		for _, c := range append(all[1:], other) {
-			if _, ok := s.use(c, true); !ok {
+			if _, _, ok := s.use(c, true); !ok {
 				t.Error("another one went")
 			}
 		}
-		cloud := s.start("ccc-1", state.RoleCloud)
+		cloud := s.start(state.User{Name: "ccc-1", Role: state.RoleCloud})
 		time.Sleep(sessionLifeCall - time.Second)
-		if _, ok := s.use(cloud, true); !ok {
+		if _, _, ok := s.use(cloud, true); !ok {
 			t.Error("a program's session is idle")
 		}
 		time.Sleep(time.Second)
-		if _, ok := s.use(cloud, true); ok {
+		if _, _, ok := s.use(cloud, true); ok {
 			t.Error("a program's session does not end")
 		}
 	})

@@ -36,11 +36,11 @@ const autoQuery = "auto"
 func (p *PBX) signedIn(r *http.Request) (login, bool) {
 	for _, name := range []string{p.pageCookie(), sessionCookie} {
 		for _, c := range r.CookiesNamed(name) {
-			user, ok := p.sessions.use(c.Value, !r.URL.Query().Has(autoQuery))
+			user, hash, ok := p.sessions.use(c.Value, !r.URL.Query().Has(autoQuery))
 			if !ok {
 				continue
 			}
-			if u, ok := p.store.View().User(user); ok && !u.Disabled {
+			if u, ok := p.store.View().User(user); ok && !u.Disabled && u.Hash == hash {
 				return login{u, c.Value}, true
 			}
 		}
@@ -68,7 +68,7 @@ func (p *PBX) check(r *http.Request, name, typed string) (state.User, error) {
 		u = state.User{} // whose hash is that of nothing
 	}
 	from := p.sourceOf(r, u.Name)
-	if wait := p.guard.try(from, u.Name); wait > 0 {
+	if wait := p.guard.try(from); wait > 0 {
 		return u, errWait(wait)
 	}
 	if len(typed) > password.MaxLen {
@@ -82,7 +82,7 @@ func (p *PBX) check(r *http.Request, name, typed string) (state.User, error) {
 	if now, still := p.store.View().User(u.Name); !ok || !still || now.Hash != u.Hash || now.Disabled {
 		return u, errCredentials
 	}
-	p.guard.right(from, u.Name)
+	p.guard.right(from)
 	return u, nil
 }
 
@@ -97,7 +97,7 @@ func (p *PBX) confirm(r *http.Request, l login, typed string) (state.User, error
 
 // signIn starts a session and sets its cookie and that of the browser.
 func (p *PBX) signIn(w http.ResponseWriter, r *http.Request, cookie string, u state.User) {
-	p.setCookie(w, r, cookie, p.sessions.start(u.Name, u.Role), 0)
+	p.setCookie(w, r, cookie, p.sessions.start(u), 0)
 	if u.Role != state.RoleCloud {
 		p.setCookie(w, r, p.deviceCookie(), p.newDevice(u.Name), deviceLife)
 	}
@@ -180,7 +180,7 @@ func (p *PBX) removeUser(name state.UserName) error {
 		return nil
 	})
 	if err == nil {
-		p.sessions.drop(name, nil)
+		p.sessions.drop(name)
 	}
 	return err
 }
@@ -200,9 +200,11 @@ func (p *PBX) setPassword(r *http.Request, u state.User, keep, secret string) er
 	if err != nil {
 		return err
 	}
-	p.sessions.drop(u.Name, &keep)
-	if u.Name == state.Administrator {
-		return p.settleFirst()
+	p.sessions.renew(u.Name, keep, hash)
+	if u.Name != state.Administrator {
+		return nil
 	}
-	return nil
+	p.first <- struct{}{}
+	defer func() { <-p.first }()
+	return p.settleFirst()
 }

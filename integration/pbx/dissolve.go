@@ -53,7 +53,7 @@ func (p *PBX) dissolve(why wire.Reason, only wire.PairingID, reset func(*state.S
 	}
 	p.finish(c, errDissolved)
 	if gone != "" {
-		p.sessions.drop(gone, nil)
+		p.sessions.drop(gone)
 		p.log.Info("pairing dissolved", "reason", why)
 	}
 	p.wake(true)

@@ -1,6 +1,7 @@
 package pbx
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -23,7 +24,7 @@ const (
 // firstState is that of a new PBX. The password is written before the state that knows
 // it; a crash in between makes another.
 func (p *PBX) firstState() (*state.State, error) {
-	admin, err := p.newAdministrator(p.cfg.FirstPassword, passwordFile)
+	admin, err := p.newAdministrator(cmp.Or(p.cfg.FirstPassword, password.First()), passwordFile)
 	if err != nil {
 		return nil, err
 	}
@@ -41,9 +42,6 @@ func newDeviceKey() []byte {
 
 // newAdministrator makes the administrator and writes his password to the file.
 func (p *PBX) newAdministrator(first, file string) (state.User, error) {
-	if first == "" {
-		first = password.First()
-	}
 	hash, err := p.cfg.Hasher.Hash(context.Background(), first)
 	if err != nil {
 		return state.User{}, err
@@ -55,7 +53,8 @@ func (p *PBX) newAdministrator(first, file string) (state.User, error) {
 }
 
 // settleFirst makes the files of the first password fit the state: after a start, and
-// after every change of the administrator's password.
+// after every change of the administrator's password. Nobody else may change them
+// meanwhile, see PBX.first.
 func (p *PBX) settleFirst() error {
 	admin, _ := p.store.View().User(state.Administrator)
 	if admin.Changed {
@@ -95,9 +94,17 @@ func (p *PBX) FirstPassword() (first string, ok bool) {
 }
 
 // FactoryReset dissolves the pairing and brings the PBX back to its first day, with a
-// new first password, which it returns.
+// new first password, which it returns. Of several at once, one begins when another
+// has ended.
 func (p *PBX) FactoryReset(ctx context.Context) (first string, err error) {
-	admin, err := p.newAdministrator("", passwordNext)
+	select {
+	case p.first <- struct{}{}:
+		defer func() { <-p.first }()
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+	first = password.First()
+	admin, err := p.newAdministrator(first, passwordNext)
 	if err != nil {
 		return "", err
 	}
@@ -110,6 +117,5 @@ func (p *PBX) FactoryReset(ctx context.Context) (first string, err error) {
 	if err := p.settleFirst(); err != nil {
 		return "", err
 	}
-	first, _ = p.FirstPassword()
 	return first, nil
 }

@@ -49,6 +49,12 @@ func FuzzPairingBodies(f *testing.F) {
 	})
 }
 
+// administrator is the PBX's.
+func administrator(p *PBX) state.User {
+	u, _ := p.State().User(state.Administrator)
+	return u
+}
+
 // FuzzAPIBodies: whatever an administrator's program sends, it gets an answer that is
 // not the PBX's fault.
 func FuzzAPIBodies(f *testing.F) {
@@ -70,7 +76,7 @@ func FuzzAPIBodies(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which int, body []byte) {
 		c := calls[uint(which)%uint(len(calls))]
 		p.guard.clear()
-		cookie := p.sessions.start(state.Administrator, state.RoleAdministrator)
+		cookie := p.sessions.start(administrator(p))
 		r := httptest.NewRequestWithContext(t.Context(), c.method, apiPrefix+c.path, bytes.NewReader(body))
 		r.AddCookie(&http.Cookie{Name: sessionCookie, Value: cookie})
 		w := httptest.NewRecorder()
@@ -94,7 +100,7 @@ func FuzzForms(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which int, form string) {
 		path := paths[uint(which)%uint(len(paths))]
 		p.guard.clear()
-		cookie := p.sessions.start(state.Administrator, state.RoleAdministrator)
+		cookie := p.sessions.start(administrator(p))
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(form))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		r.AddCookie(&http.Cookie{Name: p.pageCookie(), Value: cookie})

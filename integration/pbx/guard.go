@@ -24,61 +24,70 @@ const (
 	guardEntries = 1024 // sources that are known at once
 )
 
-// source is who guesses: a browser that has signed in before, a caller of the tunnel, or
-// a part of the network. Each has a count of its own, so that nobody can lock a user
-// out anywhere but at his own place.
-type source string
-
-// guard counts wrong passwords by source and user. Unknown users share one count. The
-// zero value is empty.
-type guard struct {
-	mu      sync.Mutex
-	entries map[guardKey]*guardEntry // guarded by mu
+// source is who guesses: a browser in which this very user has signed in before, a
+// caller of the tunnel, or a part of the network. Each has a count of its own, so that
+// nobody can lock a user out anywhere but at his own place.
+type source struct {
+	name string
+	own  bool // it is such a browser
 }
 
-type guardKey struct {
-	from source
-	user state.UserName
+// guard counts wrong passwords by source, whatever the user: what happens after a wrong
+// password must not tell whether there is a user of that name. The zero value is empty.
+type guard struct {
+	mu      sync.Mutex
+	entries map[source]*guardEntry // guarded by mu
 }
 
 type guardEntry struct {
 	wrong int
 	last  time.Time
 	until time.Time // of the wait
-	wait  time.Duration
 }
 
 // try takes one try, and says how long to wait where there is none. A try counts as
 // wrong until right takes it back, so that tries at once do not pass the bound.
-func (g *guard) try(from source, user state.UserName) (wait time.Duration) {
+func (g *guard) try(from source) (wait time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	key := guardKey{from, user}
-	e := g.entries[key]
+	e := g.entries[from]
 	if e == nil || now.Sub(e.last) >= guardForget {
 		g.makeRoom(now)
-		e = &guardEntry{wait: guardWait}
-		g.entries[key] = e
+		e = new(guardEntry)
+		g.entries[from] = e
 	}
 	if now.Before(e.until) {
 		return e.until.Sub(now) // which does not make the wait longer
 	}
 	e.wrong++
 	e.last = now
-	if e.wrong >= guardTries {
-		e.wrong = 0
-		e.until = now.Add(e.wait)
-		e.wait = min(2*e.wait, guardWaitMax)
+	if e.wrong%guardTries == 0 {
+		e.until = now.Add(nthWait(e.wrong / guardTries))
 	}
 	return 0
 }
 
-// right forgets a source whose password was right.
-func (g *guard) right(from source, user state.UserName) {
+// nthWait is the nth wait of a source.
+func nthWait(n int) time.Duration { return min(guardWait<<min(n-1, 8), guardWaitMax) }
+
+// right takes back a try whose password was right. Of a browser that is its user's own
+// everything is forgotten; elsewhere it would let somebody guess at others without end
+// who signs in himself between.
+func (g *guard) right(from source) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.entries, guardKey{from, user})
+	e := g.entries[from]
+	switch {
+	case e == nil: // forgotten
+	case from.own, e.wrong <= 1:
+		delete(g.entries, from)
+	default:
+		if e.wrong%guardTries == 0 {
+			e.until = time.Time{} // it was this try that made it wait
+		}
+		e.wrong--
+	}
 }
 
 func (g *guard) clear() {
@@ -91,12 +100,12 @@ func (g *guard) clear() {
 // last used longest ago. mu is held.
 func (g *guard) makeRoom(now time.Time) {
 	if g.entries == nil {
-		g.entries = make(map[guardKey]*guardEntry)
+		g.entries = make(map[source]*guardEntry)
 	}
 	if len(g.entries) < guardEntries {
 		return
 	}
-	var oldest guardKey
+	var oldest source
 	var last time.Time
 	for key, e := range g.entries {
 		if now.Sub(e.last) >= guardForget {
@@ -116,13 +125,13 @@ func (g *guard) makeRoom(now time.Time) {
 func (p *PBX) sourceOf(r *http.Request, user state.UserName) source {
 	if c, err := r.Cookie(p.deviceCookie()); err == nil {
 		if id, ok := p.readDevice(c.Value, user); ok {
-			return source("browser " + id)
+			return source{"browser " + id, true}
 		}
 	}
 	if id := callerOf(r.Context()); !id.IsZero() {
-		return source(id.Path())
+		return source{name: id.Path()}
 	}
-	return source("net " + network(r.RemoteAddr))
+	return source{name: "net " + network(r.RemoteAddr)}
 }
 
 // network is the part of the network that an address is in: the /24 of IPv4, the /48 of

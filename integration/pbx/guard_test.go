@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +18,7 @@ func TestGuardWaits(t *testing.T) {
 		var g guard
 		wrong := func(n int) (wait time.Duration) {
 			for range n {
-				if wait = g.try("a", "admin"); wait > 0 {
+				if wait = g.try(source{name: "a"}); wait > 0 {
 					return wait
 				}
 			}
@@ -34,21 +35,89 @@ func TestGuardWaits(t *testing.T) {
 			if wait := wrong(1); wait != want/2 {
 				t.Errorf("a try while waiting makes it %v", wait)
 			}
-			if g.try("b", "admin") != 0 || g.try("a", "erika") != 0 {
-				t.Error("another source or user waits")
+			if g.try(source{name: "b"}) != 0 || g.try(source{"a", true}) != 0 {
+				t.Error("another source waits")
 			}
-			g.right("b", "admin")
-			g.right("a", "erika")
+			g.right(source{name: "b"})
+			g.right(source{"a", true})
 			time.Sleep(want / 2)
 		}
 		time.Sleep(guardForget)
 		if wrong(guardTries) != 0 || wrong(1) != time.Minute {
 			t.Error("nothing is forgotten")
 		}
-		time.Sleep(time.Minute)
-		g.right("a", "admin")
-		if wrong(guardTries) != 0 {
-			t.Error("a right password does not help")
+	})
+}
+
+// TestGuardRight: a right password takes back its own try, and all others only in the
+// user's own browser.
+func TestGuardRight(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, tt := range []struct {
+			from  source
+			tries int // that are left after 4 wrong ones and a right one
+		}{{source{name: "net"}, 1}, {source{"browser", true}, guardTries}} {
+			var g guard
+			for range guardTries - 1 {
+				g.try(tt.from)
+			}
+			if g.try(tt.from) != 0 {
+				t.Fatal("waits within the bound")
+			}
+			g.right(tt.from)
+			left := 0
+			for g.try(tt.from) == 0 {
+				left++
+			}
+			if left != tt.tries {
+				t.Errorf("%+v: %d tries left, want %d", tt.from, left, tt.tries)
+			}
+		}
+		// Many who sign in at once, all with the right password, do no harm.
+		var g guard
+		net := source{name: "net"}
+		for range 3 {
+			for range guardTries {
+				if g.try(net) != 0 {
+					t.Fatal("waits without a wrong password")
+				}
+			}
+			for range guardTries {
+				g.right(net)
+			}
+		}
+		if len(g.entries) != 0 {
+			t.Errorf("%d entries", len(g.entries))
+		}
+	})
+}
+
+// TestNamesAreNotToldApart: wrong passwords for users that exist and for others count
+// the same, in every order.
+func TestNamesAreNotToldApart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(t)
+		answers := func(addr string, names ...string) (codes []int) {
+			for _, name := range names {
+				codes = append(codes, b.ask("POST", "/api/v1/login", "", basic(name, "wrong-password"), func(r *http.Request) { r.RemoteAddr = addr }).Code)
+			}
+			return codes
+		}
+		want := answers("192.0.2.1:1", "a", "b", "c", "d", "e", "f", "g")
+		if !slices.Equal(want, []int{401, 401, 401, 401, 401, 429, 429}) {
+			t.Fatalf("unknown names: %v", want)
+		}
+		for i, names := range [][]string{
+			{"admin", "admin", "admin", "admin", "admin", "admin", "admin"},
+			{"a", "b", "c", "d", "e", "admin", "f"},
+			{"admin", "admin", "admin", "admin", "admin", "a", "admin"},
+			{"a", "admin", "b", "admin", "c", "admin", "d"},
+		} {
+			if got := answers(fmt.Sprintf("198.51.%d.1:1", i), names...); !slices.Equal(got, want) {
+				t.Errorf("%v: %v, want %v", names, got, want)
+			}
 		}
 	})
 }
@@ -58,13 +127,13 @@ func TestGuardIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g guard
 		for i := range 3 * guardEntries {
-			g.try(source(fmt.Sprint(i)), "admin")
+			g.try(source{name: fmt.Sprint(i)})
 			time.Sleep(time.Millisecond)
 		}
 		if len(g.entries) > guardEntries {
 			t.Errorf("%d entries", len(g.entries))
 		}
-		if g.entries[guardKey{source(fmt.Sprint(3*guardEntries - 1)), "admin"}] == nil {
+		if g.entries[source{name: fmt.Sprint(3*guardEntries - 1)}] == nil {
 			t.Error("the newest is gone")
 		}
 	})

@@ -40,6 +40,7 @@ type PBX struct {
 	measure  func(context.Context) error // nil: Config.Facts is used
 	started  time.Time
 	kick     chan struct{} // wakes talk; holds one
+	first    chan struct{} // holds one while the first password and its files change
 
 	mu         sync.Mutex  // guards what follows
 	completion *completion // nil while nothing is being completed
@@ -60,7 +61,7 @@ func New(cfg Config) (*PBX, error) {
 	}
 	p := &PBX{
 		cfg: cfg, self: cfg.Credentials.ID(), log: cfg.Logger, started: time.Now(),
-		kick: make(chan struct{}, 1), typos: newTypos(), offering: newOffering(), host: cfg.Facts,
+		kick: make(chan struct{}, 1), first: make(chan struct{}, 1), typos: newTypos(), offering: newOffering(), host: cfg.Facts,
 		slots: make(map[int]string),
 	}
 	switch {

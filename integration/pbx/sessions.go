@@ -3,6 +3,7 @@ package pbx
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"maps"
 	"sync"
 	"time"
 
@@ -20,8 +21,11 @@ const (
 
 // session is one sign-in.
 type session struct {
-	user    state.UserName
-	role    state.Role
+	user state.UserName
+	role state.Role
+	// hash is that of the password that was typed. Whoever compares it with the user's
+	// of now finds sign-ins that a change of the password has overtaken.
+	hash    string
 	created time.Time
 	seen    time.Time
 	notice  pages.Notice // for the next page; empty: none
@@ -44,7 +48,7 @@ type sessions struct {
 }
 
 // start makes a session and gives its cookie's value.
-func (s *sessions) start(user state.UserName, role state.Role) (cookie string) {
+func (s *sessions) start(user state.User) (cookie string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -55,7 +59,7 @@ func (s *sessions) start(user state.UserName, role state.Role) (cookie string) {
 			delete(s.all, key)
 			continue
 		}
-		if have.user != user {
+		if have.user != user.Name {
 			continue
 		}
 		if count++; count == 1 || have.seen.Before(s.all[oldest].seen) {
@@ -69,28 +73,29 @@ func (s *sessions) start(user state.UserName, role state.Role) (cookie string) {
 		s.all = make(map[sessionKey]*session)
 	}
 	cookie = rand.Text()
-	s.all[sha256.Sum256([]byte(cookie))] = &session{user: user, role: role, created: now, seen: now}
+	s.all[sha256.Sum256([]byte(cookie))] = &session{user: user.Name, role: user.Role, hash: user.Hash, created: now, seen: now}
 	return cookie
 }
 
-// use gives the user of a cookie and notes, where he is here himself, that he was.
-func (s *sessions) use(cookie string, himself bool) (state.UserName, bool) {
+// use gives the user of a cookie with the hash of the password that he typed, and notes,
+// where he is here himself, that he was.
+func (s *sessions) use(cookie string, himself bool) (user state.UserName, hash string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := sessionKey(sha256.Sum256([]byte(cookie)))
 	have, ok := s.all[key]
 	if !ok {
-		return "", false
+		return "", "", false
 	}
 	now := time.Now()
 	if have.over(now) {
 		delete(s.all, key)
-		return "", false
+		return "", "", false
 	}
 	if himself {
 		have.seen = now
 	}
-	return have.user, true
+	return have.user, have.hash, true
 }
 
 // end ends one session.
@@ -100,13 +105,25 @@ func (s *sessions) end(cookie string) {
 	delete(s.all, sha256.Sum256([]byte(cookie)))
 }
 
-// drop ends the sessions of a user, but for that of the cookie keep, where it is not
-// nil.
-func (s *sessions) drop(user state.UserName, keep *string) {
+// drop ends the sessions of a user.
+func (s *sessions) drop(user state.UserName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	maps.DeleteFunc(s.all, func(_ sessionKey, have *session) bool { return have.user == user })
+}
+
+// renew ends the sessions of a user who has another password, but for that of the
+// cookie keep, which goes on with it.
+func (s *sessions) renew(user state.UserName, keep, hash string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept := sessionKey(sha256.Sum256([]byte(keep)))
 	for key, have := range s.all {
-		if have.user == user && (keep == nil || key != sha256.Sum256([]byte(*keep))) {
+		switch {
+		case have.user != user:
+		case key == kept:
+			have.hash = hash
+		default:
 			delete(s.all, key)
 		}
 	}
