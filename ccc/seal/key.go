@@ -18,6 +18,9 @@ import (
 // errShape: what a key file has to hold.
 var errShape = errors.New("is not a key: 32 random bytes in base64 or hex are expected, on one line")
 
+// errTwice: a key is among those before it.
+var errTwice = errors.New("is given twice")
+
 // Load reads the key files: the first key seals, all of them open. Each file holds 32
 // bytes in base64 (with or without padding, of either alphabet) or in hex. An error
 // names the file.
@@ -25,18 +28,17 @@ func Load(files []configs.SecretFile) (*Keyring, error) {
 	if len(files) == 0 {
 		return nil, errors.New("no key file; make one with: ccc key new")
 	}
-	texts := make([]string, len(files))
-	for i, f := range files {
+	var ring Keyring
+	for _, f := range files {
 		text, err := f.Read()
 		if err != nil {
 			return nil, err
 		}
-		if _, err := parse(string(text)); err != nil {
+		if err := ring.add(string(text)); err != nil {
 			return nil, fmt.Errorf("key file %s %w", string(f), err)
 		}
-		texts[i] = string(text)
 	}
-	return New(texts...)
+	return &ring, nil
 }
 
 // New makes a keyring of at least one key, each as in a key file.
@@ -46,20 +48,28 @@ func New(texts ...string) (*Keyring, error) {
 	}
 	var ring Keyring
 	for i, text := range texts {
-		raw, err := parse(text)
-		if err != nil {
+		if err := ring.add(text); err != nil {
 			return nil, fmt.Errorf("key %d %w", i+1, err)
 		}
-		k, err := derive(raw)
-		if err != nil {
-			return nil, err
-		}
-		if slices.ContainsFunc(ring.keys, func(o key) bool { return o.id == k.id }) {
-			return nil, fmt.Errorf("key %d is given twice", i+1)
-		}
-		ring.keys = append(ring.keys, k)
 	}
 	return &ring, nil
+}
+
+// add takes one more key. Its errors go on after the name of the key.
+func (k *Keyring) add(text string) error {
+	raw, err := parse(text)
+	if err != nil {
+		return err
+	}
+	next, err := derive(raw)
+	if err != nil {
+		return fmt.Errorf("cannot be used: %w", err)
+	}
+	if slices.ContainsFunc(k.keys, func(o key) bool { return o.id == next.id }) {
+		return errTwice
+	}
+	k.keys = append(k.keys, next)
+	return nil
 }
 
 // NewKey makes a key for a key file: 32 random bytes in base64, without a newline.

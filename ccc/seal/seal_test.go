@@ -179,7 +179,7 @@ func TestLoadRefuses(t *testing.T) {
 	if _, err := seal.Load(nil); err == nil {
 		t.Error("no file")
 	}
-	if _, err := seal.Load([]configs.SecretFile{secret, secret}); err == nil || !strings.Contains(err.Error(), "twice") {
+	if _, err := seal.Load([]configs.SecretFile{secret, secret}); err == nil || !strings.Contains(err.Error(), file+" is given twice") {
 		t.Errorf("the same key twice: %v", err)
 	}
 	if _, err := seal.Load([]configs.SecretFile{secret + ".none"}); !errors.Is(err, os.ErrNotExist) {
