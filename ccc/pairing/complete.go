@@ -184,7 +184,7 @@ func (s *Service) replace(w *work, sys store.System) error {
 }
 
 // endings says what is told of an offer that ends without a pairing and without a user.
-var endings = map[Step]struct {
+var endings = map[step]struct {
 	event string
 	shown OfferStep
 }{
@@ -195,7 +195,7 @@ var endings = map[Step]struct {
 }
 
 // endOffer ends an offer that led to nothing. detail is for the event.
-func (s *Service) endOffer(w *work, sys store.System, o store.Offer, as store.OfferState, st Step, detail ...string) error {
+func (s *Service) endOffer(w *work, sys store.System, o store.Offer, as store.OfferState, st step, detail ...string) error {
 	if err := s.close(w, o, as); err != nil {
 		return err
 	}

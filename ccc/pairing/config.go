@@ -57,8 +57,8 @@ type Limits struct {
 	// OffersPerPBX is how many open offers of all tenants are brought to one PBX, the
 	// oldest first; the others wait. Default: 3.
 	OffersPerPBX int `yaml:"offers_per_pbx"`
-	// RequestsPerMinute is how many completions and declined offers one PBX may send.
-	// Default: 60.
+	// RequestsPerMinute is how many requests one PBX may send: completions, declined
+	// offers and syncs. Default: 60.
 	RequestsPerMinute int `yaml:"requests_per_minute"`
 	// MaxBody bounds bodies from and to PBXs. Default: 16KiB.
 	MaxBody configs.Bytes `yaml:"max_body"`

@@ -19,7 +19,7 @@
 // or after. What has to be told to the PBX is read from the store again: open offers,
 // tombstones, pairings that were not proved. Nothing is queued elsewhere.
 //
-// A system's state is drawn beside [Step]. A system has an open offer exactly while it is
+// A system's states are drawn in state.go. A system has an open offer exactly while it is
 // offered or received, and a pairing exactly while it is proving or paired.
 //
 // # Who is who

@@ -188,7 +188,7 @@ func (p *pbx) completion(tok token.Token) (wire.Complete, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, o := range p.offers {
-		if o.Token.Equal(tok) {
+		if o.Token.Reveal() == tok.Reveal() {
 			p.bump()
 			return p.complete(o, tok), nil
 		}

@@ -124,7 +124,7 @@ func (s *Service) update(ctx context.Context, f func(*work) error) error {
 }
 
 // step takes a system from one state to the next.
-func (w *work) step(tenant store.TenantID, system store.SystemID, st Step) error {
+func (w *work) step(tenant store.TenantID, system store.SystemID, st step) error {
 	to := steps[st]
 	return w.SetState(tenant, system, to.from, to.to.state, to.to.code, w.now)
 }

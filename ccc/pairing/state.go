@@ -2,7 +2,7 @@ package pairing
 
 import "github.com/comtrexx-cloud/comtrexx/ccc/store"
 
-// Step is what takes a system from one state to another.
+// step is what takes a system from one state to another.
 //
 //	            offer                    (in every state but proving and paired)
 //	              │
@@ -29,20 +29,20 @@ import "github.com/comtrexx-cloud/comtrexx/ccc/store"
 //	error(taken), error(proof), declined, expired
 //
 // A new offer takes the place of an open one: offered and received lead to offered, too.
-type Step string
+type step string
 
 // The steps.
 const (
-	stepOffer    Step = "offer"    // a user makes a new offer
-	stepReceive  Step = "receive"  // the PBX has the offer
-	stepComplete Step = "complete" // the PBX completes it
-	stepProve    Step = "prove"    // the service has signed in at the PBX
-	stepFail     Step = "fail"     // the PBX does not let the service in
-	stepDissolve Step = "dissolve" // the pairing ends
-	stepTake     Step = "take"     // the PBX completes the offer, but is paired already
-	stepExhaust  Step = "exhaust"  // too many wrong tokens
-	stepDecline  Step = "decline"  // the PBX's administrator does not want it
-	stepExpire   Step = "expire"   // its time is over, or a user withdrew it
+	stepOffer    step = "offer"    // a user makes a new offer
+	stepReceive  step = "receive"  // the PBX has the offer
+	stepComplete step = "complete" // the PBX completes it
+	stepProve    step = "prove"    // the service has signed in at the PBX
+	stepFail     step = "fail"     // the PBX does not let the service in
+	stepDissolve step = "dissolve" // the pairing ends
+	stepTake     step = "take"     // the PBX completes the offer, but is paired already
+	stepExhaust  step = "exhaust"  // too many wrong tokens
+	stepDecline  step = "decline"  // the PBX's administrator does not want it
+	stepExpire   step = "expire"   // its time is over, or a user withdrew it
 )
 
 // target is where a step leads.
@@ -59,7 +59,7 @@ var (
 )
 
 // steps says from where each step starts, and where it leads.
-var steps = map[Step]struct {
+var steps = map[step]struct {
 	from []store.State
 	to   target
 }{

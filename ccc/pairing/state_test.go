@@ -7,7 +7,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
 
-// TestSteps is the drawing beside Step as a table: from each state, with each step. Where
+// TestSteps is the drawing beside step as a table: from each state, with each step. Where
 // a step does not start from a state, the store refuses it.
 func TestSteps(t *testing.T) {
 	t.Parallel()
@@ -23,7 +23,7 @@ func TestSteps(t *testing.T) {
 		no       = store.State("")
 	)
 	states := []store.State{offered, received, proving, paired, left, expired, declined, failed}
-	table := map[Step][]store.State{
+	table := map[step][]store.State{
 		//               offered   received  proving  paired  left     expired  declined error
 		stepOffer:    {offered, offered, no, no, offered, offered, offered, offered},
 		stepReceive:  {received, received, no, no, no, no, no, no},
@@ -36,7 +36,7 @@ func TestSteps(t *testing.T) {
 		stepDecline:  {declined, declined, no, no, no, no, no, no},
 		stepExpire:   {expired, expired, no, no, no, no, no, no},
 	}
-	codes := map[Step]string{stepFail: ErrorAuth, stepTake: ErrorTaken, stepExhaust: ErrorProof}
+	codes := map[step]string{stepFail: ErrorAuth, stepTake: ErrorTaken, stepExhaust: ErrorProof}
 	if len(table) != len(steps) {
 		t.Fatalf("%d steps in the table, %d in the program", len(table), len(steps))
 	}

@@ -21,7 +21,6 @@ package token
 
 import (
 	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -45,7 +44,7 @@ const maxInput = 128
 // redacted is what a token prints as.
 const redacted = "token(redacted)"
 
-// Errors of [Parse] and [ParseQR]. They never hold what was typed.
+// Errors of [Parse]. They never hold what was typed.
 var (
 	// ErrLength: there are more or fewer than [Len] characters.
 	ErrLength = errors.New("a token has 12 characters")
@@ -54,8 +53,6 @@ var (
 	// ErrCheck: the characters do not fit together: one is wrong, or two changed
 	// places.
 	ErrCheck = errors.New("a character of the token is wrong, or two are swapped")
-	// ErrQR: the text is not that of a pairing's QR code.
-	ErrQR = errors.New("not the QR code of a pairing")
 )
 
 // SymbolError tells which character is not of the alphabet. It is an [ErrSymbol].
@@ -72,7 +69,7 @@ func (e *SymbolError) Error() string {
 func (e *SymbolError) Unwrap() error { return ErrSymbol }
 
 // Token is one token. The zero value is none. Tokens are immutable and may be
-// copied; compare them with [Token.Equal].
+// copied. They are not to be compared: a PBX compares hashes, the control centre proofs.
 type Token struct {
 	// chars is a function so that a struct that holds a Token in an unexported field,
 	// where fmt calls no method, prints as an address. Pointers do not do: some verbs
@@ -168,15 +165,6 @@ func (t Token) Reveal() string {
 
 // IsZero reports whether this is no token.
 func (t Token) IsZero() bool { return t.chars == nil }
-
-// Equal compares in constant time. The zero Token equals nothing.
-func (t Token) Equal(o Token) bool {
-	if t.chars == nil || o.chars == nil {
-		return false
-	}
-	a, b := t.chars(), o.chars()
-	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
-}
 
 // String gives a placeholder.
 func (t Token) String() string { return redacted }

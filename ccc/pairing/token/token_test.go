@@ -56,7 +56,7 @@ func TestNewIsRandomAndParses(t *testing.T) {
 			t.Fatalf("token has %d bytes, seen before: %v", len(s), seen[s])
 		}
 		seen[s] = true
-		if !must(t, s).Equal(must(t, strings.ToLower(s))) {
+		if must(t, strings.ToLower(s)).Reveal() != s {
 			t.Fatal("lower case is another token")
 		}
 		count[strings.IndexByte(Alphabet, s[0])]++
@@ -133,13 +133,13 @@ func random(rng *rand.Rand) Token {
 
 func TestParseTakesWhatPeopleType(t *testing.T) {
 	t.Parallel()
-	want := must(t, "0123-4567-89A5")
+	const want = "0123-4567-89A5"
 	for _, s := range []string{
 		"0123456789A5", "0123456789a5", " 0123 4567 89a5\n", "o1234567-89A5", "OI23-4567-89a5",
 		"ol23–4567—89a5", "0 1 2 3 4 5 6 7 8 9 A 5", "0123\u00a04567\u202f89A5",
 	} {
 		got, err := Parse(s)
-		if err != nil || !got.Equal(want) {
+		if err != nil || got.Reveal() != want {
 			t.Errorf("Parse(%q): %v", s, err)
 		}
 	}
@@ -170,19 +170,6 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		}
 		if sym := (*SymbolError)(nil); errors.As(err, &sym) != (tt.pos > 0) || sym != nil && sym.Position != tt.pos {
 			t.Errorf("Parse(%q): position in %v, want %d", tt.in, err, tt.pos)
-		}
-	}
-}
-
-func TestEqual(t *testing.T) {
-	t.Parallel()
-	a, b := New(), New()
-	for _, tt := range []struct {
-		a, b Token
-		want bool
-	}{{a, a, true}, {a, must(t, a.Reveal()), true}, {a, b, false}, {a, Token{}, false}, {Token{}, a, false}, {Token{}, Token{}, false}} {
-		if got := tt.a.Equal(tt.b); got != tt.want {
-			t.Errorf("Equal is %v, want %v", got, tt.want)
 		}
 	}
 }
@@ -241,32 +228,8 @@ func leaks(t Token) []string {
 
 func TestQR(t *testing.T) {
 	t.Parallel()
-	tok := New()
-	s := QR("018f-abc", tok)
-	if !strings.HasPrefix(s, "CCC1:018f-abc:") {
-		t.Fatalf("unexpected form")
-	}
-	offer, got, err := ParseQR(" " + s + "\n")
-	if err != nil || offer != "018f-abc" || !got.Equal(tok) {
-		t.Fatalf("ParseQR: %q, %v", offer, err)
-	}
-	for _, tt := range []struct {
-		in   string
-		want error
-	}{
-		{"", ErrQR},
-		{tok.Reveal(), ErrQR},
-		{"CCC2:a:" + tok.Reveal(), ErrQR},
-		{"CCC1:a", ErrQR},
-		{"CCC1::" + tok.Reveal(), ErrQR},
-		{"CCC1:a/b:" + tok.Reveal(), ErrQR},
-		{"CCC1:" + strings.Repeat("a", 65) + ":" + tok.Reveal(), ErrQR},
-		{"CCC1:a:b:" + tok.Reveal(), ErrLength},
-		{"CCC1:a:0123-4567-89AH", ErrCheck},
-	} {
-		if _, got, err := ParseQR(tt.in); !errors.Is(err, tt.want) || !got.IsZero() {
-			t.Errorf("ParseQR(%q): %v, want %v", tt.in, err, tt.want)
-		}
+	if got := QR("018f-abc", must(t, "0123-4567-89a5")); got != "CCC1:018f-abc:0123-4567-89A5" {
+		t.Errorf("got %s", got)
 	}
 }
 
@@ -277,17 +240,11 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		if tok, err := Parse(s); err == nil {
 			again, err := Parse(tok.Reveal())
-			if err != nil || !again.Equal(tok) || again.Reveal() != tok.Reveal() {
+			if err != nil || again.Reveal() != tok.Reveal() {
 				t.Fatalf("%q: not stable: %v", s, err)
 			}
 		} else if !tok.IsZero() {
 			t.Fatalf("%q: a token beside the error %v", s, err)
-		}
-		if offer, tok, err := ParseQR(s); err == nil {
-			o, again, err := ParseQR(QR(offer, tok))
-			if err != nil || o != offer || !again.Equal(tok) {
-				t.Fatalf("%q: not stable: %v", s, err)
-			}
 		}
 	})
 }

@@ -54,6 +54,6 @@
 // Either side dissolves by itself and at once, then tells the other by a Tombstone,
 // now or at the next [Sync]. Secrets ([Secret], token.Token) print as placeholders.
 //
-// The package links the standard library, go-jose, and the packages identity and
-// enrol only.
+// The package links the standard library, go-jose, and the packages token, identity
+// and enrol only.
 package wire

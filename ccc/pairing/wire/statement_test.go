@@ -53,7 +53,7 @@ func TestStatementsComeBack(t *testing.T) {
 		got := reflect.ValueOf(tt.into).Elem().Interface()
 		if o, ok := got.(Offer); ok {
 			want := tt.s.(Offer)
-			if !o.Token.Equal(want.Token) {
+			if o.Token.Reveal() != want.Token.Reveal() {
 				t.Errorf("%s: another token", tt.name)
 			}
 			o.Token, want.Token = token.Token{}, token.Token{}
@@ -316,7 +316,7 @@ func FuzzDecode(f *testing.F) {
 		if o.decode(data) == nil {
 			again, err := o.encode()
 			var o2 Offer
-			if err != nil || o2.decode(again) != nil || !o2.Token.Equal(o.Token) || !bytes.Equal(o2.Nonce, o.Nonce) {
+			if err != nil || o2.decode(again) != nil || o2.Token.Reveal() != o.Token.Reveal() || !bytes.Equal(o2.Nonce, o.Nonce) {
 				t.Fatalf("an offer that was read cannot be written: %v", err)
 			}
 		}
