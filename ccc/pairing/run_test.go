@@ -84,21 +84,23 @@ func TestRunExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, func(s *site) { s.cfg.Online = func(of identity.Serial) bool { return of == serial } })
 		defer s.run()()
-		began := time.Now()
 		p := s.newPBX(serial)
-		first, _ := s.save(s.a, serial)
+		first, offer1 := s.save(s.a, serial)
 		time.Sleep(90 * time.Minute)
-		second, offer := s.save(s.a, other)
+		second, offer2 := s.save(s.a, other)
+		settle()
 		s.steps()
+		// An offer's end is the store's: saving it may have taken a while.
+		before := func(end time.Time) { time.Sleep(time.Until(end) - time.Millisecond) }
+		after := func() { time.Sleep(time.Millisecond); settle() }
 		states := func() string {
-			synctest.Wait()
 			return fmt.Sprint(s.system(s.a, first.ID).State, " ", s.system(s.a, second.ID).State)
 		}
-		time.Sleep(24*time.Hour - time.Millisecond - time.Since(began))
+		before(offer1.Expires)
 		if got := states(); got != "received offered" {
 			t.Errorf("before the end: %s", got)
 		}
-		time.Sleep(time.Millisecond)
+		after()
 		if got := states(); got != "expired offered" {
 			t.Errorf("at the end: %s", got)
 		}
@@ -106,15 +108,15 @@ func TestRunExpires(t *testing.T) {
 			t.Errorf("told %v", got)
 		}
 		s.consistent()
-		time.Sleep(90*time.Minute - time.Millisecond)
+		before(offer2.Expires)
 		if got := states(); got != "expired offered" {
 			t.Errorf("before the end of the second: %s", got)
 		}
-		time.Sleep(time.Millisecond)
+		after()
 		if got := states(); got != "expired expired" {
 			t.Errorf("at the end of the second: %s", got)
 		}
-		if got := read(s, func(tx *store.Tx) (store.Offer, error) { return tx.Offer(offer.Offer) }); got.State != store.OfferExpired || len(got.TokenSealed)+len(got.Nonce) > 0 {
+		if got := read(s, func(tx *store.Tx) (store.Offer, error) { return tx.Offer(offer2.Offer) }); got.State != store.OfferExpired || len(got.TokenSealed)+len(got.Nonce) > 0 {
 			t.Errorf("%+v", got)
 		}
 		// The PBX, which has a timer of its own, forgets it at its next sync at the latest.

@@ -454,7 +454,8 @@ func TestProofGrace(t *testing.T) {
 				s.deliver()
 			}
 		}
-		time.Sleep(11*time.Minute - time.Second)
+		paired := read(s, func(tx *store.Tx) (store.Pairing, error) { return tx.ActivePairing(serial) }).Paired
+		time.Sleep(time.Until(paired.Add(11*time.Minute - time.Second)))
 		try(10)
 		if got := s.system(s.a, sys.ID).State; got != store.StateProving {
 			t.Errorf("after %d refusals, the system is %s", 10, got)

@@ -293,7 +293,7 @@ func TestThreatWrongClock(t *testing.T) {
 			sys, offer := s.save(s.a, serial)
 			s.deliver()
 			// The sweeper does not run: the completion itself decides.
-			time.Sleep(tt.after)
+			time.Sleep(time.Until(offer.Created.Add(tt.after)))
 			if _, err := s.View(t.Context(), s.a, sys.ID); (err == nil) != (tt.want == "") {
 				t.Errorf("after %s, seen: %v", tt.after, err)
 			}
