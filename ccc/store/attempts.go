@@ -2,8 +2,8 @@ package store
 
 import "time"
 
-// AddAttempt notes an attempt. Kind says at what, subject by or on whom: a keyed hash, never
-// an address.
+// AddAttempt notes an attempt. Kind says at what, subject by or on whom: an id or a hash,
+// never an address. IP addresses come under a keyed hash, as all of them can be tried.
 func (t *Tx) AddAttempt(kind, subject string, at time.Time) error {
 	_, err := t.exec("INSERT INTO attempts (kind, subject, at) VALUES ($1, $2, $3)", kind, subject, at)
 	return err

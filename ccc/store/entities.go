@@ -182,6 +182,13 @@ type Pairing struct {
 	Proved         *time.Time // nil: the login was not tried yet
 }
 
+// Paired says which system a PBX is paired as.
+type Paired struct {
+	Serial identity.Serial
+	Tenant TenantID
+	System SystemID
+}
+
 // Tombstone is what remains of a pairing until the PBX knows that it has ended.
 type Tombstone struct {
 	Pairing PairingID

@@ -16,6 +16,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict: something else is there already; see [ConflictError].
 	ErrConflict = errors.New("conflict")
+	// ErrLimit: the tenant has as many of these as it may have.
+	ErrLimit = errors.New("limit reached")
 	// ErrVersion: the system was changed in the meantime.
 	ErrVersion = errors.New("changed in the meantime")
 	// ErrInvalid: a value that the store does not keep; see [InvalidError].

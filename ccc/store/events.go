@@ -7,7 +7,7 @@ import (
 
 // EventFilter chooses events.
 type EventFilter struct {
-	System SystemID // empty: of all systems, and of none
+	System SystemID // empty: of all systems, and of none, for which the whole history is read
 }
 
 // AddEvent adds a line to a tenant's history. ErrNotFound without the tenant; the system

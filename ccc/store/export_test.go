@@ -1,5 +1,11 @@
 package store
 
+import (
+	"errors"
+
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+)
+
 // What the tests in package store_test see of the package.
 var (
 	SortKey     = sortKey
@@ -7,3 +13,30 @@ var (
 	ParseCursor = parseCursor
 	Again       = again
 )
+
+// Erased tells whether the transaction has erased a secret.
+func (t *Tx) Erased() bool { return t.erased }
+
+// Plan gives how SQLite finds the rows of a query.
+func (t *Tx) Plan(query string, args ...any) ([]string, error) {
+	return rows(t, func(s scanner) (step string, err error) {
+		var id, parent, unused int
+		err = s.Scan(&id, &parent, &unused, &step)
+		return step, err
+	}, "EXPLAIN QUERY PLAN "+query, args...)
+}
+
+// Epoch gives the number of the last ownership of a PBX; 0 where it had none.
+func (t *Tx) Epoch(serial identity.Serial) (uint64, error) {
+	epoch, err := row(t, value[uint64], "SELECT epoch FROM ownership WHERE serial = $1", serial)
+	if errors.Is(err, ErrNotFound) {
+		return 0, nil
+	}
+	return epoch, err
+}
+
+// SystemsByPairedSerial gives the systems, of whatever tenant, that have a living pairing
+// with the PBX: one or none.
+func (t *Tx) SystemsByPairedSerial(serial identity.Serial) ([]System, error) {
+	return t.systems("SELECT "+systemColumns+" FROM systems WHERE id IN (SELECT system_id FROM pairings WHERE serial = $1)", serial)
+}

@@ -1,6 +1,12 @@
 package store
 
-// CreateGroup adds a group. ErrConflict "name" or "id"; ErrNotFound without the tenant.
+import "slices"
+
+// MaxGroups is how many groups a tenant has at most.
+const MaxGroups = 1000
+
+// CreateGroup adds a group. ErrLimit where the tenant has MaxGroups; ErrConflict "name"
+// or "id"; ErrNotFound without the tenant.
 func (t *Tx) CreateGroup(v Group) error {
 	var c checks
 	c.id("ID", string(v.ID))
@@ -11,7 +17,14 @@ func (t *Tx) CreateGroup(v Group) error {
 	if c.err != nil {
 		return c.err
 	}
-	_, err := t.exec("INSERT INTO system_groups (id, tenant_id, name, created) VALUES ($1, $2, $3, $4)",
+	n, err := row(t, value[int], "SELECT count(*) FROM system_groups WHERE tenant_id = $1", v.Tenant)
+	if err != nil {
+		return err
+	}
+	if n >= MaxGroups {
+		return ErrLimit
+	}
+	_, err = t.exec("INSERT INTO system_groups (id, tenant_id, name, created) VALUES ($1, $2, $3, $4)",
 		v.ID, v.Tenant, v.Name, v.Created)
 	return err
 }
@@ -23,11 +36,22 @@ func scanGroup(s scanner) (v Group, err error) {
 	return v, err
 }
 
-// Groups gives the tenant's, by name.
-func (t *Tx) Groups(tenant TenantID) ([]Group, error) {
-	all, err := rows(t, scanGroup, "SELECT id, tenant_id, name, created FROM system_groups WHERE tenant_id = $1", tenant)
-	sortGroups(all)
+// Groups gives the tenant's, by name; where some are named those alone, without what is
+// not there.
+func (t *Tx) Groups(tenant TenantID, only ...GroupID) ([]Group, error) {
+	query, args := "SELECT id, tenant_id, name, created FROM system_groups WHERE tenant_id = $1", []any{tenant}
+	if len(only) > 0 {
+		query += " AND id IN " + t.list("$2")
+		args = append(args, listOf(wellFormedOf(only)))
+	}
+	all, err := rows(t, scanGroup, query, args...)
+	sortGroups(all, nameKeys{})
 	return all, err
+}
+
+// wellFormedOf leaves out what cannot be an id: PostgreSQL takes no list with NUL in it.
+func wellFormedOf[T ~string](all []T) []T {
+	return slices.DeleteFunc(slices.Clone(all), func(id T) bool { return !wellFormed(string(id)) })
 }
 
 // DeleteGroup removes a group; its systems stay.
@@ -43,6 +67,6 @@ func (t *Tx) Tags(tenant TenantID) ([]TagCount, error) {
 	}
 	all, err := rows(t, scan, `SELECT tag, count(*) FROM system_tags JOIN systems ON systems.id = system_id
 		WHERE tenant_id = $1 GROUP BY tag`, tenant)
-	sortBy(all, func(v TagCount) string { return v.Tag })
+	sortBy(all, nameKeys{}, func(v TagCount) string { return v.Tag })
 	return all, err
 }

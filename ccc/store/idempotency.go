@@ -57,6 +57,7 @@ func (t *Tx) AbandonIdempotent(user UserID, key string) error {
 
 // SweepIdempotent removes the keys from before a time, and tells how many.
 func (t *Tx) SweepIdempotent(before time.Time) (int, error) {
-	t.erased = true
-	return t.sweep("DELETE FROM idempotency WHERE created < $1", before)
+	n, err := t.sweep("DELETE FROM idempotency WHERE created < $1", before)
+	t.erased = t.erased || n > 0
+	return n, err
 }

@@ -35,9 +35,7 @@ func missing() things {
 
 // byTenant calls each method of Tx whose first argument is a tenant.
 var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (any, error){
-	"CountOffers": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
-		return tx.CountOffers(tenant, now.Add(-time.Hour))
-	},
+	"CountSystems": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.CountSystems(tenant) },
 	"DeleteGroup": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.DeleteGroup(tenant, of.group)
 	},
@@ -52,9 +50,6 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 		return fmt.Sprint(v, next), err
 	},
 	"Groups": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.Groups(tenant) },
-	"LastOffer": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
-		return tx.LastOffer(tenant, of.second)
-	},
 	"MoveMeta": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.MoveMeta(tenant, of.system, of.second)
 	},
@@ -80,6 +75,9 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 		return nil, tx.SetUserLanguage(tenant, of.user, store.French)
 	},
 	"System": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) { return tx.System(tenant, of.system) },
+	"SystemsByID": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.SystemsByID(tenant, []store.SystemID{of.system, of.second})
+	},
 	"SystemBySerial": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
 		return tx.SystemBySerial(tenant, serial)
 	},
@@ -108,10 +106,10 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 // service itself for a PBX, or for a user who has not signed in yet.
 var forService = []string{
 	"AbandonIdempotent", "ActivePairing", "ActivePairings", "AddAttempt", "AddEvent", "AddTombstone", "AddTry",
-	"BeginIdempotent", "ClearAttempts", "CloseOffer", "CountAttempts", "CountOpen", "CreateGroup", "CreateOffer",
+	"BeginIdempotent", "ClearAttempts", "CloseOffer", "CountAttempts", "CreateGroup", "CreateOffer",
 	"CreatePairing", "CreateSystem", "CreateTenant", "CreateUser", "DeleteAttempt", "DeletePairing", "DeleteSession",
-	"DeleteTombstone", "DeleteUserSessions", "DueOffers", "Epoch", "FinishIdempotent", "NextEpoch", "Offer",
-	"OpenOffers", "Pairing", "PendingTombstones", "PutSession", "ResealPairing", "Session", "SetProved", "SetReceived",
+	"DeleteTombstone", "DeleteUserSessions", "DueOffers", "Epoch", "Erased", "FinishIdempotent", "NextEpoch", "Offer",
+	"OpenOffers", "Paired", "Pairing", "PendingTombstones", "Plan", "PutSession", "ResealPairing", "Session", "SetProved", "SetReceived",
 	"SweepAttempts", "SweepEvents", "SweepIdempotent", "SweepSessions", "SweepTombstones", "SystemsByPairedSerial",
 	"Tenants", "Tombstones", "TouchSession", "UserByEmail", "UserSessions",
 }

@@ -80,6 +80,7 @@ type cursor struct {
 	Text   string `json:"t,omitempty"`
 	Number int64  `json:"n,omitempty"`
 	ID     string `json:"i"`
+	Total  int    `json:"m,omitempty"` // of a list that is counted once, with its first page
 }
 
 func (c cursor) String() string {
@@ -99,7 +100,7 @@ func parseCursor(s, column string) (c cursor, err error) {
 	if err == nil {
 		err = json.Unmarshal(text, &c)
 	}
-	if err != nil || c.Column != column || !wellFormed(c.ID) || strings.Contains(c.Text, "\x00") {
+	if err != nil || c.Column != column || !wellFormed(c.ID) || strings.Contains(c.Text, "\x00") || c.Total < 0 {
 		return c, ErrCursor
 	}
 	return c, nil
@@ -185,8 +186,9 @@ func (t *Tx) filter(tenant TenantID, f Filter) *where {
 }
 
 // Systems gives a page of the tenant's systems, the cursor of the next page (empty after
-// the last), and how many there are on all pages. What comes or goes between two
-// pages shifts none of the others. ErrCursor, ErrInvalid for an unknown order.
+// the last), and how many there were on all pages when the first was read. What comes or
+// goes between two pages shifts none of the others. ErrCursor, ErrInvalid for an unknown
+// order.
 func (t *Tx) Systems(tenant TenantID, f Filter, p Page) (items []System, next string, total int, err error) {
 	column, backwards := f.Sort.column()
 	if column == "" {
@@ -196,10 +198,6 @@ func (t *Tx) Systems(tenant TenantID, f Filter, p Page) (items []System, next st
 		return []System{}, "", 0, nil
 	}
 	w := t.filter(tenant, f)
-	total, err = row(t, value[int], "SELECT count(*) FROM systems WHERE "+w.sql.String(), w.args...)
-	if err != nil {
-		return nil, "", 0, err
-	}
 	last := cursor{Column: column}
 	order, is := "", ">"
 	if backwards {
@@ -210,7 +208,10 @@ func (t *Tx) Systems(tenant TenantID, f Filter, p Page) (items []System, next st
 		if err != nil {
 			return nil, "", 0, err
 		}
+		last.Total = from.Total
 		w.beyond(column, is, from.value(), from.ID)
+	} else if last.Total, err = row(t, value[int], "SELECT count(*) FROM systems WHERE "+w.sql.String(), w.args...); err != nil {
+		return nil, "", 0, err
 	}
 	limit := p.limit()
 	query := "SELECT " + systemColumns + ", " + column + " FROM systems WHERE " + w.sql.String() +
@@ -231,5 +232,5 @@ func (t *Tx) Systems(tenant TenantID, f Filter, p Page) (items []System, next st
 		last.ID = string(items[n-1].ID)
 		next = last.String()
 	}
-	return items, next, total, t.fill(items)
+	return items, next, last.Total, t.fill(items)
 }

@@ -267,6 +267,7 @@ func TestWrongCursors(t *testing.T) {
 		}
 		for _, wrong := range []string{
 			"x", "!", good + "=", good[1:], base64.RawURLEncoding.EncodeToString([]byte(`{"c":"name_key","i":"' OR 1=1"}`)),
+			base64.RawURLEncoding.EncodeToString(bytes.Replace(text, []byte(`"m":30`), []byte(`"m":-1`), 1)),
 			base64.RawURLEncoding.EncodeToString(bytes.Replace(text, []byte("name_key"), []byte("password_hash"), 1)),
 			strings.Repeat("A", 1<<20),
 		} {
@@ -287,10 +288,49 @@ func TestWrongCursors(t *testing.T) {
 		// A tenant gets nothing of another's with its cursor.
 		other := newTenant()
 		update(t, db, func(tx *store.Tx) error { return tx.CreateTenant(other) })
-		if items, _, total, err := list(t, db, other.ID, store.Filter{}, store.Page{Cursor: good}); err != nil || len(items)+total != 0 {
-			t.Errorf("another tenant: %d of %d, %v", len(items), total, err)
+		if items, _, _, err := list(t, db, other.ID, store.Filter{}, store.Page{Cursor: good}); err != nil || len(items) != 0 {
+			t.Errorf("another tenant: %d, %v", len(items), err)
 		}
 	})
+}
+
+// A list is counted with its first page; the others say the same.
+func TestCountedOnce(t *testing.T) {
+	t.Parallel()
+	databases(t, func(t *testing.T, db *store.DB) {
+		tenant, all := fleet(t, db, 30)
+		_, next, total, err := list(t, db, tenant, store.Filter{}, store.Page{Limit: 10})
+		if total != 30 || err != nil {
+			t.Fatal(total, err)
+		}
+		update(t, db, func(tx *store.Tx) error { return tx.DeleteSystem(tenant, all[0].ID) })
+		for next != "" {
+			if _, next, total, err = list(t, db, tenant, store.Filter{}, store.Page{Cursor: next, Limit: 10}); total != 30 || err != nil {
+				t.Errorf("a later page: %d, %v", total, err)
+			}
+		}
+		if _, _, total, err = list(t, db, tenant, store.Filter{}, store.Page{Limit: 10}); total != 29 || err != nil {
+			t.Errorf("the first page anew: %d, %v", total, err)
+		}
+	})
+}
+
+// The orders that the pages ask for are read from an index, not sorted.
+func TestOrdersHaveIndexes(t *testing.T) {
+	t.Parallel()
+	db := open(t, sqliteConfig(t))
+	tenant, _ := fleet(t, db, 100)
+	for _, tt := range []struct {
+		column, order string
+		sorts         bool
+	}{{"name_key", "", false}, {"created", " DESC", false}, {"state_since", " DESC", false}, {"note", "", true}} {
+		steps := get(t, db, func(tx *store.Tx) ([]string, error) {
+			return tx.Plan("SELECT id FROM systems WHERE tenant_id = $1 ORDER BY "+tt.column+tt.order+", id"+tt.order+" LIMIT 50", tenant)
+		})
+		if sorts := strings.Contains(strings.Join(steps, "; "), "TEMP B-TREE"); sorts != tt.sorts {
+			t.Errorf("%s: %q", tt.column, steps)
+		}
+	}
 }
 
 func TestLimits(t *testing.T) {

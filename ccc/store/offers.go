@@ -51,27 +51,10 @@ func (t *Tx) OpenOffer(tenant TenantID, system SystemID) (Offer, error) {
 	return row(t, scanOffer, "SELECT "+offerColumns+" FROM offers WHERE tenant_id = $1 AND system_id = $2 AND state IN "+open, tenant, system)
 }
 
-// LastOffer gives the newest offer of a system, open or closed.
-func (t *Tx) LastOffer(tenant TenantID, system SystemID) (Offer, error) {
-	return row(t, scanOffer, "SELECT "+offerColumns+` FROM offers WHERE tenant_id = $1 AND system_id = $2
-		ORDER BY created DESC, id DESC LIMIT 1`, tenant, system)
-}
-
 // OpenOffers gives those to a PBX that can be completed, of all tenants, the oldest
 // first.
 func (t *Tx) OpenOffers(serial identity.Serial) ([]Offer, error) {
 	return t.offers("serial = $1 AND state IN "+open+" ORDER BY created, id", serial)
-}
-
-// CountOffers tells how many offers a tenant has made since a time, closed ones with
-// them. Those of systems that were removed count, too, as long as their events are kept.
-func (t *Tx) CountOffers(tenant TenantID, since time.Time) (int, error) {
-	return row(t, value[int], "SELECT count(*) FROM offers WHERE tenant_id = $1 AND created >= $2", tenant, since)
-}
-
-// CountOpen tells how many offers to a PBX can be completed, of all tenants.
-func (t *Tx) CountOpen(serial identity.Serial) (int, error) {
-	return row(t, value[int], "SELECT count(*) FROM offers WHERE serial = $1 AND state IN "+open, serial)
 }
 
 // DueOffers gives offers that can be completed but have expired, the first of them first.

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -65,6 +64,15 @@ func (t *Tx) ActivePairings(after identity.Serial, limit int) ([]Pairing, error)
 	return rows(t, scanPairing, "SELECT "+pairingColumns+" FROM pairings WHERE serial > $1 ORDER BY serial LIMIT $2", after, limit)
 }
 
+// Paired tells which systems are paired, of all tenants, whose serial is after one, in the
+// order of serials. Unlike [Tx.ActivePairings] it reads no secrets.
+func (t *Tx) Paired(after identity.Serial, limit int) ([]Paired, error) {
+	return rows(t, func(s scanner) (v Paired, err error) {
+		err = s.Scan(&v.Serial, &v.Tenant, &v.System)
+		return v, err
+	}, "SELECT serial, tenant_id, system_id FROM pairings WHERE serial > $1 ORDER BY serial LIMIT $2", after, limit)
+}
+
 // SetProved notes that the login at the PBX was proved.
 func (t *Tx) SetProved(id PairingID, at time.Time) error {
 	return t.change("UPDATE pairings SET proved = $2 WHERE id = $1", id, at)
@@ -93,15 +101,6 @@ func (t *Tx) NextEpoch(serial identity.Serial) (uint64, error) {
 	return row(t, value[uint64], `INSERT INTO ownership (serial, epoch)
 		SELECT $1, coalesce(max(epoch), 0) + 1 FROM ownership WHERE serial IN ($1, '')
 		ON CONFLICT (serial) DO UPDATE SET epoch = excluded.epoch RETURNING epoch`, serial)
-}
-
-// Epoch gives the number of the last ownership of a PBX; 0 where it had none.
-func (t *Tx) Epoch(serial identity.Serial) (uint64, error) {
-	epoch, err := row(t, value[uint64], "SELECT epoch FROM ownership WHERE serial = $1", serial)
-	if errors.Is(err, ErrNotFound) {
-		return 0, nil
-	}
-	return epoch, err
 }
 
 // AddTombstone notes that a pairing has ended. One that is there already stays as it is.

@@ -80,9 +80,6 @@ func (db *DB) closePools() error {
 	return errors.Join(errs...)
 }
 
-// Engine tells what keeps the database.
-func (db *DB) Engine() Engine { return db.cfg.Engine }
-
 // View runs f in a transaction that only reads.
 func (db *DB) View(ctx context.Context, f func(*Tx) error) error {
 	_, err := db.run(ctx, db.read, &sql.TxOptions{ReadOnly: true, Isolation: db.isolation(sql.LevelRepeatableRead)}, f)

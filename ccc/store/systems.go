@@ -138,9 +138,10 @@ func (t *Tx) fill(all []System) error {
 		return none{}, err
 	}, `SELECT system_id, g.id, g.tenant_id, g.name, g.created FROM system_group_members
 		JOIN system_groups g ON g.id = group_id WHERE system_id IN `+t.list("$1"), list)
+	keys := nameKeys{} // many systems have the same
 	for i := range all {
-		sortBy(all[i].Tags, func(tag string) string { return tag })
-		sortGroups(all[i].Groups)
+		sortBy(all[i].Tags, keys, func(tag string) string { return tag })
+		sortGroups(all[i].Groups, keys)
 	}
 	return err
 }
@@ -150,15 +151,19 @@ func (t *Tx) System(tenant TenantID, id SystemID) (System, error) {
 	return t.system("SELECT "+systemColumns+" FROM systems WHERE tenant_id = $1 AND id = $2", tenant, id)
 }
 
+// SystemsByID gives those of the tenant's systems that are there, in no order.
+func (t *Tx) SystemsByID(tenant TenantID, ids []SystemID) ([]System, error) {
+	return t.systems("SELECT "+systemColumns+" FROM systems WHERE tenant_id = $1 AND id IN "+t.list("$2"), tenant, listOf(wellFormedOf(ids)))
+}
+
+// CountSystems tells how many systems the tenant has.
+func (t *Tx) CountSystems(tenant TenantID) (int, error) {
+	return row(t, value[int], "SELECT count(*) FROM systems WHERE tenant_id = $1", tenant)
+}
+
 // SystemBySerial gives the tenant's system with the serial.
 func (t *Tx) SystemBySerial(tenant TenantID, serial identity.Serial) (System, error) {
 	return t.system("SELECT "+systemColumns+" FROM systems WHERE tenant_id = $1 AND serial = $2", tenant, serial)
-}
-
-// SystemsByPairedSerial gives the systems, of whatever tenant, that have a living pairing
-// with the PBX: one or none.
-func (t *Tx) SystemsByPairedSerial(serial identity.Serial) ([]System, error) {
-	return t.systems("SELECT "+systemColumns+" FROM systems WHERE id IN (SELECT system_id FROM pairings WHERE serial = $1)", serial)
 }
 
 // UpdateSystem changes what a user may change, and gives the system as it is then.
@@ -271,11 +276,25 @@ func sorted[T cmp.Ordered](values []T) []T {
 	return slices.Compact(values)
 }
 
+// nameKeys keeps the sort keys of names, each of which costs as much as many comparisons.
+type nameKeys map[string][]byte
+
+func (k nameKeys) of(name string) []byte {
+	key, known := k[name]
+	if !known {
+		key = sortKey(name)
+		k[name] = key
+	}
+	return key
+}
+
 // sortBy sorts as people sort names.
-func sortBy[T any](all []T, name func(T) string) {
+func sortBy[T any](all []T, keys nameKeys, name func(T) string) {
 	slices.SortStableFunc(all, func(a, b T) int {
-		return cmp.Or(bytes.Compare(sortKey(name(a)), sortKey(name(b))), cmp.Compare(name(a), name(b)))
+		return cmp.Or(bytes.Compare(keys.of(name(a)), keys.of(name(b))), cmp.Compare(name(a), name(b)))
 	})
 }
 
-func sortGroups(all []Group) { sortBy(all, func(g Group) string { return g.Name }) }
+func sortGroups(all []Group, keys nameKeys) {
+	sortBy(all, keys, func(g Group) string { return g.Name })
+}

@@ -61,6 +61,8 @@ CREATE TABLE systems (
 CREATE UNIQUE INDEX systems_serial ON systems (tenant_id, serial);
 CREATE INDEX systems_name ON systems (tenant_id, name_key, id);
 CREATE INDEX systems_state ON systems (tenant_id, state, id);
+CREATE INDEX systems_created ON systems (tenant_id, created, id);
+CREATE INDEX systems_state_since ON systems (tenant_id, state_since, id);
 
 CREATE TABLE system_tags (
     system_id TEXT NOT NULL REFERENCES systems (id) ON DELETE CASCADE,
@@ -103,7 +105,6 @@ CREATE TABLE offers (
 CREATE UNIQUE INDEX offers_open ON offers (system_id) WHERE state IN ('open', 'received');
 CREATE INDEX offers_system ON offers (system_id);
 CREATE INDEX offers_serial ON offers (serial, state);
-CREATE INDEX offers_tenant ON offers (tenant_id, created);
 CREATE INDEX offers_due ON offers (expires) WHERE state IN ('open', 'received');
 
 -- A row is there as long as the pairing is alive, so that its serial is unique.
@@ -152,7 +153,6 @@ CREATE TABLE events (
     at BIGINT NOT NULL
 );
 CREATE INDEX events_system ON events (tenant_id, system_id, at, id);
-CREATE INDEX events_tenant ON events (tenant_id, at, id);
 CREATE INDEX events_at ON events (at);
 
 CREATE TABLE idempotency (
