@@ -3,6 +3,7 @@ package pairing
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
@@ -194,7 +195,8 @@ var endings = map[step]struct {
 	stepTake:    {EventVoid, StepFailed},
 }
 
-// endOffer ends an offer that led to nothing. detail is for the event.
+// endOffer ends an offer that led to nothing. detail is for the event, and its reason also
+// for whoever watches.
 func (s *Service) endOffer(w *work, sys store.System, o store.Offer, as store.OfferState, st step, detail ...string) error {
 	if err := s.close(w, o, as); err != nil {
 		return err
@@ -207,6 +209,9 @@ func (s *Service) endOffer(w *work, sys store.System, o store.Offer, as store.Of
 		detail = append(detail, "error", code)
 	}
 	w.tell(sys.Tenant, sys.ID, end.shown)
+	if i := slices.Index(detail, "reason"); i >= 0 {
+		w.changes[len(w.changes)-1].Detail = detail[i+1]
+	}
 	return w.event(sys, end.event, "", detail...)
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -262,7 +263,7 @@ func (s *site) steps() (all []string) {
 			who = "b:"
 		}
 		if all = append(all, who+string(c.Kind)); c.Step != "" {
-			all[len(all)-1] = who + string(c.Step)
+			all[len(all)-1] = strings.TrimSpace(who + string(c.Step) + " " + c.Detail)
 		}
 	}
 	s.changes = nil

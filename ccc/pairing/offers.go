@@ -101,7 +101,7 @@ func (w *work) groups(tenant store.TenantID, ids []store.GroupID) ([]store.Group
 	if len(ids) == 0 {
 		return groups, nil
 	}
-	all, err := w.Groups(tenant)
+	all, err := w.Groups(tenant, ids...)
 	if err != nil {
 		return nil, err
 	}

@@ -30,10 +30,10 @@ func TestThreatWrongSerial(t *testing.T) {
 		offer store.OfferState
 		step  string
 	}{
-		wire.WhyRejected: {store.StateDeclined, store.OfferDeclined, "a:declined"},
-		wire.WhyReported: {store.StateDeclined, store.OfferDeclined, "a:declined"},
-		wire.WhyTries:    {store.StateError, store.OfferVoid, "a:failed"},
-		wire.WhyExpired:  {store.StateExpired, store.OfferExpired, "a:expired"},
+		wire.WhyRejected: {store.StateDeclined, store.OfferDeclined, "a:declined rejected"},
+		wire.WhyReported: {store.StateDeclined, store.OfferDeclined, "a:declined reported"},
+		wire.WhyTries:    {store.StateError, store.OfferVoid, "a:failed tries"},
+		wire.WhyExpired:  {store.StateExpired, store.OfferExpired, "a:expired expired"},
 	} {
 		s := newSite(t)
 		p := s.newPBX(serial)

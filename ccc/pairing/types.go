@@ -74,6 +74,7 @@ type Change struct {
 	System store.SystemID
 	Kind   ChangeKind
 	Step   OfferStep // with ChangeOffer
+	Detail string    // why an offer ended that the PBX gave back: a wire.Why; otherwise empty
 }
 
 // The kinds of events in a system's history, with their details in brackets. The list
