@@ -144,7 +144,7 @@ func TestAccess(t *testing.T) {
 			{"DELETE", "users/x", unauth, forbidden, forbidden, "not_found", shut, shut, "not_found"},
 			{"GET", "nothing", "not_found", "not_found", "not_found", "not_found", shut, shut, "not_found"},
 		} {
-			if err := b.setSwitches(state.Switches{CCC: true, CallData: true, Remote: true, Offers: true}); err != nil {
+			if err := b.setSwitches(replace(state.Switches{CCC: true, CallData: true, Remote: true, Offers: true})); err != nil {
 				t.Fatal(err)
 			}
 			path := "/api/v1/" + tt.path
@@ -165,7 +165,7 @@ func TestAccess(t *testing.T) {
 					t.Errorf("%s %s by %s: %d %q, want %q", tt.method, path, name, status, got, c.want)
 				}
 			}
-			if err := b.setSwitches(state.Switches{CCC: true, CallData: true, Offers: true}); err != nil {
+			if err := b.setSwitches(replace(state.Switches{CCC: true, CallData: true, Offers: true})); err != nil {
 				t.Fatal(err)
 			}
 			if _, got := code(t, b.ask(tt.method, path, "[]", admin, via("ara"))); got != shut {
@@ -202,7 +202,7 @@ func TestSystem(t *testing.T) {
 		}
 		set := b.State().Switches
 		set.Monitoring = false
-		if err := b.setSwitches(set); err != nil {
+		if err := b.setSwitches(replace(set)); err != nil {
 			t.Fatal(err)
 		}
 		s := get(cloud)
@@ -265,7 +265,7 @@ func TestCallData(t *testing.T) {
 		}
 		set := b.State().Switches
 		set.CallData = false
-		if err := b.setSwitches(set); err != nil {
+		if err := b.setSwitches(replace(set)); err != nil {
 			t.Fatal(err)
 		}
 		if _, c := code(t, b.ask("GET", "/api/v1/calldata", "", cloud)); c != "switched_off" {

@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/pages"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
 )
@@ -20,19 +21,36 @@ func (p *PBX) apiSettings(w http.ResponseWriter, _ *http.Request, _ login) error
 
 // apiSetSettings replaces what the body names.
 func (p *PBX) apiSetSettings(w http.ResponseWriter, r *http.Request, _ login) error {
-	set := p.store.View().Settings
-	if err := readJSON(r, &set); err != nil {
+	var set state.Settings
+	err := p.setSettings(func(s *state.Settings) error {
+		err := readJSON(r, s)
+		set = *s
 		return err
-	}
-	if err := p.setSettings(set); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	writeJSON(w, http.StatusOK, set)
 	return nil
 }
 
-// setSettings checks and writes. The error lists every field.
-func (p *PBX) setSettings(set state.Settings) error {
+// setSettings changes the settings of now.
+func (p *PBX) setSettings(change func(*state.Settings) error) error {
+	err := p.update(func(s *state.State) error {
+		if err := change(&s.Settings); err != nil {
+			return err
+		}
+		return checkSettings(s.Settings)
+	})
+	if err != nil {
+		return err
+	}
+	p.wake(false) // the time without contact may have changed
+	return nil
+}
+
+// checkSettings lists every field that cannot be used.
+func checkSettings(set state.Settings) error {
 	bad := problem(http.StatusUnprocessableEntity, "invalid", "Some settings cannot be used.")
 	fail := func(field, format string, args ...any) {
 		bad.Errors = append(bad.Errors, FieldError{"body." + field, fmt.Sprintf(format, args...)})
@@ -53,10 +71,6 @@ func (p *PBX) setSettings(set state.Settings) error {
 	if len(bad.Errors) > 0 {
 		return bad
 	}
-	if err := p.update(func(s *state.State) error { s.Settings = set; return nil }); err != nil {
-		return err
-	}
-	p.wake(false) // the time without contact may have changed
 	return nil
 }
 
@@ -125,11 +139,7 @@ func (p *PBX) apiSwitches(w http.ResponseWriter, _ *http.Request, _ login) error
 
 // apiSetSwitches replaces what the body names.
 func (p *PBX) apiSetSwitches(w http.ResponseWriter, r *http.Request, _ login) error {
-	set := p.store.View().Switches
-	if err := readJSON(r, &set); err != nil {
-		return err
-	}
-	if err := p.setSwitches(set); err != nil {
+	if err := p.setSwitches(func(s *state.Switches) error { return readJSON(r, s) }); err != nil {
 		return err
 	}
 	writeJSON(w, http.StatusOK, p.store.View().Switches)
@@ -138,22 +148,28 @@ func (p *PBX) apiSetSwitches(w http.ResponseWriter, r *http.Request, _ login) er
 
 var errNeedsToken = problem(http.StatusConflict, "needs_token", "CCC is switched on by typing a token.")
 
-// setSwitches writes the switches; CCC going off dissolves.
-func (p *PBX) setSwitches(set state.Switches) error {
-	was := p.store.View().Switches.CCC
-	if set.CCC && !was {
-		return errNeedsToken
-	}
+// setSwitches changes the switches of now; CCC going off dissolves.
+func (p *PBX) setSwitches(change func(*state.Switches) error) error {
+	off, which := false, anyPairing
 	err := p.update(func(s *state.State) error {
-		ccc := s.Switches.CCC // which the pairing alone moves
-		s.Switches = set
-		s.Switches.CCC = ccc
+		was := s.Switches.CCC
+		if err := change(&s.Switches); err != nil {
+			return err
+		}
+		if s.Switches.CCC && !was {
+			return errNeedsToken
+		}
+		off, s.Switches.CCC = was && !s.Switches.CCC, was // which the pairing alone moves
+		if s.Pairing != nil {
+			which = s.Pairing.ID
+		}
 		return nil
 	})
-	if err != nil || set.CCC == was {
+	if err != nil || !off {
 		return err
 	}
-	return p.Dissolve()
+	_, err = p.dissolve(wire.ReasonSwitchedOff, which, nil)
+	return err
 }
 
 func (p *PBX) apiReset(w http.ResponseWriter, r *http.Request, l login) error {

@@ -403,6 +403,11 @@ func cookies(w *httptest.ResponseRecorder) func(*http.Request) {
 	}
 }
 
+// replace gives what replaces settings or switches as a whole.
+func replace[T any](v T) func(*T) error {
+	return func(now *T) error { *now = v; return nil }
+}
+
 // basic gives what signs a request in.
 func basic(name, secret string) func(*http.Request) {
 	return func(r *http.Request) { r.SetBasicAuth(name, secret) }

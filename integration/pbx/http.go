@@ -1,6 +1,7 @@
 package pbx
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -121,9 +122,29 @@ func (p *PBX) handler() http.Handler {
 			return
 		}
 		r = r.WithContext(context.WithValue(r.Context(), pbxKey{}, p))
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		if err := readBody(w, r); err != nil {
+			p.refuse(w, r, err)
+			return
+		}
 		routes().ServeHTTP(w, r)
 	})
+}
+
+// readBody has all of a request here before anything is decided. Who sends it slowly
+// could otherwise have it done when he may no longer, or to a state that is gone.
+func readBody(w http.ResponseWriter, r *http.Request) error {
+	if r.Body == nil {
+		return nil // a request that did not come over a connection
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return problem(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("A body has at most %d bytes.", maxForm))
+	}
+	if err != nil {
+		return problem(http.StatusBadRequest, "bad_request", "The body has not come whole.")
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return nil
 }
 
 // cloudPaths are what the control centre may ask for.
@@ -216,9 +237,6 @@ func readJSON(r *http.Request, into any) error {
 	}
 	if err == nil {
 		return nil
-	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return problem(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("A body has at most %d bytes.", maxForm))
 	}
 	pr := problem(http.StatusBadRequest, "bad_request", "The body is not the JSON object that is expected.")
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {

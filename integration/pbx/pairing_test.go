@@ -319,7 +319,7 @@ func TestOffersThatAreRefused(t *testing.T) {
 		if err := b.ccc.client(b.PBX).Withdraw(t.Context(), "third"); err != nil {
 			t.Errorf("again: %v", err)
 		}
-		if err := b.setSwitches(state.Switches{}); err != nil {
+		if err := b.setSwitches(replace(state.Switches{})); err != nil {
 			t.Fatal(err)
 		}
 		if code := send(b.ccc.offer("fifth")); code != wire.CodeOffersDisabled {
@@ -503,7 +503,7 @@ func shortContact(t *testing.T, b *box) {
 		t.Errorf("the default is %d days", set.ContactDays)
 	}
 	set.ContactDays = 10
-	if err := b.setSettings(set); err != nil {
+	if err := b.setSettings(replace(set)); err != nil {
 		t.Fatal(err)
 	}
 }

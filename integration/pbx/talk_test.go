@@ -105,9 +105,7 @@ func TestDiskIsBroken(t *testing.T) {
 		disk := &broken{Memory: new(state.Memory), heal: 1000}
 		b := newBox(t, func(c *Config) { c.disk = disk })
 		b.pair(t)
-		set := b.State().Settings
-		set.ContactDays = 1
-		if err := b.setSettings(set); err != nil {
+		if err := b.setSettings(func(s *state.Settings) error { s.ContactDays = 1; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		b.ccc.set(func() { b.ccc.down = true })

@@ -146,9 +146,10 @@ func (p *PBX) webDeleteUser(r *http.Request, _ login) (pages.Notice, error) {
 
 func (p *PBX) webSetSwitches(r *http.Request, _ login) (pages.Notice, error) {
 	on := func(name string) bool { return r.PostFormValue(name) == "on" }
-	set := p.store.View().Switches
-	set.Monitoring, set.CallData, set.Remote, set.Backup, set.Offers = on("monitoring"), on("calldata"), on("remote"), on("backup"), on("offers")
-	return good("saved"), p.setSwitches(set)
+	return good("saved"), p.setSwitches(func(s *state.Switches) error {
+		s.Monitoring, s.CallData, s.Remote, s.Backup, s.Offers = on("monitoring"), on("calldata"), on("remote"), on("backup"), on("offers")
+		return nil
+	})
 }
 
 func (p *PBX) webSetSettings(r *http.Request, _ login) (pages.Notice, error) {
@@ -159,10 +160,13 @@ func (p *PBX) webSetSettings(r *http.Request, _ login) (pages.Notice, error) {
 		}
 		return n
 	}
-	return good("saved"), p.setSettings(state.Settings{
-		Name: strings.TrimSpace(r.PostFormValue("name")), Language: r.PostFormValue("language"),
-		ContactDays: number("contact_days"), CallsPerDay: number("calls_per_day"),
-		CallDataIDZero: r.PostFormValue("calldata_id_zero") == "on",
+	return good("saved"), p.setSettings(func(s *state.Settings) error {
+		*s = state.Settings{
+			Name: strings.TrimSpace(r.PostFormValue("name")), Language: r.PostFormValue("language"),
+			ContactDays: number("contact_days"), CallsPerDay: number("calls_per_day"),
+			CallDataIDZero: r.PostFormValue("calldata_id_zero") == "on",
+		}
+		return nil
 	})
 }
 
