@@ -27,7 +27,7 @@ type Presence struct {
 type OfferStep struct {
 	SystemID string            `json:"system_id"`
 	Step     pairing.OfferStep `json:"step" enum:"sent,received,declined,expired,completed,proved,failed" doc:"sent: it waits for the PBX, and says nothing about that"`
-	Detail   string            `json:"detail,omitempty" doc:"The error code of the system, if it has one"`
+	Detail   string            `json:"detail,omitempty" doc:"The error code of the system, if it has one; otherwise why the PBX gave the offer back: rejected, reported, tries or expired"`
 }
 
 // Summary counts the tenant's systems.

@@ -211,7 +211,7 @@ func notices(c pairing.Change) []notice {
 		return []notice{{subject: subject{eventRemoved, c.System}}, total}
 	case pairing.ChangeOffer:
 		return []notice{
-			{subject{eventOffer, c.System}, OfferStep{SystemID: string(c.System), Step: c.Step}},
+			{subject{eventOffer, c.System}, OfferStep{SystemID: string(c.System), Step: c.Step, Detail: c.Detail}},
 			{subject: subject{eventSystem, c.System}},
 			total,
 		}

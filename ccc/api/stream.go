@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -134,7 +135,7 @@ func (a *API) messages(ctx context.Context, tenant store.TenantID, all []notice)
 			case eventPresence:
 				out = append(out, message{n.event, a.presence(*s)})
 			case eventOffer:
-				n.step.Detail = s.ErrorCode
+				n.step.Detail = cmp.Or(s.ErrorCode, n.step.Detail)
 				out = append(out, message{n.event, n.step})
 			}
 		}

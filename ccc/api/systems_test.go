@@ -184,7 +184,7 @@ func TestPagesAreStable(t *testing.T) {
 		if page%2 == 1 {
 			c.do(http.MethodDelete, "/systems/"+last.System.ID, "").want(http.StatusNoContent)
 		}
-		if l.Total != n+page*2-page/2 {
+		if l.Total != n { // as it was when the first page was read
 			t.Errorf("page %d: total %d", page, l.Total)
 		}
 		cursor = l.Next

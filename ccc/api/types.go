@@ -102,7 +102,7 @@ type SystemOffer struct {
 type SystemList struct {
 	Items []System `json:"items" nullable:"false"`
 	Next  string   `json:"next,omitempty" doc:"Cursor of the next page; absent on the last one"`
-	Total int      `json:"total" doc:"How many fit the filter, on all pages"`
+	Total int      `json:"total" doc:"How many fit the filter, on all pages, when the first page was read"`
 }
 
 // Event is something that happened to a system. It holds no address, token or password.
