@@ -106,6 +106,8 @@ func known(err error) *Problem {
 		return problem(CodeConflict, "")
 	case errors.Is(err, store.ErrCursor):
 		return problem(CodeInvalid, "", FieldError{"query.cursor", FieldInvalid, "is not one that a page gave, or of a list in another order"})
+	case errors.Is(err, store.ErrInvalid):
+		return problem(CodeInvalid, "a text is not UTF-8 without NUL, or another value is none that can be kept")
 	}
 	return nil
 }

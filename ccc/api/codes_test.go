@@ -254,6 +254,9 @@ func TestEveryFieldIsListed(t *testing.T) {
 		{http.MethodGet, "/systems?limit=many", "", []string{"query.limit type"}},
 		{http.MethodGet, "/systems?cursor=nonsense", "", []string{"query.cursor invalid"}},
 		{http.MethodGet, "/systems?limit=201&a=1&b=2", "", []string{"query.a unknown", "query.b unknown"}},
+		// What no database keeps: NUL, and what is not UTF-8.
+		{http.MethodGet, "/systems?q=%00&tag=ok&tag=%ff&group=%00", "", []string{"query.q invalid", "query.tag[1] invalid"}},
+		{http.MethodGet, "/systems?q=%ff&sort=size", "", []string{"query.q invalid", "query.sort enum"}},
 	} {
 		a := c.do(tt.method, tt.path, tt.body)
 		p := a.problem(CodeInvalid)

@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
@@ -31,6 +33,9 @@ func (a *API) createGroup(ctx context.Context, in *createGroupInput) (*created[G
 	return once(ctx, a, in.IdempotencyKey, "createGroup", in.Body, func(ctx context.Context) (*created[Group], error) {
 		g := store.Group{ID: store.NewID[store.GroupID](), Tenant: who.tenant.ID, Name: in.Body.Name, Created: time.Now()}
 		err := a.cfg.Store.Update(ctx, func(tx *store.Tx) error { return tx.CreateGroup(g) })
+		if errors.Is(err, store.ErrLimit) {
+			return nil, problem(CodeInvalid, "", FieldError{"body.name", FieldTooMany, fmt.Sprintf("there are %d groups, and no more can be", store.MaxGroups)})
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,14 @@
 package api
 
-import "github.com/comtrexx-cloud/comtrexx/ccc/store"
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+)
 
 // The bodies and parameters of requests. Tags are the bounds that are checked before a
 // handler runs, and that the OpenAPI document shows.
@@ -74,6 +82,20 @@ type SystemQuery struct {
 	Tag    []string      `query:"tag,explode" nullable:"false" maxItems:"20" maxLength:"40" doc:"All of these"`
 	Group  string        `query:"group" maxLength:"64" doc:"Id of a group"`
 	Sort   string        `query:"sort" enum:"name,-name,serial,-serial,state,-state,state_since,-state_since,created_at,-created_at,last_seen_at,-last_seen_at" default:"name" doc:"With a dash: descending"`
+}
+
+// Resolve finds fault with texts that nothing which is kept can have. Huma calls it.
+func (q *SystemQuery) Resolve(huma.Context) (all []error) {
+	check := func(at, text string) {
+		if !utf8.ValidString(text) || strings.Contains(text, "\x00") {
+			all = append(all, &huma.ErrorDetail{Location: at, Message: "is not UTF-8 without NUL"})
+		}
+	}
+	check("query.q", q.Query)
+	for i, tag := range q.Tag {
+		check(fmt.Sprintf("query.tag[%d]", i), tag)
+	}
+	return all
 }
 
 // Idempotency lets a client repeat a request whose answer was lost.

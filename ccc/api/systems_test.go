@@ -160,6 +160,27 @@ func TestGroupsAndTags(t *testing.T) {
 	}
 }
 
+// TestGroupsAreLimited: as many as there may be, and no more.
+func TestGroupsAreLimited(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).serve()
+	c := w.signedIn(w.north, store.RoleOwner)
+	w.update(func(tx *store.Tx) error {
+		for i := range store.MaxGroups - 1 {
+			g := store.Group{ID: store.NewID[store.GroupID](), Tenant: w.north, Name: fmt.Sprint("Group ", i), Created: time.Now()}
+			if err := tx.CreateGroup(g); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	c.do(http.MethodPost, "/groups", `{"name":"the last"}`).want(http.StatusCreated)
+	p := c.do(http.MethodPost, "/groups", `{"name":"one more"}`).problem(CodeInvalid)
+	if len(p.Errors) != 1 || p.Errors[0].Location != "body.name" || p.Errors[0].Code != FieldTooMany {
+		t.Errorf("one more: %+v", p)
+	}
+}
+
 // TestPagesAreStable reads pages while systems come and go: each that is there all the time is
 // seen exactly once.
 func TestPagesAreStable(t *testing.T) {
