@@ -12,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
@@ -94,12 +95,28 @@ func (c *checks) serial(s identity.Serial) {
 	}
 }
 
-// name wants text that can be shown: no control and no invisible characters, which
-// could make it look like another.
-func (c *checks) name(field, s string) {
+// name wants a name that can be shown.
+func (c *checks) name(field, s string) { c.line(field, s, MaxName) }
+
+// line wants text of at most most bytes that can be shown in one line: no control and no
+// invisible characters, which could make it look like another.
+func (c *checks) line(field, s string, most int) {
 	bad := strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
-	if strings.TrimSpace(s) == "" || len(s) > MaxName || !utf8.ValidString(s) || bad {
-		c.fail(field, "is not a printable name of 1 to %d bytes", MaxName)
+	if strings.TrimSpace(s) == "" || len(s) > most || !utf8.ValidString(s) || bad {
+		c.fail(field, "is not a printable line of 1 to %d bytes", most)
+	}
+}
+
+// seconds wants a time from a second to most.
+func (c *checks) seconds(field string, d, most time.Duration) {
+	if d < time.Second || d > most {
+		c.fail(field, "is not from 1 to %d", int64(most/time.Second))
+	}
+}
+
+func (c *checks) state(s grant.State) {
+	if !s.Valid() {
+		c.fail("state", "is not one of the list")
 	}
 }
 

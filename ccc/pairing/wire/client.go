@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+
+	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 )
 
 // CCC is the control centre as a PBX talks to it. Errors are [*Problem], or of the
@@ -41,6 +43,16 @@ func (c CCC) Sync(ctx context.Context, m Sync) (SyncReply, error) {
 	return call[SyncReply](ctx, c.HTTP, c.MaxBody, PathSync, m)
 }
 
+// RemoteReport tells the CCC how a remote access stands. A [CodeUnknownSession] means
+// that it need not hear of it again.
+func (c CCC) RemoteReport(ctx context.Context, m RemoteReport) error {
+	if err := m.check(); err != nil {
+		return fmt.Errorf("%s: %w", PathRemoteReport, err)
+	}
+	_, err := post(ctx, c.HTTP, c.MaxBody, PathRemoteReport, m)
+	return err
+}
+
 // PBX is a PBX as the control centre talks to it. Errors are [*Problem], or of the
 // connection; see [Temporary].
 type PBX struct {
@@ -66,6 +78,21 @@ func (p PBX) Withdraw(ctx context.Context, offer OfferID) error {
 func (p PBX) Dissolve(ctx context.Context, tombstone string) (string, error) {
 	b, err := call[TombstoneBody](ctx, p.HTTP, p.MaxBody, PathDissolve, TombstoneBody{Tombstone: tombstone})
 	return b.Tombstone, err
+}
+
+// Remote delivers a signed [Remote] and gives the state that the session is in then.
+func (p PBX) Remote(ctx context.Context, request string) (grant.State, error) {
+	b, err := call[RemoteTaken](ctx, p.HTTP, p.MaxBody, PathRemote, RemoteBody{Request: request})
+	return b.State, err
+}
+
+// RemoteEnd makes the PBX end a remote access, or forget the request for it.
+func (p PBX) RemoteEnd(ctx context.Context, m RemoteEnd) error {
+	if err := m.check(); err != nil {
+		return fmt.Errorf("%s: %w", PathRemoteEnd, err)
+	}
+	_, err := post(ctx, p.HTTP, p.MaxBody, PathRemoteEnd, m)
+	return err
 }
 
 // call posts and reads an answer that has a body.

@@ -1,6 +1,6 @@
 // Package wire is what the control centre (CCC) and a PBX say to one another about
-// a pairing: messages, signed statements, the proof that a token was typed, and the
-// short code that people compare. Both sides use it.
+// a pairing, and about remote access to the PBX: messages, signed statements, the proof
+// that a token was typed, and the short code that people compare. Both sides use it.
 //
 // # Ways
 //
@@ -9,13 +9,16 @@
 // the connection and from nothing in a message.
 //
 //	CCC → PBX, the PBX's service "pairing"
-//	  POST /v1/offer     OfferBody      200 ReceivedBody
-//	  POST /v1/withdraw  Withdraw       204
-//	  POST /v1/dissolve  TombstoneBody  200 TombstoneBody
+//	  POST /v1/offer          OfferBody      200 ReceivedBody
+//	  POST /v1/withdraw       Withdraw       204
+//	  POST /v1/dissolve       TombstoneBody  200 TombstoneBody
+//	  POST /v1/remote         RemoteBody     200 RemoteTaken
+//	  POST /v1/remote/end     RemoteEnd      204
 //	PBX → CCC, the service "pairing" of service/ccc
-//	  POST /v1/complete  Complete       200 AckBody
-//	  POST /v1/declined  Declined       204
-//	  POST /v1/sync      Sync           200 SyncReply
+//	  POST /v1/complete       Complete       200 AckBody
+//	  POST /v1/declined       Declined       204
+//	  POST /v1/sync           Sync           200 SyncReply
+//	  POST /v1/remote/report  RemoteReport   204
 //
 // Bodies are JSON of at most [DefaultMaxBody] bytes. Fields that a side does not
 // know are ignored, so that versions mix; a known field of the wrong type is an
@@ -27,10 +30,8 @@
 //
 // # Statements
 //
-// What has to be shown later is signed: [Offer], [Received], [Ack], [Tombstone] are
-// JWS in compact form (RFC 7515 §3.1), ES256 (RFC 7518 §3.4), with the signer's
-// certificate and intermediates in x5c (RFC 7515 §4.1.6) and the kind of statement in
-// typ, so that one kind never passes for another. See [Sign] and [Verify].
+// What has to be shown later is signed: [Offer], [Received], [Ack], [Tombstone] and
+// [Remote] are statements of package jws. See [Sign] and [Verify].
 //
 // # Pairing
 //
@@ -54,6 +55,21 @@
 // Either side dissolves by itself and at once, then tells the other by a Tombstone,
 // now or at the next [Sync]. Secrets ([Secret], token.Token) print as placeholders.
 //
-// The package links the standard library, go-jose, and the packages token, identity
-// and enrol only.
+// # Remote access
+//
+//	CCC                                         PBX
+//	 │ Remote{session, who, why, how long}, signed │  keeps it; nobody is let in
+//	 ├───────────────────────────────────────────►│
+//	 │ RemoteTaken{pending}                       │
+//	 ◄────────────────────────────────────────────┤
+//	 │      … the PBX's administrator consents, there …
+//	 │ RemoteReport{active, until}                │  lets calls of this session in
+//	 ◄────────────────────────────────────────────┤
+//	 │ RemoteReport{ended, cause, bytes}          │  has cut them
+//	 ◄────────────────────────────────────────────┤
+//
+// The PBX decides alone. The states are those of grant.State.
+//
+// The package links the standard library and the packages token, grant, jws, identity and
+// enrol only.
 package wire

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/token"
+	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
 )
@@ -51,6 +52,22 @@ func sampleComplete() Complete {
 	return Complete{
 		Offer: "018f3c00-0000-7000-8000-000000000001", NoncePBX: bytes.Repeat([]byte{9}, NonceLen),
 		Proof: bytes.Repeat([]byte{3}, 32), User: NewSecret("ccc-0a1b2c3d"), Password: NewSecret("correct horse"), Version: 7,
+	}
+}
+
+func sampleRemote() Remote {
+	return Remote{
+		Session: "s-1", Pairing: "p-1", Serial: serial, Epoch: 3, Tenant: "Müller & Söhne GmbH", User: "Zoë Ångström",
+		Reason: "extension 12 does not ring", Service: grant.SSH, Target: "switch.cellar", Life: time.Hour,
+		IssuedAt: at, ExpiresAt: at.Add(15 * time.Minute), ExpiresIn: 15 * time.Minute,
+	}
+}
+
+// sampleReport is of a session that is active.
+func sampleReport() RemoteReport {
+	until := at.Add(time.Hour)
+	return RemoteReport{
+		Session: "s-1", State: grant.Active, At: at, StartedAt: &at, Until: &until, Consent: ConsentPIN, BytesIn: 5, BytesOut: 7,
 	}
 }
 

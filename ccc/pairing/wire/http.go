@@ -22,9 +22,14 @@ const (
 	PathWithdraw = "/v1/withdraw"
 	PathDissolve = "/v1/dissolve"
 
+	PathRemote    = "/v1/remote"
+	PathRemoteEnd = "/v1/remote/end"
+
 	PathComplete = "/v1/complete"
 	PathDeclined = "/v1/declined"
 	PathSync     = "/v1/sync"
+
+	PathRemoteReport = "/v1/remote/report"
 )
 
 // DefaultMaxBody bounds a body, in bytes, where no other limit is configured. It has

@@ -13,8 +13,11 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 )
 
 func TestBothWays(t *testing.T) {
@@ -46,6 +49,18 @@ func TestBothWays(t *testing.T) {
 		note(s)
 		return SyncReply{Known: true, Acks: []TombstoneAck{{"p-2"}}, OffersVoid: []OfferID{"o-1"}, NextSync: 60}, nil
 	}))
+	mux.Handle("POST "+PathRemote, Handle(0, func(_ context.Context, b RemoteBody) (RemoteTaken, error) {
+		note(b)
+		return RemoteTaken{grant.Pending}, nil
+	}))
+	mux.Handle("POST "+PathRemoteEnd, Handle(0, func(_ context.Context, e RemoteEnd) (Empty, error) {
+		note(e)
+		return Empty{}, nil
+	}))
+	mux.Handle("POST "+PathRemoteReport, Handle(0, func(_ context.Context, r RemoteReport) (Empty, error) {
+		note(r)
+		return Empty{}, nil
+	}))
 	client := serve(t, mux)
 	pbx, ccc := PBX{HTTP: client}, CCC{HTTP: client}
 	ctx := t.Context()
@@ -70,7 +85,26 @@ func TestBothWays(t *testing.T) {
 	if want := (SyncReply{Known: true, Acks: []TombstoneAck{{"p-2"}}, OffersVoid: []OfferID{"o-1"}, NextSync: 60}); err != nil || !reflect.DeepEqual(r, want) {
 		t.Errorf("Sync: %+v, %v", r, err)
 	}
-	want := []any{OfferBody{"o"}, Withdraw{"o-1"}, TombstoneBody{"t1"}, sampleComplete().reveal(), Declined{"o-1", WhyTries}, sync}
+	if r, err := pbx.Remote(ctx, "r"); r != grant.Pending || err != nil {
+		t.Errorf("Remote: %q, %v", r, err)
+	}
+	if err := pbx.RemoteEnd(ctx, RemoteEnd{"s-1", grant.CauseUser}); err != nil {
+		t.Errorf("RemoteEnd: %v", err)
+	}
+	if err := ccc.RemoteReport(ctx, sampleReport()); err != nil {
+		t.Errorf("RemoteReport: %v", err)
+	}
+	want := []any{
+		OfferBody{"o"},
+		Withdraw{"o-1"},
+		TombstoneBody{"t1"},
+		sampleComplete().reveal(),
+		Declined{"o-1", WhyTries},
+		sync,
+		RemoteBody{"r"},
+		RemoteEnd{"s-1", grant.CauseUser},
+		sampleReport(),
+	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the server saw %+v, want %+v", got, want)
 	}
@@ -94,6 +128,42 @@ func TestClientsCheckFirst(t *testing.T) {
 	}
 	if _, err := ccc.Sync(t.Context(), Sync{Version: 1, Offers: make([]OfferID, MaxOffers+1)}); err == nil || !strings.Contains(err.Error(), "offers: ") {
 		t.Error(err)
+	}
+}
+
+func TestReportChecks(t *testing.T) {
+	t.Parallel()
+	if err := sampleReport().check(); err != nil {
+		t.Fatal(err)
+	}
+	over := sampleReport()
+	over.State, over.Cause = grant.Ended, grant.CauseTime
+	if err := over.check(); err != nil {
+		t.Fatal(err)
+	}
+	for want, change := range map[string]func(*RemoteReport){
+		"session: ":    func(r *RemoteReport) { r.Session = "" },
+		"state: ":      func(r *RemoteReport) { r.State = "gone" },
+		"state: is":    func(r *RemoteReport) { r.State = grant.Requested },
+		"at: ":         func(r *RemoteReport) { r.At = time.Time{} },
+		"started_at: ": func(r *RemoteReport) { r.Until = nil },
+		"until: ":      func(r *RemoteReport) { r.Until = &time.Time{} },
+		"consent: ":    func(r *RemoteReport) { r.Consent = "nod" },
+		"consent: has": func(r *RemoteReport) { r.Consent = "" },
+		"cause: ":      func(r *RemoteReport) { r.Cause = grant.CauseTime },
+		"cause: is":    func(r *RemoteReport) { r.State, r.Cause = grant.Ended, "whim" },
+		"bytes_in: ":   func(r *RemoteReport) { r.BytesOut = -1 },
+	} {
+		r := sampleReport()
+		change(&r)
+		if err := r.check(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q in %v", want, err)
+		}
+	}
+	for cause, ok := range map[grant.Cause]bool{grant.CauseUser: true, grant.CauseCCC: true, grant.CauseTime: false, "": false} {
+		if err := (RemoteEnd{"s-1", cause}).check(); (err == nil) != ok {
+			t.Errorf("%q: %v", cause, err)
+		}
 	}
 }
 

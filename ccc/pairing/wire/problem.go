@@ -24,7 +24,7 @@ const (
 	CodeNotForUs Code = "not_for_us"
 	// CodeBadSignature: the statement is not signed by whom it has to be. 403
 	CodeBadSignature Code = "bad_signature"
-	// CodeExpired: the offer's time is over. 410
+	// CodeExpired: the time of the offer, or of the remote access asked for, is over. 410
 	CodeExpired Code = "expired"
 	// CodeAlreadyPaired: the PBX has a pairing. 409
 	CodeAlreadyPaired Code = "already_paired"
@@ -42,6 +42,16 @@ const (
 	CodeRefused Code = "refused"
 	// CodeTooMany: come back later. 429
 	CodeTooMany Code = "too_many"
+
+	// CodeRemoteOff: the PBX's administrator has switched remote access off. 403
+	CodeRemoteOff Code = "remote_off"
+	// CodeNotPaired: the PBX does not have the pairing that the request names. 409
+	CodeNotPaired Code = "not_paired"
+	// CodeNoTarget: the PBX's administrator does not let the service or the target be
+	// reached. 403
+	CodeNoTarget Code = "no_target"
+	// CodeUnknownSession: the CCC does not have the session for this PBX. 404
+	CodeUnknownSession Code = "unknown_session"
 )
 
 // codes gives status and title of every code.
@@ -53,7 +63,7 @@ var codes = map[Code]struct {
 	CodeInternal:       {http.StatusInternalServerError, "The request cannot be served now."},
 	CodeNotForUs:       {http.StatusForbidden, "The statement is about another PBX."},
 	CodeBadSignature:   {http.StatusForbidden, "The signature is not the right one."},
-	CodeExpired:        {http.StatusGone, "The offer has expired."},
+	CodeExpired:        {http.StatusGone, "The time of the statement is over."},
 	CodeAlreadyPaired:  {http.StatusConflict, "The PBX is paired already."},
 	CodeOffersDisabled: {http.StatusForbidden, "The PBX takes no offers."},
 	CodeTooManyOffers:  {http.StatusTooManyRequests, "The PBX keeps no more offers."},
@@ -61,6 +71,10 @@ var codes = map[Code]struct {
 	CodeOfferVoid:      {http.StatusGone, "The offer is void."},
 	CodeRefused:        {http.StatusForbidden, "The completion is refused."},
 	CodeTooMany:        {http.StatusTooManyRequests, "Too many requests."},
+	CodeRemoteOff:      {http.StatusForbidden, "The PBX lets nobody in."},
+	CodeNotPaired:      {http.StatusConflict, "The PBX does not have this pairing."},
+	CodeNoTarget:       {http.StatusForbidden, "The PBX does not let this target be reached."},
+	CodeUnknownSession: {http.StatusNotFound, "There is no such session."},
 }
 
 // problemPrefix starts the type of every problem; it is a name, not an address.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/token"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
+	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
 )
@@ -34,6 +35,7 @@ func TestStatementsComeBack(t *testing.T) {
 		{"received", pbx, Received{Offer: o.ID, Serial: serial, At: at}, &Received{}},
 		{"ack", ccc, Ack{Pairing: "p-1", Offer: o.ID, Serial: serial, Epoch: 3, At: at}, &Ack{}},
 		{"tombstone of the CCC", ccc, Tombstone{"p-1", serial, 3, ReasonRemoved, SideCCC, at}, &Tombstone{}},
+		{"remote", ccc, sampleRemote(), &Remote{}},
 		{"tombstone of the PBX", pbx, Tombstone{"p-1", serial, 0, ReasonFactoryReset, SidePBX, at}, &Tombstone{}},
 	} {
 		jws, err := Sign(tt.by, tt.s)
@@ -195,6 +197,7 @@ func TestSignChecks(t *testing.T) {
 	t.Parallel()
 	ccc := newCA(t).Credentials(cccID)
 	change := func(f func(*Offer)) Offer { o := sampleOffer(t); f(&o); return o }
+	remote := func(f func(*Remote)) Remote { r := sampleRemote(); f(&r); return r }
 	ack := Ack{Pairing: "p-1", Offer: "o-1", Serial: serial, Epoch: 1, At: at}
 	for want, s := range map[string]Statement{
 		"offer: ":              change(func(o *Offer) { o.ID = "a b" }),
@@ -212,6 +215,15 @@ func TestSignChecks(t *testing.T) {
 		"reason: ":             Tombstone{Pairing: "p-1", Serial: serial, Reason: "because", By: SideCCC, At: at},
 		"by: ":                 Tombstone{Pairing: "p-1", Serial: serial, Reason: ReasonLost, At: at},
 		"at: ":                 Received{Offer: "o-1", Serial: serial},
+		"session: ":            remote(func(r *Remote) { r.Session = "a/b" }),
+		"user: ":               remote(func(r *Remote) { r.User = "" }),
+		"user: is":             remote(func(r *Remote) { r.User = "Zoë\u202e" }),
+		"reason: is not a":     remote(func(r *Remote) { r.Reason = "two\nlines" }),
+		"service: ":            remote(func(r *Remote) { r.Service = "telnet" }),
+		"target: ":             remote(func(r *Remote) { r.Target = "127.0.0.1:22" }),
+		"target: is":           remote(func(r *Remote) { r.Service = grant.Web }),
+		"seconds: ":            remote(func(r *Remote) { r.Life = MaxRemote + time.Second }),
+		"seconds: is":          remote(func(r *Remote) { r.ExpiresIn = 0 }),
 	} {
 		if _, err := Sign(ccc, s); !errors.Is(err, ErrStatement) || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q in %v", want, err)
@@ -221,6 +233,9 @@ func TestSignChecks(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := Sign(ccc, sampleOffer(t)); err != nil {
+		t.Error(err)
+	}
+	if _, err := Sign(ccc, sampleRemote()); err != nil {
 		t.Error(err)
 	}
 }
@@ -303,8 +318,16 @@ func FuzzDecode(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	r, err := sampleRemote().encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	report, err := json.Marshal(sampleReport())
+	if err != nil {
+		f.Fatal(err)
+	}
 	for _, s := range [][]byte{
-		o, c, []byte(`{"offer":"o-1","serial":"0123456789","at":"2026-03-01T12:00:00Z"}`),
+		r, report, o, c, []byte(`{"offer":"o-1","serial":"0123456789","at":"2026-03-01T12:00:00Z"}`),
 		[]byte(`{"pairing":"p-1","serial":"0123456789","epoch":1,"reason":"lost","by":"pbx","at":"2026-03-01T12:00:00Z"}`),
 		[]byte(`{"pairing":"","epoch":0,"version":1,"offers":["o-1"],"tombstones":["x"]}`), []byte(`{"offer":"o-1","reason":"tries"}`),
 		[]byte(`null`), []byte(`{`),
@@ -323,13 +346,16 @@ func FuzzDecode(f *testing.F) {
 		again(t, data, &Received{})
 		again(t, data, &Ack{})
 		again(t, data, &Tombstone{})
+		again(t, data, &Remote{})
 		var (
 			c Complete
 			d Declined
 			s Sync
 			r SyncReply
+			a RemoteReport
+			e RemoteEnd
 		)
-		_, _, _, _ = read(data, &c), read(data, &d), read(data, &s), read(data, &r)
+		_, _, _, _, _, _ = read(data, &c), read(data, &d), read(data, &s), read(data, &r), read(data, &a), read(data, &e)
 	})
 }
 

@@ -60,9 +60,7 @@ func (o Offer) check() error {
 	c.length("nonce", o.Nonce, NonceLen)
 	c.time("issued_at", o.IssuedAt)
 	c.time("expires_at", o.ExpiresAt)
-	if o.ExpiresIn < time.Second || o.ExpiresIn > MaxLife {
-		c.fail("expires_in_seconds", "is not from 1 to %d", int64(MaxLife/time.Second))
-	}
+	c.seconds("expires_in_seconds", o.ExpiresIn, MaxLife)
 	if o.Brand != "" {
 		c.id("brand", o.Brand)
 	}
@@ -90,12 +88,9 @@ func (o *Offer) decode(payload []byte) error {
 		c.fail("token", "%w", err)
 		return c.err()
 	}
-	if j.ExpiresIn > int64(MaxLife/time.Second) {
-		j.ExpiresIn = -1 // times a second, it could overflow into the range
-	}
 	read := Offer{
 		ID: j.Offer, Serial: j.Serial, Tenant: j.Tenant, TenantID: j.TenantID, Token: tok, Nonce: j.Nonce,
-		IssuedAt: j.IssuedAt, ExpiresAt: j.ExpiresAt, ExpiresIn: time.Duration(max(j.ExpiresIn, -1)) * time.Second, Brand: j.Brand,
+		IssuedAt: j.IssuedAt, ExpiresAt: j.ExpiresAt, ExpiresIn: seconds(j.ExpiresIn, MaxLife), Brand: j.Brand,
 	}
 	if err := read.check(); err != nil {
 		return err
