@@ -202,7 +202,7 @@ export const checks = {
     const current = page.locator('[aria-current=step]');
     s.mock.emit({ event: 'offer', data: { system_id: id, step: 'sent' } });
     await current.getByText(texts.de.step.sent.title).waitFor();
-    await page.getByText(texts.de.step.sent.wait).waitFor();
+    await page.getByText(texts.de.step.sent.text).waitFor();
     s.mock.setState(id, 'received');
     s.mock.emit({ event: 'offer', data: { system_id: id, step: 'received' } });
     await current.getByText(texts.de.step.typed.title).waitFor();
@@ -272,9 +272,18 @@ export const checks = {
     assert.equal(await viewer.getByRole('button', { name: texts.en.setup.renew }).count(), 0);
 
     s.mock.setState(id, 'declined');
+    s.mock.record(id, 'declined', { reason: 'reported' });
     s.mock.emit({ event: 'offer', data: { system_id: id, step: 'declined', detail: 'reported' } });
-    await page.getByText(texts.en.setup.declined.reported).waitFor();
+    await page.getByText(texts.en.givenBack.reported.next).waitFor();
     await s.accessible(page, 'declined');
+    await s.snap('declined');
+    // Who comes later finds the reason in the history.
+    await page.goto(`${s.mock.origin}/systems/${id}`);
+    await page.getByText(texts.en.givenBack.reported.next).waitFor();
+    await page.getByText(texts.en.givenBack.reported.event).waitFor();
+    await s.snap('declined-details');
+    await page.getByRole('link', { name: texts.en.hint.again }).click();
+    await page.getByText(texts.en.givenBack.reported.next).waitFor();
     for (const code of /** @type {const} */ (['auth', 'taken', 'proof'])) {
       s.mock.setState(id, 'error', { error_code: code });
       await page.getByRole('heading', { name: texts.en.setup.failure[code].title }).waitFor();

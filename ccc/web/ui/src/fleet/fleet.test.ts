@@ -18,6 +18,32 @@ function loaded(...systems: (typeof a)[]) {
   endLoad(fleet, new Set(systems.map((s) => s.id)));
 }
 
+describe('the total', () => {
+  it('is what the first page says, until an event says something newer', () => {
+    beginLoad(fleet);
+    addPage(fleet, [a], 3);
+    expect(fleet.total).toBe(3);
+    take({ event: 'summary', data: { total: 5, online: 1 } });
+    addPage(fleet, [b]);
+    expect(fleet.total).toBe(5);
+  });
+
+  it('is never less than what has been loaded', () => {
+    beginLoad(fleet);
+    addPage(fleet, [a], 1);
+    addPage(fleet, [b]);
+    expect(fleet.total).toBe(2);
+  });
+});
+
+it('forgets steps that were heard before a load', () => {
+  loaded(a);
+  take({ event: 'offer', data: { system_id: 'a', step: 'received' } });
+  beginLoad(fleet);
+  take({ event: 'offer', data: { system_id: 'b', step: 'sent' } });
+  expect([...fleet.steps.keys()]).toEqual(['b']);
+});
+
 describe('events', () => {
   beforeEach(() => loaded(a, b));
 

@@ -41,13 +41,20 @@ export function emptyFleet(): Fleet {
   };
 }
 
-/** A load of all systems begins: from now on events win over the pages of the load. */
+/**
+ * A load of all systems begins: from now on events win over the pages of the load. Steps
+ * that were heard before may be of offers that have ended unheard.
+ */
 export function beginLoad(fleet: Fleet): void {
+  fleet.steps.clear();
   fleet.touched = { systems: new Set(), removed: new Set(), presence: new Map() };
 }
 
-/** Takes one page of a load. */
-export function addPage(fleet: Fleet, items: readonly System[], total: number): void {
+/**
+ * Takes one page of a load. The first brings the number of systems as it was then; what
+ * events say later is newer, so the other pages leave it alone.
+ */
+export function addPage(fleet: Fleet, items: readonly System[], total?: number): void {
   const touched = fleet.touched;
   for (const item of items) {
     if (touched?.removed.has(item.id)) continue;
@@ -56,7 +63,7 @@ export function addPage(fleet: Fleet, items: readonly System[], total: number): 
       fleet.systems.set(item.id, heard ? withPresence(item, heard) : item);
     }
   }
-  fleet.total = total;
+  fleet.total = Math.max(total ?? fleet.total, fleet.systems.size);
   fleet.structure++;
   fleet.presence++;
 }

@@ -175,7 +175,7 @@ export class FleetStore {
         const page = await call(api.GET('/systems', { params: { query }, signal }));
         if (signal.aborted) return;
         for (const item of page.items) loaded.add(item.id);
-        addPage(this.fleet, page.items, page.total);
+        addPage(this.fleet, page.items, cursor ? undefined : page.total);
         cursor = page.next;
         this.error = null;
         failures = 0;

@@ -15,8 +15,9 @@ import { SystemGate } from '../components/SystemGate';
 import { refreshSystem, useStep } from '../fleet/store';
 import { useText } from '../i18n';
 import { groupedSerial } from '../serial';
+import { useReason } from '../setup/history';
 import { offerKey, offerQuery } from '../setup/offer';
-import { type Progress, progressOf } from '../setup/progress';
+import { type Progress, progressOf, type SetupFailure } from '../setup/progress';
 import { Steps } from '../setup/Steps';
 import { TokenCard } from '../setup/TokenCard';
 import { useSecond } from '../time/clock';
@@ -31,8 +32,7 @@ export function SetupPage() {
 
 function Setup({ system }: { system: System }) {
   const { t } = useText();
-  const step = useStep(system.id);
-  const progress = progressOf(system, step);
+  const progress = progressOf(system, useStep(system.id));
   useTitle(t('setup.title', { name: system.name }));
   return (
     <Container size="lg" className={classes.page}>
@@ -43,24 +43,24 @@ function Setup({ system }: { system: System }) {
       </p>
       <div className={classes.columns}>
         <div className={classes.main}>
-          <MainPanel system={system} progress={progress} reason={step?.step === 'declined' ? step.detail : undefined} />
+          <MainPanel system={system} progress={progress} />
         </div>
         <Paper withBorder radius="lg" className={classes.side} component="section" aria-labelledby="steps">
           <Title order={2} id="steps" mb="md">
             {t('setup.progress')}
           </Title>
-          <Steps progress={progress} offered={system.state === 'offered'} />
+          <Steps progress={progress} />
         </Paper>
       </div>
     </Container>
   );
 }
 
-function MainPanel({ system, progress, reason }: { system: System; progress: Progress; reason: string | undefined }) {
+function MainPanel({ system, progress }: { system: System; progress: Progress }) {
   const { t } = useText();
   const { write } = useRights();
   if (progress.finished) return <Finished system={system} />;
-  if (progress.failure) return <Failed system={system} progress={progress} reason={reason} />;
+  if (progress.failure) return <Failed system={system} failure={progress.failure} />;
   if (!progress.wantsToken) {
     return (
       <Panel title={t('setup.proving.title')}>
@@ -157,22 +157,27 @@ function Expired({ system }: { system: System }) {
   );
 }
 
-const declineReasons = ['rejected', 'reported', 'tries', 'expired'] as const;
-
-function Failed({ system, progress, reason }: { system: System; progress: Progress; reason: string | undefined }) {
+function Failed({ system, failure }: { system: System; failure: SetupFailure }) {
   const { t } = useText();
-  const { failure } = progress;
-  if (!failure) return null;
-  if (failure === 'expired') return <Expired system={system} />;
-  const known = declineReasons.find((r) => r === reason);
+  const given = useReason(system);
+  const known = given && given.reason !== 'other' ? given.reason : undefined;
   return (
     <Panel
       title={t(`setup.failure.${failure}.title`)}
-      icon={<IconAlertTriangle size={36} stroke={1.4} />}
+      icon={
+        failure === 'expired' ? <IconClockX size={36} stroke={1.4} /> : <IconAlertTriangle size={36} stroke={1.4} />
+      }
       action={<RenewButton system={system} />}
     >
-      <p>{t(`setup.failure.${failure}.text`)}</p>
-      {failure === 'declined' && known && <p>{t(`setup.declined.${known}`)}</p>}
+      {known ? (
+        <>
+          <p>{t(`givenBack.${known}.text`)}</p>
+          <p>{t(`givenBack.${known}.next`)}</p>
+        </>
+      ) : (
+        <p>{t(`setup.failure.${failure}.text`)}</p>
+      )}
+      {given?.reason === 'other' && <p>{t('givenBack.other', { word: given.word })}</p>}
     </Panel>
   );
 }

@@ -15,6 +15,7 @@ import { kindOfStatus, statusOf, statusSince } from '../fleet/status';
 import { useSystem } from '../fleet/store';
 import { useText } from '../i18n';
 import { groupedSerial } from '../serial';
+import { useReason } from '../setup/history';
 import { dateTime, milliseconds } from '../time/format';
 import { EditForm } from './EditForm';
 import { RemoveModal } from './RemoveModal';
@@ -126,16 +127,23 @@ function SetupHint({ system }: { system: System }) {
   const { t } = useText();
   const { write } = useRights();
   const status = statusOf(system);
+  const given = useReason(system);
+  const known = given && given.reason !== 'other' ? given.reason : undefined;
   if (status === 'online' || status === 'offline') return null;
   const waiting = status === 'waiting' || status === 'received' || status === 'proving';
   return (
     <Paper withBorder radius="lg" className={classes.hint} data-kind={kindOfStatus(status)}>
       <div>
         <Text fw={600}>
-          {status === 'error' ? t(`hint.error_${system.error_code ?? 'auth'}`) : t(`hint.${status}`)}
+          {known
+            ? t(`givenBack.${known}.text`)
+            : status === 'error'
+              ? t(`hint.error_${system.error_code ?? 'auth'}`)
+              : t(`hint.${status}`)}
         </Text>
         <Text size="sm" c="dimmed">
-          {waiting ? t('hint.waitingMore') : t('hint.againMore')}
+          {given?.reason === 'other' && `${t('givenBack.other', { word: given.word })} `}
+          {known ? t(`givenBack.${known}.next`) : waiting ? t('hint.waitingMore') : t('hint.againMore')}
         </Text>
       </div>
       {write && (

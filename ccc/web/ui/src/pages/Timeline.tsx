@@ -1,43 +1,20 @@
 import { Button, Skeleton, Stack, Text } from '@mantine/core';
-import { useInfiniteQuery, useQueryClient } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
-import { useEffect } from 'react';
-import { api, call } from '../api/client';
+import type { TFunction } from 'i18next';
 import { problemText } from '../api/problemText';
 import type { System, SystemEvent } from '../api/types';
 import { fleet } from '../fleet/store';
 import { useText } from '../i18n';
+import { useHistory } from '../setup/history';
+import { reasonOf } from '../setup/reason';
 import { dateTime } from '../time/format';
 import classes from './Timeline.module.css';
-import { dissolveReason, knownKind, toneOf } from './timelineKinds';
+import { dissolveReason, knownKind, toneOf, voidReason } from './timelineKinds';
 
 /** What happened to a system, the newest first. */
 export function Timeline({ system }: { system: System }) {
   const { t } = useText();
-  const queryClient = useQueryClient();
-  const { id } = system;
-  const { data, error, isPending, hasNextPage, fetchNextPage, isFetchingNextPage } = useInfiniteQuery({
-    queryKey: ['events', id],
-    queryFn: ({ pageParam, signal }) =>
-      call(
-        api.GET('/systems/{id}/events', {
-          params: { path: { id }, query: { limit: 20, ...(pageParam && { cursor: pageParam }) } },
-          signal,
-        }),
-      ),
-    initialPageParam: '',
-    getNextPageParam: (page) => page.next,
-  });
-  useEffect(
-    () =>
-      fleet.onEvent((message) => {
-        const about =
-          (message.event === 'system' && message.data.id === id) ||
-          (message.event === 'offer' && message.data.system_id === id);
-        if (about) void queryClient.invalidateQueries({ queryKey: ['events', id] });
-      }),
-    [id, queryClient],
-  );
+  const { data, error, isPending, hasNextPage, fetchNextPage, isFetchingNextPage } = useHistory(system.id);
   if (isPending) {
     return (
       <Stack gap="md" aria-hidden="true">
@@ -76,14 +53,14 @@ function Entry({ event }: { event: SystemEvent }) {
   const { t, language } = useText();
   const kind = knownKind(event.kind);
   const who = event.actor ? event.actor.name || t('timeline.formerUser') : undefined;
-  const reason = dissolveReason(event.detail.reason);
+  const why = whyText(t, event);
   const other = event.detail.by ?? event.detail.of;
   return (
     <li className={classes.entry} data-tone={toneOf(event.kind)}>
       <div>
         {/* A server that is newer than the page may tell of kinds that the page does not know. */}
         {kind ? t(`event.${kind}`) : event.kind}
-        {event.kind === 'dissolved' && reason && <span className={classes.detail}> {t(`dissolved.${reason}`)}</span>}
+        {why && <span className={classes.detail}> {why}</span>}
         {event.kind === 'replaced' && other && fleet.get(other) && (
           <>
             {' '}
@@ -99,4 +76,20 @@ function Entry({ event }: { event: SystemEvent }) {
       </div>
     </li>
   );
+}
+
+/** What the server says about an event, in words; nothing where it says nothing. */
+function whyText(t: TFunction, { kind, detail }: SystemEvent): string {
+  if (kind === 'dissolved') {
+    const reason = dissolveReason(detail.reason);
+    return reason ? t(`dissolved.${reason}`) : '';
+  }
+  if (kind === 'void') {
+    const reason = voidReason(detail.error);
+    return reason ? t(`voided.${reason}`) : '';
+  }
+  if (kind !== 'declined' && kind !== 'expired') return '';
+  const given = reasonOf(detail.reason);
+  if (!given) return '';
+  return given.reason === 'other' ? `(${given.word})` : t(`givenBack.${given.reason}.event`);
 }

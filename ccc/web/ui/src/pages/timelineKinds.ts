@@ -30,6 +30,9 @@ export const knownKind = (kind: string) => kinds.find((k) => k === kind);
 /** Why a pairing ended, as far as the page knows the word. */
 export const dissolveReason = (reason: string | undefined) => reasons.find((r) => r === reason);
 
+/** Why a token became void. */
+export const voidReason = (error: string | undefined) => (['proof', 'taken'] as const).find((e) => e === error);
+
 export function toneOf(kind: string): 'good' | 'bad' | 'plain' {
   if (kind === 'paired') return 'good';
   return ['expired', 'declined', 'void', 'dissolved'].includes(kind) ? 'bad' : 'plain';

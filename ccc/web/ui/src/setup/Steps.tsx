@@ -4,7 +4,7 @@ import { type Progress, setupSteps } from './progress';
 import classes from './Steps.module.css';
 
 /** The steps of a set-up as they happen. */
-export function Steps({ progress, offered }: { progress: Progress; offered: boolean }) {
+export function Steps({ progress }: { progress: Progress }) {
   const { t } = useText();
   return (
     <ol className={classes.steps} aria-live="polite">
@@ -26,11 +26,7 @@ export function Steps({ progress, offered }: { progress: Progress; offered: bool
                 {t(`step.${step}.title`)}
                 <span className={classes.hidden}> ({t(`stepState.${state}`)})</span>
               </div>
-              {state === 'active' && (
-                <div className={classes.text}>
-                  {step === 'sent' && offered ? t('step.sent.wait') : t(`step.${step}.text`)}
-                </div>
-              )}
+              {state === 'active' && <div className={classes.text}>{t(`step.${step}.text`)}</div>}
             </div>
           </li>
         );
