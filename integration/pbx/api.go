@@ -202,6 +202,12 @@ func (p *PBX) apiCallData(w http.ResponseWriter, r *http.Request, l login) error
 	return nil
 }
 
+// Calls is how many calls are in the call data by now.
+func (p *PBX) Calls(now time.Time) int {
+	_, total := p.calls(p.store.View()).Page(now, calls.Query{})
+	return total
+}
+
 func (p *PBX) calls(s *state.State) calls.Generator {
 	return calls.New(calls.Config{
 		Seed: p.seed(), Since: s.Created.Add(-p.cfg.History), PerDay: s.Settings.CallsPerDay, ZeroID: s.Settings.CallDataIDZero,

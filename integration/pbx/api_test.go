@@ -31,7 +31,7 @@ func code(t *testing.T, w *httptest.ResponseRecorder) (int, string) {
 
 func via(service string) func(*http.Request) {
 	return func(r *http.Request) {
-		*r = *r.WithContext(WithCaller(r.Context(), identity.Service(td, service)))
+		*r = *r.WithContext(withCaller(r.Context(), identity.Service(td, service)))
 	}
 }
 

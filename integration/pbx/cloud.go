@@ -202,13 +202,15 @@ func (p *PBX) contactEnds(s *state.State) time.Time {
 	return ends
 }
 
-// heard notes an answer of the control centre, once a day also in the state.
+// heard notes an answer of the control centre. It is written to the state only so often
+// that a restart cannot make a PBX believe that its time is over.
 func (p *PBX) heard() error {
 	now := time.Now()
 	p.mu.Lock()
 	p.contact = now
 	p.mu.Unlock()
-	if s := p.store.View(); s.Pairing == nil || now.Sub(s.Pairing.Contact) < 24*time.Hour {
+	s := p.store.View()
+	if every := time.Duration(min(s.Settings.ContactDays, 24)) * time.Hour; s.Pairing == nil || now.Sub(s.Pairing.Contact) < every {
 		return nil
 	}
 	return p.update(func(s *state.State) error {

@@ -259,7 +259,7 @@ func (c *fakeCCC) offer(id wire.OfferID, change ...func(*wire.Offer)) *fakeOffer
 
 // client is the control centre's client for the PBX, over its handler.
 func (c *fakeCCC) client(p *PBX) wire.PBX {
-	return wire.PBX{HTTP: &http.Client{Transport: handlerTransport{p.PairingHandler(), identity.Service(td, "ccc")}}}
+	return wire.PBX{HTTP: &http.Client{Transport: handlerTransport{p.pairing, identity.Service(td, "ccc")}}}
 }
 
 // handlerTransport calls a handler.
@@ -270,7 +270,7 @@ type handlerTransport struct {
 
 func (t handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
-	t.h.ServeHTTP(w, r.WithContext(WithCaller(r.Context(), t.by)))
+	t.h.ServeHTTP(w, r.WithContext(withCaller(r.Context(), t.by)))
 	return w.Result(), nil
 }
 

@@ -23,13 +23,15 @@ type Config struct {
 	// Dir keeps the state; see package state. Empty: it is in memory and lost at the
 	// end.
 	Dir string
+	// Disk keeps the state instead of Dir, e.g. a [state.Memory] that outlives the PBX.
+	Disk state.Disk
 	// Credentials are the device's certificate and key, and the trusted roots.
 	Credentials *enrol.Credentials
 	// Clock says what time it is at least; signed statements are verified by it. Nil:
 	// the machine's clock.
 	Clock *enrol.Clock
-	// Agent holds relays, timing, limits, transports and instance id of the tunnel; the
-	// PBX sets the rest. Without relays there is no tunnel.
+	// Agent holds relays, timing, limits, transports, instance id and OnStatus of the
+	// tunnel; the PBX sets the rest. Without relays there is no tunnel.
 	Agent agent.Config
 	// Model and Firmware are shown. Default "COMtrexx Business" and "1.0.0-sim".
 	Model, Firmware string
@@ -38,6 +40,9 @@ type Config struct {
 	FirstPassword string
 	// Seed decides the calls. Default: from the serial.
 	Seed uint64
+	// CallsPerDay is how many calls a new PBX makes until that is set otherwise: 0 to
+	// 10,000. Nil: as in [state.DefaultSettings].
+	CallsPerDay *int
 	// History is how long before its creation the PBX's call data begin. Default 30
 	// days.
 	History time.Duration
@@ -47,8 +52,8 @@ type Config struct {
 	// Hasher hashes passwords and tokens; it can be shared. Default: one of its own
 	// with the usual cost, one hash at a time.
 	Hasher *password.Hasher
-	// Facts gives the facts of the machine; it can be shared. Default: measured every
-	// five seconds.
+	// Facts gives the facts of the machine; it can be shared. Default: those of
+	// package facts, [MeasureEvery].
 	Facts func() (facts.Facts, error)
 	// Dial replaces the tunnel on the way to the control centre's service "pairing",
 	// for tests.
@@ -59,8 +64,6 @@ type Config struct {
 	Hostile Hostile
 	// Logger; default: none. It never gets a token or password.
 	Logger hclog.Logger
-
-	disk state.Disk // replaces that of Dir, for tests
 }
 
 // Limits bound what the PBX waits for and takes. Zero values stand for the defaults.
@@ -106,6 +109,9 @@ const (
 	syncMin = 10 * time.Second
 	syncMax = 24 * time.Hour
 )
+
+// MeasureEvery is the time between two measurements of the machine.
+const MeasureEvery = 5 * time.Second
 
 // completeRetryMax bounds the wait between two tries of a completion.
 const completeRetryMax = 30 * time.Second

@@ -91,7 +91,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 				disk.after = func() { ccc.set(func() { ccc.down = true }) } // nor does it say any more
 				b := &box{ccc: ccc, cfg: Config{
 					Credentials: ca.Credentials(identity.Device(td, serial)), FirstPassword: first,
-					Hasher: quick, Facts: noFacts, Dial: ccc.dial, disk: disk,
+					Hasher: quick, Facts: noFacts, Dial: ccc.dial, Disk: disk,
 				}}
 				offers := make(map[wire.OfferID]*fakeOffer)
 				if p, err := New(b.cfg); err == nil {

@@ -16,7 +16,8 @@
 // # Who may do what
 //
 //	local network    everything, after signing in
-//	service/ccc      the service "pairing", and of the service "web" the API
+//	service/ccc      the service "pairing", and of the service "web" login, logout,
+//	                 system and calldata of the API
 //	service/ara      the service "web", while remote access is switched on
 //
 // Only the local network can type a token, dissolve a pairing or reset the PBX. The
@@ -48,8 +49,10 @@
 //
 // An offer does nothing until its token is typed. Then the PBX makes a disabled user,
 // and sends him with the proof to the control centre, for up to ten minutes. The
-// acknowledgement enables him. Without one, and after a restart, he is removed. Every
-// end of a pairing, whatever its cause, is [PBX.Dissolve].
+// acknowledgement enables him. Without one, and after a restart, he is removed. A
+// pairing ends for many reasons and in one way: user, password and sessions are gone at
+// once, and the control centre is told when it can be. [PBX.Dissolve] is the
+// administrator's.
 //
 // # Thousands
 //
@@ -60,5 +63,6 @@
 // # Hostile
 //
 // [Config.Hostile] makes a PBX that attacks the control centre, for its tests. A
-// cloned certificate is a second PBX with the same Credentials.
+// cloned certificate is a second PBX with the same Credentials. "sim pbx" has all kinds
+// attack a cloud among thousands of good ones.
 package pbx

@@ -28,10 +28,14 @@ func (p *PBX) firstState() (*state.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &state.State{
+	s := &state.State{
 		Created: admin.Created, Users: []state.User{admin}, DeviceKey: newDeviceKey(),
 		Settings: state.DefaultSettings, Switches: state.DefaultSwitches,
-	}, nil
+	}
+	if n := p.cfg.CallsPerDay; n != nil {
+		s.Settings.CallsPerDay = *n
+	}
+	return s, nil
 }
 
 func newDeviceKey() []byte {

@@ -47,7 +47,7 @@ func TestResetsAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				b := newBox(t, func(c *Config) { c.disk = &slow{Memory: new(state.Memory)} })
+				b := newBox(t, func(c *Config) { c.Disk = &slow{Memory: new(state.Memory)} })
 				was := administrator(b.PBX)
 				go func() {
 					if _, err := b.FactoryReset(t.Context()); err != nil {

@@ -36,10 +36,10 @@ func FuzzPairingBodies(f *testing.F) {
 	p := quiet(f)
 	f.Fuzz(func(t *testing.T, which int, body []byte) {
 		path := paths[uint(which)%uint(len(paths))]
-		r := httptest.NewRequestWithContext(WithCaller(t.Context(), p.cloudID()), http.MethodPost, path, bytes.NewReader(body))
+		r := httptest.NewRequestWithContext(withCaller(t.Context(), p.cloudID()), http.MethodPost, path, bytes.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")
 		w := httptest.NewRecorder()
-		p.PairingHandler().ServeHTTP(w, r)
+		p.pairing.ServeHTTP(w, r)
 		if w.Code == http.StatusInternalServerError || w.Code == http.StatusOK {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}

@@ -169,7 +169,7 @@ func TestAttackerDoesNotLockOut(t *testing.T) {
 		}
 		known := cookies(w)
 		tunnel := func(r *http.Request) {
-			*r = *r.WithContext(WithCaller(r.Context(), identity.Service(td, "ccc")))
+			*r = *r.WithContext(withCaller(r.Context(), identity.Service(td, "ccc")))
 		}
 		for range 20 {
 			login("wrong-password", from("192.0.2.200:1000"))

@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
@@ -19,14 +21,15 @@ import (
 type Hostile struct {
 	// Serial is claimed in messages and in the proof instead of the certificate's.
 	Serial identity.Serial
-	// Replays is how often a completion is sent at once, in addition to the first.
+	// Replays is how often a completion is sent at once, in addition to the first. It is
+	// also kept for [PBX.Replay].
 	Replays int
 	// WrongProof spoils the proof of a completion.
 	WrongProof bool
 	// BadSignature spoils the signature of every statement.
 	BadSignature bool
 	// Pause is made before each single byte that is read from or written to a
-	// connection with the control centre.
+	// connection with the control centre. See [PBX.Cut].
 	Pause time.Duration
 	// Huge is the number of bytes that bodies are grown to, both of requests and of
 	// answers.
@@ -69,6 +72,9 @@ func (p *PBX) hostileComplete(ctx context.Context, m wire.Complete) (jws string,
 	if p.cfg.Hostile.Replays <= 0 {
 		return p.cloud.Complete(ctx, m)
 	}
+	p.mu.Lock()
+	p.recorded = &m
+	p.mu.Unlock()
 	var wg sync.WaitGroup
 	var mu sync.Mutex // guards jws and err
 	for range p.cfg.Hostile.Replays + 1 {
@@ -90,12 +96,35 @@ func (p *PBX) hostileComplete(ctx context.Context, m wire.Complete) (jws string,
 	return "", err
 }
 
+// errNoRecord: there is nothing to replay.
+var errNoRecord = errors.New("no completion has been sent, or the PBX does not replay")
+
+// Replay sends the last completion once more, as somebody would who has recorded it.
+// It gives the control centre's answer to that, nil where it was taken. See
+// [Hostile].Replays.
+func (p *PBX) Replay(ctx context.Context) error {
+	p.mu.Lock()
+	m := p.recorded
+	p.mu.Unlock()
+	if m == nil {
+		return errNoRecord
+	}
+	return p.call(ctx, func(ctx context.Context) error {
+		_, err := p.cloud.Complete(ctx, *m)
+		return err
+	})
+}
+
+// Cut is how many connections a slow PBX has lost before it was done with them: the
+// control centre had waited long enough. See [Hostile].Pause.
+func (p *PBX) Cut() int64 { return p.cut.Load() }
+
 // hostileConn is slow where the PBX is.
 func (p *PBX) hostileConn(c net.Conn) net.Conn {
 	if p.cfg.Hostile.Pause <= 0 {
 		return c
 	}
-	return &slowConn{Conn: c, pause: p.cfg.Hostile.Pause}
+	return &slowConn{Conn: c, pause: p.cfg.Hostile.Pause, cut: &p.cut}
 }
 
 // hostileListener gives such connections.
@@ -124,12 +153,16 @@ func (l slowListener) Accept() (net.Conn, error) {
 type slowConn struct {
 	net.Conn
 	pause time.Duration
+	cut   *atomic.Int64
+	over  atomic.Bool // closed here, or counted in cut
 }
 
 // Read implements [net.Conn].
 func (c *slowConn) Read(b []byte) (int, error) {
 	time.Sleep(c.pause)
-	return c.Conn.Read(b[:min(len(b), 1)])
+	n, err := c.Conn.Read(b[:min(len(b), 1)])
+	c.note(err)
+	return n, err
 }
 
 // Write implements [net.Conn].
@@ -139,10 +172,25 @@ func (c *slowConn) Write(b []byte) (n int, err error) {
 		m, err := c.Conn.Write(b[n : n+1])
 		n += m
 		if err != nil {
+			c.note(err)
 			return n, err
 		}
 	}
 	return n, nil
+}
+
+// note counts the end of a connection that the other side has closed. A deadline is our
+// own: an HTTP server sets one to stop waiting for the next request.
+func (c *slowConn) note(err error) {
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !c.over.Swap(true) {
+		c.cut.Add(1)
+	}
+}
+
+// Close implements [net.Conn].
+func (c *slowConn) Close() error {
+	c.over.Store(true)
+	return c.Conn.Close()
 }
 
 // hostileClient grows the bodies of requests.

@@ -3,7 +3,10 @@ package pbx
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -71,6 +74,68 @@ func TestHostileReplays(t *testing.T) {
 		b, delivered, enabled := try(t, Hostile{Replays: 99})
 		if delivered != nil || enabled != nil || b.ccc.count("complete") != 100 || b.ccc.epoch != 1 {
 			t.Errorf("%v, %v, %d completions, epoch %d", delivered, enabled, b.ccc.count("complete"), b.ccc.epoch)
+		}
+	})
+}
+
+// TestReplayLater: what was recorded is worth something only while its pairing lives.
+func TestReplayLater(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, delivered, enabled := try(t, Hostile{Replays: 1})
+		if delivered != nil || enabled != nil {
+			t.Fatalf("%v, %v", delivered, enabled)
+		}
+		if err := b.Replay(t.Context()); err != nil {
+			t.Errorf("while it lives: %v", err)
+		}
+		if err := b.Dissolve(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if err := b.Replay(t.Context()); wire.CodeOf(err) != wire.CodeOfferVoid {
+			t.Errorf("after its end: %v", err)
+		}
+		if b.ccc.epoch != 1 {
+			t.Errorf("epoch %d", b.ccc.epoch)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		if b, _, enabled := try(t, Hostile{}); enabled != nil || !errors.Is(b.Replay(t.Context()), errNoRecord) {
+			t.Errorf("a good PBX replays: %v", enabled)
+		}
+	})
+}
+
+// TestCut: a connection that the other side closes is counted, one that ends here is not.
+func TestCut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &PBX{cfg: Config{Hostile: Hostile{Pause: time.Second}}}
+		for _, end := range []struct {
+			cut  int64
+			do   func(here, there net.Conn) error
+			read error
+		}{
+			{0, func(here, _ net.Conn) error { return here.Close() }, io.ErrClosedPipe},
+			{0, func(here, _ net.Conn) error { return here.SetReadDeadline(time.Now()) }, os.ErrDeadlineExceeded},
+			{1, func(_, there net.Conn) error { return there.Close() }, io.EOF},
+		} {
+			a, there := net.Pipe()
+			here := p.hostileConn(a)
+			if err := end.do(here, there); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // once is enough
+				if _, err := here.Read(make([]byte, 2)); !errors.Is(err, end.read) {
+					t.Errorf("%v, want %v", err, end.read)
+				}
+			}
+			if p.Cut() != end.cut {
+				t.Errorf("%v: %d cut, want %d", end.read, p.Cut(), end.cut)
+			}
+			_ = here.Close()
+			_ = there.Close()
 		}
 	})
 }

@@ -72,7 +72,7 @@ func (p *PBX) tunnelServer(ctx context.Context) *http.Server {
 				caller = call.Caller()
 			}
 		}
-		return WithCaller(ctx, caller)
+		return withCaller(ctx, caller)
 	}
 	return srv
 }

@@ -29,10 +29,6 @@ func (p *PBX) pairingHandler() http.Handler {
 	})
 }
 
-// PairingHandler is the service "pairing" without a tunnel, for tests: the request's
-// context says by [WithCaller] who calls.
-func (p *PBX) PairingHandler() http.Handler { return p.pairing }
-
 // offering bounds how often offers cost a hash: five at once, one more each second.
 type offering = *rate.Limiter
 
@@ -157,8 +153,8 @@ func (p *PBX) Reject(id wire.OfferID, report bool) error {
 // callerKey is where a request's context has who calls.
 type callerKey struct{}
 
-// WithCaller notes who calls, as a tunnel would have verified it, for tests.
-func WithCaller(ctx context.Context, id identity.ID) context.Context {
+// withCaller notes who calls, as the tunnel has verified it.
+func withCaller(ctx context.Context, id identity.ID) context.Context {
 	return context.WithValue(ctx, callerKey{}, id)
 }
 

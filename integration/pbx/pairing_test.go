@@ -291,7 +291,7 @@ func TestOffersThatAreRefused(t *testing.T) {
 		}
 		jws := b.ccc.sign(good.Offer)
 		for _, by := range []identity.ID{{}, identity.Service(td, "ara"), identity.Device(td, "0000000001"), identity.Service("other.test", "ccc")} {
-			client := wire.PBX{HTTP: &http.Client{Transport: handlerTransport{b.PairingHandler(), by}}}
+			client := wire.PBX{HTTP: &http.Client{Transport: handlerTransport{b.pairing, by}}}
 			if _, err := client.Offer(t.Context(), jws); wire.CodeOf(err) != wire.CodeRefused {
 				t.Errorf("called by %q: %v", by, err)
 			}
@@ -527,6 +527,32 @@ func TestContactKeeps(t *testing.T) {
 		}
 		if since := time.Since(b.State().Pairing.Contact); since > 26*time.Hour {
 			t.Errorf("the state's last contact is %v ago", since)
+		}
+	})
+}
+
+// TestContactOfOneDay: a PBX that was in contact until it was switched off, and is not
+// for an hour after that, stays paired also where the least days are set.
+func TestContactOfOneDay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(t)
+		b.pair(t)
+		if err := b.setSettings(func(s *state.Settings) error { s.ContactDays = 1; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(23*time.Hour + 30*time.Minute)
+		b.ccc.set(func() { b.ccc.down = true })
+		b.stop()
+		time.Sleep(time.Hour)
+		b.start(t)
+		time.Sleep(time.Hour)
+		if b.State().Phase() != state.PhasePaired {
+			t.Error("dissolved two hours after the last contact")
+		}
+		time.Sleep(23 * time.Hour)
+		if b.State().Phase() != state.PhaseUnpaired {
+			t.Error("not dissolved after a day")
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -48,9 +49,11 @@ type PBX struct {
 	contact    time.Time       // last answer of the control centre, with monotonic clock
 	refusals   []refusal       // in a row
 	slots      map[int]string  // the last session of each slot of the tunnel
+	recorded   *wire.Complete  // of a PBX that replays; nil: none yet
 	over       context.Context // of Run; nil before and after it
 
 	dials sync.WaitGroup // those of dialCloud; added to while over is not nil
+	cut   atomic.Int64   // see Cut
 }
 
 // New reads the state, or makes that of a new PBX. It starts nothing; Handler can be
@@ -65,8 +68,8 @@ func New(cfg Config) (*PBX, error) {
 		slots: make(map[int]string),
 	}
 	switch {
-	case cfg.disk != nil:
-		p.disk = cfg.disk
+	case cfg.Disk != nil:
+		p.disk = cfg.Disk
 	case cfg.Dir == "":
 		p.disk = new(state.Memory)
 	default:
@@ -81,7 +84,8 @@ func New(cfg Config) (*PBX, error) {
 	}
 	p.contact = p.lastContact()
 	if p.host == nil {
-		p.host, p.measure = Measure(p.Serial(), p.log)
+		s := facts.New(facts.Config{Serial: p.Serial(), Interval: MeasureEvery, Logger: p.log})
+		p.host, p.measure = s.Latest, s.Run
 	}
 	if len(cfg.Agent.Relays) > 0 {
 		if err := p.newAgent(); err != nil {
@@ -97,7 +101,13 @@ func New(cfg Config) (*PBX, error) {
 
 func (p *PBX) newAgent() error {
 	ac := p.cfg.Agent.Clone()
-	ac.Credentials, ac.Logger, ac.OnStatus = p.cfg.Credentials, p.log, p.tunnelChanged
+	ac.Credentials, ac.Logger = p.cfg.Credentials, p.log
+	ac.OnStatus = func(st agent.SlotStatus) {
+		p.tunnelChanged(st)
+		if f := p.cfg.Agent.OnStatus; f != nil {
+			f(st)
+		}
+	}
 	ac.Services = []agent.Service{
 		{Name: wire.Service, Allow: []string{cloudName}},
 		{Name: webService, Allow: []string{cloudName, remoteName}},

@@ -103,7 +103,7 @@ func TestDiskIsBroken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		disk := &broken{Memory: new(state.Memory), heal: 1000}
-		b := newBox(t, func(c *Config) { c.disk = disk })
+		b := newBox(t, func(c *Config) { c.Disk = disk })
 		b.pair(t)
 		if err := b.setSettings(func(s *state.Settings) error { s.ContactDays = 1; return nil }); err != nil {
 			t.Fatal(err)

@@ -22,8 +22,8 @@ const waitQuery = "wait"
 // langCookie keeps the language that somebody has picked.
 const langCookie = "ctx_language"
 
-// act does what a form asks for, and gives the message for the next page and the path
-// to it. An error is shown on that page where it is a notice, see noticeOf.
+// act does what a form asks for, and gives the message for the next page. An error is
+// shown on that page where it is a notice, see noticeOf.
 type act func(p *PBX, r *http.Request, l login) (pages.Notice, error)
 
 // show fills in a page.

@@ -142,6 +142,13 @@ func (s *Server) publish(f Facts, err error) {
 	s.changed = make(chan struct{})
 }
 
+// Latest gives the latest measurement, without a call; the error says why there is
+// none.
+func (s *Server) Latest() (Facts, error) {
+	f, _, err := s.read()
+	return f, err
+}
+
 // read gives the latest measurement and a channel that closes at the next.
 func (s *Server) read() (Facts, <-chan struct{}, error) {
 	s.mu.Lock()

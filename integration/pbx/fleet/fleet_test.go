@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -113,6 +114,90 @@ func TestFleet(t *testing.T) {
 	}
 }
 
+// TestOffAndOn: a PBX that was without power comes back as it was, in the same fleet and
+// in the next one.
+func TestOffAndOn(t *testing.T) {
+	t.Parallel()
+	ca := pkitest.New(t, td)
+	r := startRelay(t, ca)
+	const one = identity.Serial("0000000001")
+	for name, cfg := range map[string]Config{"memory": {}, "directory": {Dir: t.TempDir()}} {
+		t.Run(name, func(t *testing.T) {
+			cfg.Relays, cfg.Credentials, cfg.Seed, cfg.Rate = []string{r.Addr()}, credentials(ca, 3), 7, 1000
+			cfg.PBX.CallsPerDay = new(9)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			f, err := New(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			life, end := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- f.Run(life) }()
+			defer end()
+			if err := f.WaitOnline(ctx, 3); err != nil {
+				t.Fatal(err)
+			}
+			first := f.PBX(one)
+			made := first.State().Created
+			if got := first.State().Settings.CallsPerDay; got != 9 {
+				t.Errorf("%d calls a day", got)
+			}
+			if err := f.Off(ctx, one); err != nil {
+				t.Fatal(err)
+			}
+			if f.IsOnline(one) || f.Online() != 2 || !f.IsOnline("0000000002") {
+				t.Errorf("off, %d are online", f.Online())
+			}
+			if err := f.On(ctx, one); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.WaitOnline(ctx, 3); err != nil {
+				t.Fatal(err)
+			}
+			back := f.PBX(one)
+			if back == first || !back.State().Created.Equal(made) || f.PBXs()[1] != back {
+				t.Errorf("%p came back as %p of %v, was of %v", first, back, back.State().Created, made)
+			}
+			if c := f.Counts(); c.Welcomes != 4 || len(c.Lost) > 0 || len(c.Failed) > 0 {
+				t.Errorf("%+v", c)
+			}
+			ctx, over := context.WithCancel(ctx)
+			over()
+			if err := f.On(ctx, one); !errors.Is(err, context.Canceled) {
+				t.Errorf("on twice: %v", err)
+			}
+			if err := f.Off(ctx, "9999999999"); !errors.Is(err, ErrUnknown) || f.IsOnline("9999999999") {
+				t.Errorf("another's: %v", err)
+			}
+			end()
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if f.Online() != 0 {
+				t.Errorf("%d online after the end", f.Online())
+			}
+			if cfg.Dir == "" {
+				return
+			}
+			next, err := New(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, id := next.PBX(one), next.members[1].cfg.Agent.InstanceID
+			if !again.State().Created.Equal(made) || again.Calls(made) != back.Calls(made) || !bytes.Equal(id, f.members[1].cfg.Agent.InstanceID) {
+				t.Error("another PBX came back in the next fleet")
+			}
+			if bytes.Equal(id, next.members[0].cfg.Agent.InstanceID) {
+				t.Error("two PBXs have one instance id")
+			}
+			if err := next.close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestConfigs(t *testing.T) {
 	t.Parallel()
 	ca := pkitest.New(t, td)
@@ -121,6 +206,7 @@ func TestConfigs(t *testing.T) {
 		"no credentials": {},
 		"transport":      {Credentials: one, Transport: "x"},
 		"on a socket":    {Credentials: one, PerSocket: -1},
+		"per second":     {Credentials: one, Rate: -1},
 		"one serial":     {Credentials: append(one, one...)},
 		"not a device":   {Credentials: []*enrol.Credentials{ca.Credentials(identity.Service(td, "ccc"))}},
 	} {

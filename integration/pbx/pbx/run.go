@@ -74,7 +74,8 @@ func run(ctx context.Context, cmd *cobra.Command, app *cli.App, cfg *Config) err
 		}
 		ac.ProxyAuth = string(auth)
 	}
-	// The socket also keeps a second program from the same state.
+	// Where it is in the state directory, as by default, the socket also keeps a second
+	// program from the same state.
 	status, err := listenStatus(ctx, cfg.socket())
 	if err != nil {
 		return err

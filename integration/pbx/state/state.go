@@ -115,7 +115,8 @@ type Pairing struct {
 	Epoch uint64    `json:"epoch"`
 	User  UserName  `json:"user"`
 	Since time.Time `json:"since"`
-	// Contact is when the control centre was last heard of, to a day.
+	// Contact is when the control centre was last heard of, to an hour for each day of
+	// Settings.ContactDays, and a day at most.
 	Contact time.Time `json:"contact"`
 }
 
