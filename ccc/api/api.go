@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
 
 // Prefix is where the API is on the server.
@@ -32,6 +35,9 @@ type API struct {
 	closing chan struct{} // closed when streams are to end
 	close   sync.Once
 
+	// view is the store's, for live events; tests have it fail.
+	view func(context.Context, func(*store.Tx) error) error
+
 	problemSchema *huma.Schema
 }
 
@@ -44,6 +50,7 @@ func New(cfg Config) (*API, error) {
 		return nil, errors.New("api: Store, Keys, Accounts, Pairing and Fleet are needed")
 	}
 	a := newAPI(cfg)
+	a.view = cfg.Store.View
 	var err error
 	if a.metrics, err = newMetrics(cfg.Metrics, a.hub); err != nil {
 		return nil, fmt.Errorf("api: metrics: %w", err)

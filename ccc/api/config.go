@@ -95,6 +95,12 @@ type Streams struct {
 	Heartbeat time.Duration `yaml:"heartbeat"`
 	// WriteTimeout is how long one event may take to be sent. Default: 20s.
 	WriteTimeout time.Duration `yaml:"write_timeout"`
+	// ResetEvery is how often one reader is told to load everything anew, at most.
+	// Default: 15s.
+	ResetEvery time.Duration `yaml:"reset_every"`
+	// ResetSpread is the time in which readers are told so that have to load everything
+	// anew at once, each at a random moment of it. Default: 2s.
+	ResetSpread time.Duration `yaml:"reset_spread"`
 }
 
 // BrandConfig is a name under which the control centre is offered.
@@ -129,6 +135,7 @@ func DefaultConfig() Config {
 		},
 		Streams: Streams{
 			PerUser: 16, Queue: 1000, Coalesce: 250 * time.Millisecond, Heartbeat: 15 * time.Second, WriteTimeout: 20 * time.Second,
+			ResetEvery: 15 * time.Second, ResetSpread: 2 * time.Second,
 		},
 	}
 }
@@ -148,6 +155,8 @@ func (c Config) withDefaults() Config {
 	s.Coalesce = cmp.Or(s.Coalesce, ds.Coalesce)
 	s.Heartbeat = cmp.Or(s.Heartbeat, ds.Heartbeat)
 	s.WriteTimeout = cmp.Or(s.WriteTimeout, ds.WriteTimeout)
+	s.ResetEvery = cmp.Or(s.ResetEvery, ds.ResetEvery)
+	s.ResetSpread = cmp.Or(s.ResetSpread, ds.ResetSpread)
 	if len(c.Brands) == 0 {
 		c.Brands = DefaultBrands()
 	}
@@ -195,6 +204,8 @@ func (c Config) Validate() error {
 		{"streams.coalesce", c.Streams.Coalesce, time.Millisecond},
 		{"streams.heartbeat", c.Streams.Heartbeat, time.Second},
 		{"streams.write_timeout", c.Streams.WriteTimeout, time.Second},
+		{"streams.reset_every", c.Streams.ResetEvery, time.Second},
+		{"streams.reset_spread", c.Streams.ResetSpread, time.Millisecond},
 	} {
 		if d.v < d.least || d.v > 24*time.Hour {
 			wrong(d.key, "is not between "+d.least.String()+" and 24h", "")

@@ -43,6 +43,7 @@
 // # Live events
 //
 // GET /events is a stream of server-sent events: first a summary, then changes. Several
-// changes of one thing in a short time are one event. A reader that is too slow to keep
-// up gets the event reset and is to load everything anew.
+// changes of one thing in a short time are one event, which is read and written once for
+// all readers of a tenant. A reader that is too slow to keep up gets the event reset and
+// is to load everything anew: not again and again, and not at the same time as others.
 package api

@@ -37,7 +37,7 @@ func (p *paired) clear() {
 }
 
 // replace takes the pairings that there are in place of those that were known.
-func (p *paired) replace(all []store.Pairing) {
+func (p *paired) replace(all []store.Paired) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clear()
@@ -47,7 +47,7 @@ func (p *paired) replace(all []store.Pairing) {
 }
 
 // set notes what one system is paired with now; nil: nothing.
-func (p *paired) set(system store.SystemID, now *store.Pairing) {
+func (p *paired) set(system store.SystemID, now *store.Paired) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if serial, there := p.serials[system]; there {
@@ -60,7 +60,7 @@ func (p *paired) set(system store.SystemID, now *store.Pairing) {
 }
 
 // add, with mu held.
-func (p *paired) add(one store.Pairing) {
+func (p *paired) add(one store.Paired) {
 	p.places[one.Serial] = place{one.Tenant, one.System}
 	p.serials[one.System] = one.Serial
 	if p.byTenant[one.Tenant] == nil {
@@ -81,6 +81,17 @@ func (p *paired) remove(serial identity.Serial) {
 	if len(p.byTenant[at.tenant]) == 0 {
 		delete(p.byTenant, at.tenant)
 	}
+}
+
+// all gives every PBX that is paired.
+func (p *paired) all() map[place]identity.Serial {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	all := make(map[place]identity.Serial, len(p.places))
+	for serial, at := range p.places {
+		all[at] = serial
+	}
+	return all
 }
 
 // find gives the system that a PBX is paired as.

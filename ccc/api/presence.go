@@ -83,9 +83,3 @@ func milliseconds(d time.Duration) *float64 {
 	ms := float64(d.Round(100*time.Microsecond)) / float64(time.Millisecond)
 	return &ms
 }
-
-// summary counts a tenant's systems.
-func (a *API) summary(tx *store.Tx, tenant store.TenantID) (Summary, error) {
-	_, _, total, err := tx.Systems(tenant, store.Filter{}, store.Page{Limit: 1})
-	return Summary{Total: total, Online: len(a.paired.each(tenant, a.cfg.Fleet.IsOnline))}, err
-}

@@ -20,6 +20,23 @@ func (a *API) Handler() http.Handler {
 	return a.recovered(a.deadline(a.hosts(mux)))
 }
 
+// Server makes a server with the handler and the bounds that fit its answers: none on the
+// time for writing them, which each answer sets for itself.
+func (a *API) Server() *http.Server {
+	return &http.Server{
+		Handler:           a.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute, // a stream lifts it
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		// With HTTP/2 an answer cannot end that waits for a connection which takes nothing;
+		// a ping finds one that is dead.
+		HTTP2: &http.HTTP2Config{
+			WriteByteTimeout: a.cfg.Streams.WriteTimeout, SendPingTimeout: time.Minute, PingTimeout: 30 * time.Second,
+		},
+	}
+}
+
 // route gives the request to its operation. What has none gets a problem.
 func (a *API) route(w http.ResponseWriter, r *http.Request) {
 	h, pattern := a.mux.Handler(r)

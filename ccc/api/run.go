@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,11 +26,18 @@ const (
 	// that ends are noted in one transaction; noteTimeout bounds that.
 	noteAfter   = time.Second
 	noteTimeout = 10 * time.Second
+	// notedAtOnce is how many are noted in one transaction.
+	notedAtOnce = 500
 )
 
 // Run tells readers about pairings and presence until ctx ends, and removes what was kept
 // for repeats. It is to run once, beside [API.Handler].
 func (a *API) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { a.tell(ctx) })
 	changes := a.cfg.Fleet.Subscribe(ctx)
 	if err := a.refresh(ctx); err != nil {
 		return err
@@ -52,11 +61,9 @@ func (a *API) Run(ctx context.Context) error {
 				changes = nil // ctx ends
 				continue
 			}
-			if at, offline := a.presenceChanged(c); offline {
-				seen[at] = c.Status.Since
-				if note == nil {
-					note = time.After(noteAfter)
-				}
+			a.presenceChanged(c, seen)
+			if len(seen) > 0 && note == nil {
+				note = time.After(noteAfter)
 			}
 		case <-note:
 			if note, err = nil, a.noteSeen(ctx, seen); err != nil {
@@ -90,12 +97,12 @@ func (a *API) Drain(context.Context) error {
 
 // refresh reads which PBX is paired as what.
 func (a *API) refresh(ctx context.Context) error {
-	var all []store.Pairing
+	var all []store.Paired
 	err := a.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		all = nil
 		var after identity.Serial
 		for {
-			some, err := tx.ActivePairings(after, pairingsPage)
+			some, err := tx.Paired(after, pairingsPage)
 			if err != nil {
 				return err
 			}
@@ -108,46 +115,60 @@ func (a *API) refresh(ctx context.Context) error {
 	})
 	if err == nil {
 		a.paired.replace(all)
+		a.hub.recount("")
 	}
 	return err
 }
 
-// presenceChanged tells the tenant that a PBX is paired with; no other learns of it. It
-// gives the system that went offline, if one did.
-func (a *API) presenceChanged(c fleet.Change) (at place, offline bool) {
+// presenceChanged tells the tenant that a PBX is paired with; no other learns of it. In
+// seen it notes who went offline, and when.
+func (a *API) presenceChanged(c fleet.Change, seen map[place]time.Time) {
 	if c.Resync {
-		a.hub.reset()
-		return place{}, false
+		a.hub.reset("")
+		// Any of those that are offline may have been online until now.
+		for at, serial := range a.paired.all() {
+			if status, known := a.cfg.Fleet.Status(serial); known && !status.Online {
+				seen[at] = status.Since
+			}
+		}
+		return
 	}
 	at, ok := a.paired.find(c.Serial)
 	if !ok {
-		return place{}, false
+		return
 	}
-	a.hub.publish(at.tenant,
-		notice{subject: subject{eventPresence, at.system}},
-		notice{subject: subject{event: eventSummary}})
-	return at, c.Moved && !c.Status.Online
+	if c.Moved && !c.Status.Online {
+		seen[at] = c.Status.Since
+	}
+	told := []notice{{subject: subject{eventPresence, at.system}}}
+	if c.Moved {
+		told = append(told, notice{subject: subject{event: eventSummary}})
+	}
+	a.hub.publish(at.tenant, told...)
 }
 
-// noteSeen notes when PBXs were online, and forgets what is noted.
+// noteSeen notes when PBXs were online, and forgets what is noted. Each transaction is
+// short, as others wait for it.
 func (a *API) noteSeen(ctx context.Context, seen map[place]time.Time) error {
-	if len(seen) == 0 {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, noteTimeout)
 	defer cancel()
-	err := a.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		for at, when := range seen {
-			if err := tx.SetLastSeen(at.tenant, at.system, when); err != nil && !errors.Is(err, store.ErrNotFound) {
-				return err
+	for some := range slices.Chunk(slices.Collect(maps.Keys(seen)), notedAtOnce) {
+		err := a.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+			for _, at := range some {
+				if err := tx.SetLastSeen(at.tenant, at.system, seen[at]); err != nil && !errors.Is(err, store.ErrNotFound) {
+					return err
+				}
 			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
-	if err == nil {
-		clear(seen)
+		for _, at := range some {
+			delete(seen, at)
+		}
 	}
-	return err
+	return nil
 }
 
 // PairingChanged takes what the pairing service has done, for Run to tell. It is that
@@ -166,10 +187,7 @@ func (q *changes) add(c pairing.Change) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.all = append(q.all, c)
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
+	signal(q.wake)
 }
 
 func (q *changes) take() []pairing.Change {
@@ -188,7 +206,7 @@ func (a *API) pairingChanged(ctx context.Context) error {
 			p, err := tx.SystemPairing(c.Tenant, c.System)
 			switch {
 			case err == nil:
-				a.paired.set(c.System, &p)
+				a.paired.set(c.System, &store.Paired{Serial: p.Serial, Tenant: p.Tenant, System: p.System})
 			case errors.Is(err, store.ErrNotFound):
 				a.paired.set(c.System, nil)
 			default:
@@ -198,6 +216,9 @@ func (a *API) pairingChanged(ctx context.Context) error {
 		return nil
 	})
 	for _, c := range all {
+		if c.Kind == pairing.ChangeRemoved || c.Step == pairing.StepSent {
+			a.hub.recount(c.Tenant) // with a new system its first offer is sent
+		}
 		a.hub.publish(c.Tenant, notices(c)...)
 	}
 	return err

@@ -1,17 +1,17 @@
 package api
 
 import (
-	"cmp"
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
-	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 )
 
 // streamEvents opens a stream.
@@ -36,115 +36,92 @@ func (a *API) stream(ctx context.Context, w http.ResponseWriter, r *reader) erro
 	if err := out.open(); err != nil {
 		return err
 	}
-	r.add([]notice{{subject: subject{event: eventSummary}}})
+	if err := a.begin(ctx, out, r); err != nil {
+		return err
+	}
 	heartbeat := time.NewTicker(a.cfg.Streams.Heartbeat)
 	defer heartbeat.Stop()
+	var reset <-chan time.Time // when the reader is to be told to load everything anew
+	var last time.Time         // when it was
 	for {
+		var err error
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-a.closing:
 			return nil
 		case <-heartbeat.C:
-			if err := a.cfg.Accounts.Alive(ctx); err != nil {
+			// A store that does not answer ends no stream: it has nothing to tell either.
+			if err := a.cfg.Accounts.Alive(ctx); errors.Is(err, account.ErrNoSession) {
 				return err
 			}
-			if err := out.comment(); err != nil {
-				return err
-			}
+			err = out.send([]byte(": alive\n\n"))
 		case <-r.wake:
-			if err := a.flush(ctx, out, r); err != nil {
-				return err
+			all, lost := r.take()
+			if lost && reset == nil {
+				reset = time.After(a.resetDelay(last))
 			}
-			// What comes until then is sent together.
-			select {
-			case <-time.After(a.cfg.Streams.Coalesce):
-			case <-ctx.Done():
-			case <-a.closing:
+			if texts := r.texts(all); len(texts) > 0 {
+				err = out.send(texts...)
 			}
+		case <-reset:
+			reset, last = nil, time.Now()
+			err = a.begin(ctx, out, r, resetText)
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
 
-// flush sends what waits for the reader.
-func (a *API) flush(ctx context.Context, out *eventWriter, r *reader) error {
-	all, lost := r.take()
-	if lost {
-		a.metrics.resets.Inc()
-		if err := out.event(eventReset, Reset{}); err != nil {
-			return err
-		}
-		all = append([]notice{{subject: subject{event: eventSummary}}}, all...)
+// resetDelay is the wait before a reader is told to load everything anew: not so soon
+// after the last time, and not all readers at once.
+func (a *API) resetDelay(last time.Time) time.Duration {
+	s := a.cfg.Streams
+	spread := rand.N(s.ResetSpread)
+	if last.IsZero() {
+		return spread
 	}
-	messages, err := a.messages(ctx, r.tenant, all)
+	return max(0, time.Until(last.Add(s.ResetEvery))) + spread
+}
+
+// resetText is the event reset.
+var resetText = []byte("event: " + eventReset + "\ndata: {}\n\n")
+
+// begin sends a summary, after what comes before it. The reader hears all that comes
+// then. Where the store does not answer, the client could load nothing, and is told later.
+func (a *API) begin(ctx context.Context, out *eventWriter, r *reader, before ...[]byte) error {
+	r.restart()
+	sum, err := a.summary(ctx, r.tenant)
 	if err != nil {
-		a.log.Warn("live events were left out", "error", err)
-		r.lose() // the client asks the API, which says what is the matter
+		a.log.Warn("a reader of live events waits for the store", "error", err)
+		r.lose()
 		return nil
 	}
-	for _, m := range messages {
-		if err := out.event(m.event, m.data); err != nil {
-			return err
-		}
+	if r.summary, err = encodeEvent(eventSummary, sum); err != nil {
+		return err
 	}
-	return out.flush()
+	if len(before) > 0 {
+		a.metrics.resets.Inc()
+	}
+	return out.send(append(before, r.summary)...)
 }
 
-// message is an event that is complete.
-type message struct {
-	event string
-	data  any
-}
-
-// messages completes notices with what is the case now. What is gone meanwhile is left
-// out: its removal is an event of its own.
-func (a *API) messages(ctx context.Context, tenant store.TenantID, all []notice) (out []message, err error) {
-	err = a.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		out = nil
-		seen := map[store.SystemID]*store.System{}
-		for _, n := range all {
-			if n.event == eventRemoved {
-				out = append(out, message{n.event, Removed{ID: string(n.system)}})
+// texts gives what is to be sent of messages: a summary only where it is another one.
+func (r *reader) texts(all []message) (out [][]byte) {
+	for _, m := range all {
+		if m.event == eventSummary {
+			if bytes.Equal(m.v, r.summary) {
 				continue
 			}
-			if n.event == eventSummary {
-				s, err := a.summary(tx, tenant)
-				if err != nil {
-					return err
-				}
-				out = append(out, message{n.event, s})
-				continue
-			}
-			s, known := seen[n.system]
-			if !known {
-				found, err := tx.System(tenant, n.system)
-				if err != nil && !errors.Is(err, store.ErrNotFound) {
-					return err
-				}
-				if err == nil {
-					s = &found
-				}
-				seen[n.system] = s
-			}
-			if s == nil {
-				continue
-			}
-			switch n.event {
-			case eventSystem:
-				out = append(out, message{n.event, a.system(*s)})
-			case eventPresence:
-				out = append(out, message{n.event, a.presence(*s)})
-			case eventOffer:
-				n.step.Detail = cmp.Or(s.ErrorCode, n.step.Detail)
-				out = append(out, message{n.event, n.step})
-			}
+			r.summary = m.v
 		}
-		return nil
-	})
-	return out, err
+		out = append(out, m.v)
+	}
+	return out
 }
 
-// eventWriter writes server-sent events (HTML, §9.2).
+// eventWriter writes a stream of server-sent events.
 type eventWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
@@ -161,32 +138,30 @@ func (e *eventWriter) open() error {
 		return err
 	}
 	e.w.WriteHeader(http.StatusOK)
-	return e.flush()
+	return e.send()
 }
 
-// event writes one event; flush sends it.
-func (e *eventWriter) event(name string, data any) error {
-	text, err := json.Marshal(data)
-	if err != nil {
+// send writes events, each in its time. Between them nothing is bounded: with HTTP/2 a
+// deadline ends the stream that passes while nothing is written.
+func (e *eventWriter) send(events ...[]byte) error {
+	for _, text := range events {
+		if err := e.bound(time.Now().Add(e.timeout)); err != nil {
+			return err
+		}
+		if _, err := e.w.Write(text); err != nil {
+			return err
+		}
+	}
+	if err := e.bound(time.Now().Add(e.timeout)); err != nil {
 		return err
 	}
-	return e.write("event: " + name + "\ndata: " + string(text) + "\n\n")
+	return errors.Join(e.control.Flush(), e.bound(time.Time{}))
 }
 
-// comment tells both sides that the connection is alive.
-func (e *eventWriter) comment() error {
-	if err := e.write(": alive\n\n"); err != nil {
-		return err
+func (e *eventWriter) bound(t time.Time) error {
+	err := e.control.SetWriteDeadline(t)
+	if errors.Is(err, http.ErrNotSupported) {
+		return nil
 	}
-	return e.flush()
-}
-
-func (e *eventWriter) write(text string) error {
-	if err := e.control.SetWriteDeadline(time.Now().Add(e.timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	_, err := e.w.Write([]byte(text))
 	return err
 }
-
-func (e *eventWriter) flush() error { return e.control.Flush() }

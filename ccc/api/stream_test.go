@@ -37,12 +37,14 @@ func bubble(t *testing.T, f func(w *world), change ...func(*options)) {
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error, 1)
 		go func() { done <- w.api.Run(ctx) }()
+		defer func() {
+			cancel()
+			if err := <-done; !errors.Is(err, context.Canceled) {
+				t.Errorf("Run gives %v", err)
+			}
+		}()
 		<-w.api.Ready()
 		f(w)
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("Run gives %v", err)
-		}
 	})
 }
 
@@ -202,7 +204,7 @@ func TestStream(t *testing.T) {
 			owner.do(http.MethodPatch, "/systems/"+scene.offered, fmt.Sprintf(`{"name":"Name %d"}`, i), "If-Match: *").want(http.StatusOK)
 		}
 		got := s.read(w)
-		if eventNames(got) != "system summary" && eventNames(got) != "system summary system summary" || !strings.Contains(got, `"name":"Name 4"`) {
+		if eventNames(got) != "system" && eventNames(got) != "system system" || !strings.Contains(got, `"name":"Name 4"`) {
 			t.Errorf("five changes: %q", got)
 		}
 
@@ -294,7 +296,9 @@ func TestSlowReader(t *testing.T) {
 			}
 		}
 		slow.resume()
-		got := slow.read(w) + slow.read(w)
+		got := slow.read(w)
+		time.Sleep(w.api.cfg.Streams.ResetSpread)
+		got += slow.read(w)
 		if eventNames(got) != "offer system summary reset summary" || !strings.Contains(got, "event: reset\ndata: {}\n\n") || !strings.HasSuffix(got, "{\"total\":4,\"online\":0}\n\n") {
 			t.Errorf("the slow one hears %q", got)
 		}
@@ -354,6 +358,7 @@ func TestResync(t *testing.T) {
 		s := w.in(w.north, store.RoleViewer).stream(context.Background())
 		s.read(w)
 		w.fleet.change <- fleet.Change{Resync: true}
+		time.Sleep(w.api.cfg.Streams.ResetSpread)
 		if got := s.read(w); eventNames(got) != "reset summary" {
 			t.Errorf("got %q", got)
 		}
@@ -387,6 +392,21 @@ func TestLastSeen(t *testing.T) {
 			time.Sleep(noteAfter)
 			synctest.Wait()
 			w.fleet.forget("0000000002")
+		}
+
+		// Also of one whose change was dropped.
+		w.fleet.set("0000000002", fleet.Status{Online: true, Since: gone})
+		time.Sleep(noteAfter)
+		again := gone.Add(time.Hour)
+		w.fleet.mu.Lock()
+		w.fleet.all["0000000002"] = fleet.Status{Since: again, Reason: tunnel.CodeSessionLost}
+		w.fleet.mu.Unlock()
+		w.fleet.change <- fleet.Change{Resync: true}
+		time.Sleep(noteAfter)
+		synctest.Wait()
+		w.fleet.forget("0000000002")
+		if s := get(); s.LastSeenAt == nil || !s.LastSeenAt.Equal(again) {
+			t.Errorf("after a resync: %+v", s)
 		}
 	})
 }

@@ -58,11 +58,14 @@ type options struct {
 	account account.Config
 	limits  pairing.Limits
 	replace func(Pairing) Pairing
+	view    func(view) view // of live events
 }
+
+type view = func(context.Context, func(*store.Tx) error) error
 
 func newWorld(t *testing.T, change ...func(*options)) *world {
 	t.Helper()
-	o := options{account: cheap(), replace: func(p Pairing) Pairing { return p }}
+	o := options{account: cheap(), replace: func(p Pairing) Pairing { return p }, view: func(v view) view { return v }}
 	for _, f := range change {
 		f(&o)
 	}
@@ -90,6 +93,7 @@ func newWorld(t *testing.T, change ...func(*options)) *world {
 	o.api.Store, o.api.Keys, o.api.Accounts, o.api.Pairing, o.api.Fleet = w.db, keys, w.accounts, o.replace(service), w.fleet
 	w.api, err = New(o.api)
 	w.must(err)
+	w.api.view = o.view(w.api.view)
 	w.north, w.south = w.tenant("North GmbH"), w.tenant("South SARL")
 	return w
 }
@@ -286,7 +290,7 @@ func (w *world) pair(tenant store.TenantID, id string) {
 			w.t.Fatal("the change is not dealt with")
 		}
 		all, _ := r.take()
-		told = slices.ContainsFunc(all, func(n notice) bool { return n.subject == subject{eventOffer, system} })
+		told = slices.ContainsFunc(all, func(m message) bool { return m.subject == subject{eventOffer, system} })
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -184,14 +183,8 @@ func (s *Server) tellOnline(ctx context.Context, ready chan<- struct{}) error {
 
 // web is a listener with the API and the pages.
 func (s *Server) web(name string, ln net.Listener) daemon.Component {
-	server := &http.Server{
-		Handler:           s.api.Handler(),
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       time.Minute, // a stream lifts it
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          s.log.Named(name).StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
-	}
+	server := s.api.Server()
+	server.ErrorLog = s.log.Named(name).StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})
 	serve := func() error { return server.Serve(ln) }
 	if ln == s.secure {
 		server.TLSConfig = s.names.TLSConfig("h2", "http/1.1")
