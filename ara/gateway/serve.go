@@ -1,0 +1,66 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+	"golang.org/x/net/netutil"
+)
+
+// Limits of the protocols that nobody has a reason to change.
+const (
+	idleConnection = 2 * time.Minute
+	maxStreams     = 250
+	// window is how much of a body may be on its way to the gateway: a long upload is as
+	// fast as one window in a round trip.
+	window = 4 << 20
+)
+
+// HTTPServer serves HTTP/1.1 and HTTP/2 with the TLS configuration, which has to offer
+// "h2" and "http/1.1". Use it with ServeTLS on a listener of [Gateway.Limit].
+func (g *Gateway) HTTPServer(cfg *tls.Config) *http.Server {
+	return &http.Server{
+		Handler:           g,
+		TLSConfig:         cfg,
+		ReadHeaderTimeout: g.cfg.Timing.Header,
+		IdleTimeout:       idleConnection,
+		MaxHeaderBytes:    int(g.cfg.Limits.HeaderBytes),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams, SendPingTimeout: time.Minute, WriteByteTimeout: time.Minute,
+			MaxReceiveBufferPerConnection: 2 * window, MaxReceiveBufferPerStream: window,
+		},
+		ErrorLog: log.New(io.Discard, "", 0), // has addresses in it
+	}
+}
+
+// HTTP3Server serves HTTP/3, and has every other answer tell of it. Use it with Serve.
+func (g *Gateway) HTTP3Server(cfg *tls.Config) *http3.Server {
+	alt := fmt.Sprintf(`h3=":%d"; ma=86400`, g.cfg.PublicPort)
+	g.altSvc.Store(&alt)
+	return &http3.Server{
+		Handler:        g,
+		TLSConfig:      http3.ConfigureTLSConfig(cfg),
+		MaxHeaderBytes: int(g.cfg.Limits.HeaderBytes),
+		IdleTimeout:    idleConnection,
+		QUICConfig: &quic.Config{
+			HandshakeIdleTimeout: g.cfg.Timing.Header, MaxIdleTimeout: time.Minute,
+			MaxIncomingStreams: maxStreams, MaxIncomingUniStreams: 8,
+			MaxStreamReceiveWindow: window, MaxConnectionReceiveWindow: 2 * window,
+			Allow0RTT: false, // a request could be repeated by whoever has seen it
+		},
+		Logger: slog.New(slog.DiscardHandler), // has addresses in it
+	}
+}
+
+// Limit bounds the connections of a listener.
+func (g *Gateway) Limit(ln net.Listener) net.Listener {
+	return netutil.LimitListener(ln, g.cfg.Limits.Connections)
+}

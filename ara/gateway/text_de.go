@@ -1,0 +1,36 @@
+package gateway
+
+var german = texts{
+	Lang: "de", Name: "Fernzugriff", Error: "Fehler", ToCCC: "Zum Control Center",
+
+	Title: "Fernzugriff auf Anlage", Who: "Angemeldet", Now: "Zustand", Left: "Noch",
+	Warning: "Der Zugriff endet in weniger als fünf Minuten. Bitten Sie um Verlängerung oder sichern Sie Ihre Eingaben.",
+	Open:    "Oberfläche der Anlage öffnen", End: "Zugriff beenden",
+	PINTitle: "Mit PIN freigeben", PINHelp: "Der Administrator der Anlage kann auf ihrer Seite „Fernzugriff“ eine PIN mit acht Ziffern erzeugen und Ihnen nennen.",
+	PIN: "PIN", PINSend: "Freigeben",
+	ExtendTitle: "Mehr Zeit", ExtendHelp: "Der Administrator der Anlage muss der Verlängerung zustimmen. Sie zählt ab seiner Zustimmung.",
+	Minutes: "Minuten", ExtendSend: "Um Verlängerung bitten",
+	ExtendPending: "Die Bitte um Verlängerung wartet auf Zustimmung.", ExtendRefused: "Die Verlängerung wurde abgelehnt.",
+	Asking: "Die Anlage wird gefragt …", Waiting: "Wartet auf die Freigabe an der Anlage", Active: "Freigegeben", Over: "Beendet",
+	Refused: "An der Anlage abgelehnt", Late: "Niemand hat den Zugriff rechtzeitig freigegeben", Lost: "Die Anlage ist gerade nicht erreichbar",
+
+	Home:        note{"Fernzugriff", "Hierher gelangen Sie, wenn Sie im Control Center den Zugriff auf eine Anlage öffnen."},
+	Misdirected: note{"Falscher Server", "Diese Adresse gehört nicht zu der Verbindung, auf der sie angefragt wurde."},
+	Unknown:     note{"Nicht gefunden", "Diese Seite gibt es nicht."},
+	Often:       note{"Zu viele Anfragen", "Aus Ihrem Netz kamen zu viele Anfragen. Versuchen Sie es in einer Minute noch einmal."},
+	Gone:        note{"Kein Zugriff offen", "Dieser Zugriff ist beendet oder wurde nie begonnen. Öffnen Sie ihn im Control Center neu."},
+	Browser:     note{"Anderer Browser", "Dieser Zugriff gehört zu einem anderen Browser oder die Anmeldung ist beendet. Öffnen Sie ihn im Control Center neu."},
+	Malformed:   note{"Anfrage fehlerhaft", "Die Anfrage ist nicht so, wie sie sein muss."},
+	Grant:       note{"Berechtigung ungültig", "Die Berechtigung ist abgelaufen, wurde schon benutzt oder gilt nicht für diesen Zugriff. Öffnen Sie ihn im Control Center neu."},
+	Sessions:    note{"Zu viele Zugriffe", "Es sind zu viele Zugriffe zugleich offen. Beenden Sie einen anderen."},
+	Origin:      note{"Abgelehnt", "Eine andere Seite darf diese Anfrage nicht stellen."},
+	Ended:       note{"Zugriff beendet", "Der Fernzugriff auf diese Anlage ist beendet."},
+	Pending:     note{"Nicht freigegeben", "Die Anlage lässt diesen Zugriff nicht zu, solange ihr Administrator ihn nicht freigegeben hat."},
+	Streams:     note{"Zu viele Anfragen zugleich", "Warten Sie, bis andere Anfragen dieses Zugriffs fertig sind."},
+	Timeout:     note{"Keine Antwort", "Die Anlage hat nicht rechtzeitig geantwortet."},
+	Answer:      note{"Keine Antwort", "Die Anlage hat nicht oder nicht verständlich geantwortet."},
+	Unreachable: note{"Anlage nicht erreichbar", "Es konnte keine Verbindung zur Anlage aufgebaut werden. Versuchen Sie es später noch einmal."},
+	WrongPIN:    note{"PIN falsch", "Die PIN ist falsch, schon benutzt oder zu alt."},
+	Tries:       note{"Zu viele Versuche", "Die PIN war zu oft falsch. Der Zugriff ist abgelehnt."},
+	State:       note{"Nicht möglich", "Das ist im jetzigen Zustand des Zugriffs nicht möglich."},
+}

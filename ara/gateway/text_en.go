@@ -1,0 +1,36 @@
+package gateway
+
+var english = texts{
+	Lang: "en", Name: "Remote access", Error: "Error", ToCCC: "To the control centre",
+
+	Title: "Remote access to PBX", Who: "Signed in", Now: "State", Left: "Time left",
+	Warning: "Access ends in less than five minutes. Ask for more time or save what you have entered.",
+	Open:    "Open the PBX's pages", End: "End access",
+	PINTitle: "Allow with a PIN", PINHelp: "The PBX's administrator can make a PIN of eight digits on its page “Remote access” and tell it to you.",
+	PIN: "PIN", PINSend: "Allow",
+	ExtendTitle: "More time", ExtendHelp: "The PBX's administrator has to consent. The time counts from then on.",
+	Minutes: "Minutes", ExtendSend: "Ask for more time",
+	ExtendPending: "Your wish for more time waits for consent.", ExtendRefused: "More time was refused.",
+	Asking: "Asking the PBX …", Waiting: "Waits for consent at the PBX", Active: "Allowed", Over: "Ended",
+	Refused: "Refused at the PBX", Late: "Nobody allowed the access in time", Lost: "The PBX cannot be reached now",
+
+	Home:        note{"Remote access", "You get here by opening the access to a PBX in the control centre."},
+	Misdirected: note{"Wrong server", "This address does not belong to the connection on which it was asked for."},
+	Unknown:     note{"Not found", "There is no such page."},
+	Often:       note{"Too many requests", "Too many requests came from your network. Try again in a minute."},
+	Gone:        note{"No access open", "This access has ended or was never begun. Open it anew in the control centre."},
+	Browser:     note{"Another browser", "This access belongs to another browser, or you are signed out. Open it anew in the control centre."},
+	Malformed:   note{"Malformed request", "The request is not as it has to be."},
+	Grant:       note{"Grant not valid", "The grant has expired, was used already or is not for this access. Open it anew in the control centre."},
+	Sessions:    note{"Too many sessions", "Too many are open at once. End another one."},
+	Origin:      note{"Refused", "Another page may not make this request."},
+	Ended:       note{"Access ended", "The remote access to this PBX has ended."},
+	Pending:     note{"Not allowed", "The PBX does not let this access in before its administrator has allowed it."},
+	Streams:     note{"Too many requests at once", "Wait until other requests of this access are done."},
+	Timeout:     note{"No answer", "The PBX has not answered in time."},
+	Answer:      note{"No answer", "The PBX has not answered, or not in a way that can be understood."},
+	Unreachable: note{"PBX not reached", "No connection to the PBX could be made. Try again later."},
+	WrongPIN:    note{"Wrong PIN", "The PIN is wrong, was used already or is too old."},
+	Tries:       note{"Too many tries", "The PIN was wrong too often. The access is refused."},
+	State:       note{"Not possible", "This is not possible as the access stands now."},
+}

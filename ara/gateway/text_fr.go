@@ -1,0 +1,36 @@
+package gateway
+
+var french = texts{
+	Lang: "fr", Name: "Accès à distance", Error: "Erreur", ToCCC: "Vers le centre de contrôle",
+
+	Title: "Accès à distance au système", Who: "Connecté", Now: "État", Left: "Temps restant",
+	Warning: "L’accès se termine dans moins de cinq minutes. Demandez une prolongation ou enregistrez vos saisies.",
+	Open:    "Ouvrir les pages du système", End: "Mettre fin à l’accès",
+	PINTitle: "Autoriser avec un code PIN", PINHelp: "L’administrateur du système peut créer un code PIN de huit chiffres sur sa page « Accès à distance » et vous le communiquer.",
+	PIN: "Code PIN", PINSend: "Autoriser",
+	ExtendTitle: "Plus de temps", ExtendHelp: "L’administrateur du système doit donner son accord. Le temps compte à partir de son accord.",
+	Minutes: "Minutes", ExtendSend: "Demander une prolongation",
+	ExtendPending: "La demande de prolongation attend un accord.", ExtendRefused: "La prolongation a été refusée.",
+	Asking: "Le système est interrogé …", Waiting: "En attente d’autorisation sur le système", Active: "Autorisé", Over: "Terminé",
+	Refused: "Refusé sur le système", Late: "Personne n’a autorisé l’accès à temps", Lost: "Le système n’est pas joignable pour l’instant",
+
+	Home:        note{"Accès à distance", "Vous arrivez ici en ouvrant l’accès à un système dans le centre de contrôle."},
+	Misdirected: note{"Mauvais serveur", "Cette adresse n’appartient pas à la connexion sur laquelle elle a été demandée."},
+	Unknown:     note{"Introuvable", "Cette page n’existe pas."},
+	Often:       note{"Trop de requêtes", "Trop de requêtes viennent de votre réseau. Réessayez dans une minute."},
+	Gone:        note{"Aucun accès ouvert", "Cet accès est terminé ou n’a jamais commencé. Ouvrez-le à nouveau dans le centre de contrôle."},
+	Browser:     note{"Autre navigateur", "Cet accès appartient à un autre navigateur, ou vous êtes déconnecté. Ouvrez-le à nouveau dans le centre de contrôle."},
+	Malformed:   note{"Requête incorrecte", "La requête n’a pas la forme voulue."},
+	Grant:       note{"Autorisation non valable", "L’autorisation a expiré, a déjà servi ou ne concerne pas cet accès. Ouvrez-le à nouveau dans le centre de contrôle."},
+	Sessions:    note{"Trop d’accès", "Trop d’accès sont ouverts en même temps. Mettez fin à un autre."},
+	Origin:      note{"Refusé", "Une autre page n’a pas le droit d’envoyer cette requête."},
+	Ended:       note{"Accès terminé", "L’accès à distance à ce système est terminé."},
+	Pending:     note{"Non autorisé", "Le système refuse cet accès tant que son administrateur ne l’a pas autorisé."},
+	Streams:     note{"Trop de requêtes à la fois", "Attendez que d’autres requêtes de cet accès soient terminées."},
+	Timeout:     note{"Pas de réponse", "Le système n’a pas répondu à temps."},
+	Answer:      note{"Pas de réponse", "Le système n’a pas répondu, ou pas de façon compréhensible."},
+	Unreachable: note{"Système non joignable", "Aucune connexion avec le système n’a pu être établie. Réessayez plus tard."},
+	WrongPIN:    note{"Code PIN faux", "Le code PIN est faux, a déjà servi ou est trop ancien."},
+	Tries:       note{"Trop d’essais", "Le code PIN était faux trop souvent. L’accès est refusé."},
+	State:       note{"Impossible", "Ce n’est pas possible dans l’état actuel de l’accès."},
+}
