@@ -17,6 +17,11 @@
 // kept: a prefix is counted under a hash whose key is made at the start and only in
 // memory.
 //
+// Wrong passwords are counted for an account and a network together, so that a stranger
+// who guesses does not lock the owner out, and for each of them alone, where more is
+// let through. Where an account was signed in to before, tries from elsewhere do not
+// count.
+//
 // The token of a session is in its cookie alone; the store has its SHA-256. A session is
 // made at each sign-in, never taken over from before it.
 package account
@@ -32,6 +37,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -67,6 +73,7 @@ type Accounts struct {
 	db       *store.DB
 	sessions *scs.SessionManager
 	key      [32]byte // of the hashes of prefixes
+	known    *known
 	slots    *semaphore.Weighted
 	queue    *semaphore.Weighted
 	dummy    string // the hash that the password of no account is compared with
@@ -84,6 +91,7 @@ func New(cfg Config) (*Accounts, error) {
 	cfg = cfg.withDefaults()
 	a := &Accounts{
 		cfg: cfg, db: cfg.Store,
+		known: &known{most: cfg.Limits.KnownNetworks, all: map[string]struct{}{}},
 		slots: semaphore.NewWeighted(int64(cfg.Hash.Parallel)),
 		queue: semaphore.NewWeighted(int64(cfg.Hash.Parallel + cfg.Hash.Queue)),
 	}
@@ -189,68 +197,97 @@ func (a *Accounts) signedIn(ctx context.Context, t *try, user store.User, passwo
 	if err != nil {
 		return store.User{}, err
 	}
+	a.known.add(t.from)
 	return user, nil
 }
 
 // try is an attempt to sign in.
 type try struct {
-	account, prefix string // what it is counted under; no prefix: empty
-	at              time.Time
-	prefixAt        time.Time // when it is counted for the prefix: no other is then
+	at      time.Time
+	counted []count
+	from    string // the account and the network; empty without a network
+}
+
+// count is what a try is counted under.
+type count struct {
+	kind, subject string
+	free          int
+	// at is when the try is counted.
+	at time.Time
+	// cleared: a right password forgets all tries of the subject, and otherwise its own
+	// try alone; no other is counted at the same time then.
+	cleared bool
+	// open: it is counted and has no delay.
+	open bool
 }
 
 // The kinds of attempts in the store.
 const (
-	accountKind = "sign-in account"
-	prefixKind  = "sign-in prefix"
+	accountKind = "sign-in account"    // on an account from one network
+	anyKind     = "sign-in everywhere" // on an account
+	prefixKind  = "sign-in prefix"     // from a network
 )
 
 // newTry: the hash of an address is of one that may not be that of an account, so that
 // the store does not show who was tried.
 func (a *Accounts) newTry(email string, prefix netip.Prefix) *try {
 	sum := sha256.Sum256([]byte("ccc account " + email))
-	t := &try{account: hex.EncodeToString(sum[:16]), at: time.Now()}
-	if prefix.IsValid() {
-		mac := hmac.New(sha256.New, a.key[:])
-		mac.Write([]byte(prefix.String()))
-		t.prefix = hex.EncodeToString(mac.Sum(nil)[:16])
+	account, l := hex.EncodeToString(sum[:16]), a.cfg.Limits
+	t := &try{at: time.Now()}
+	if !prefix.IsValid() {
+		t.counted = []count{{kind: accountKind, subject: account, free: l.AccountTries, cleared: true}}
+		return t
+	}
+	t.from = a.keyed(account + " " + prefix.String())
+	t.counted = []count{
+		{kind: accountKind, subject: t.from, free: l.AccountTries, cleared: true},
+		// Or whoever has many networks could lock the account's owner out.
+		{kind: anyKind, subject: account, free: l.EverywhereTries, open: a.known.has(t.from)},
+		// Not cleared, or somebody with an account could clear it for tries on others.
+		{kind: prefixKind, subject: a.keyed(prefix.String()), free: l.PrefixTries},
 	}
 	return t
+}
+
+// keyed hides what few guesses would find in a plain hash.
+func (a *Accounts) keyed(text string) string {
+	mac := hmac.New(sha256.New, a.key[:])
+	mac.Write([]byte(text))
+	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
 // begin counts a try before the password is looked at, so that of many at once not more
 // are let through than one after the other.
 func (a *Accounts) begin(ctx context.Context, t *try) error {
-	limits := a.cfg.Limits
 	return a.db.Update(ctx, func(tx *store.Tx) error {
-		wait, _, err := t.wait(tx, limits, accountKind, t.account, limits.AccountTries)
-		if err != nil {
-			return err
-		}
-		if err := tx.AddAttempt(accountKind, t.account, t.at); err != nil {
-			return err
-		}
-		if t.prefix != "" {
-			more, last, err := t.wait(tx, limits, prefixKind, t.prefix, limits.PrefixTries)
+		var longest time.Duration
+		for i := range t.counted {
+			c := &t.counted[i]
+			wait, last, err := t.wait(tx, a.cfg.Limits, *c)
 			if err != nil {
 				return err
 			}
-			wait, t.prefixAt = max(wait, more), later(t.at, last)
-			if err := tx.AddAttempt(prefixKind, t.prefix, t.prefixAt); err != nil {
+			if !c.open {
+				longest = max(longest, wait)
+			}
+			if c.at = t.at; !c.cleared {
+				c.at = later(t.at, last)
+			}
+			if err := tx.AddAttempt(c.kind, c.subject, c.at); err != nil {
 				return err
 			}
 		}
-		if wait > 0 {
-			return &LimitedError{RetryAfter: wait} // undoes what was added: it was no try
+		if longest > 0 {
+			return &LimitedError{RetryAfter: longest} // undoes what was added: it was no try
 		}
 		return nil
 	})
 }
 
 // wait tells how long a subject has to wait, and when its last try was.
-func (t *try) wait(tx *store.Tx, limits Limits, kind, subject string, free int) (time.Duration, time.Time, error) {
-	n, last, err := tx.CountAttempts(kind, subject, t.at.Add(-limits.Window))
-	if d := limits.delay(n, free); d > 0 {
+func (t *try) wait(tx *store.Tx, limits Limits, c count) (time.Duration, time.Time, error) {
+	n, last, err := tx.CountAttempts(c.kind, c.subject, t.at.Add(-limits.Window))
+	if d := limits.delay(n, c.free); d > 0 {
 		return last.Add(d).Sub(t.at), last, err
 	}
 	return 0, last, err
@@ -264,13 +301,59 @@ func later(at, last time.Time) time.Time {
 	return last.Add(time.Millisecond)
 }
 
-// forget is for a right password: it clears the account, but of the prefix this try
-// alone, or somebody with an account could clear it for tries on others.
+// forget is for a right password.
 func (t *try) forget(tx *store.Tx) error {
-	if err := tx.ClearAttempts(accountKind, t.account); err != nil || t.prefix == "" {
-		return err
+	for _, c := range t.counted {
+		err := error(nil)
+		if c.cleared {
+			err = tx.ClearAttempts(c.kind, c.subject)
+		} else {
+			err = tx.DeleteAttempt(c.kind, c.subject, c.at)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return tx.DeleteAttempt(prefixKind, t.prefix, t.prefixAt)
+	return nil
+}
+
+// forgetAll forgets the tries on an account, but those from a network, which end by
+// themselves.
+func (a *Accounts) forgetAll(tx *store.Tx, email string) error {
+	t := a.newTry(email, noPrefix)
+	return errors.Join(t.forget(tx), tx.ClearAttempts(anyKind, t.counted[0].subject))
+}
+
+// known remembers from where accounts were signed in to: there nothing counts that
+// strangers do elsewhere. It is in memory alone.
+type known struct {
+	most int
+
+	mu  sync.Mutex // guards all
+	all map[string]struct{}
+}
+
+func (k *known) has(from string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, there := k.all[from]
+	return there
+}
+
+// add makes room by forgetting any other.
+func (k *known) add(from string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, there := k.all[from]; from == "" || there {
+		return
+	}
+	for other := range k.all {
+		if len(k.all) < k.most {
+			break
+		}
+		delete(k.all, other)
+	}
+	k.all[from] = struct{}{}
 }
 
 // Prefix gives what addresses are counted together: an IPv4 address alone, and the /56 of

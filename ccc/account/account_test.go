@@ -306,6 +306,87 @@ func TestPrefixes(t *testing.T) {
 	})
 }
 
+// A stranger who guesses does not lock the owner out, nor do many strangers where the
+// owner was before; to the others they do.
+func TestStrangersLockNobodyOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		cfg := config(w.db)
+		cfg.Limits.AccountTries, cfg.Limits.EverywhereTries = 3, 10
+		w.restart(t, cfg)
+		home, office := Prefix("203.0.113.1:1"), Prefix("203.0.113.2:1")
+		try := func(password string, from netip.Prefix) error {
+			_, err := w.SignIn(t.Context(), email, password, from)
+			return err
+		}
+		if err := try(password, home); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if err := try("wrong password!", Prefix("198.51.100.1:1")); !errors.Is(err, ErrCredentials) {
+				t.Fatal(err)
+			}
+		}
+		if err := try(password, Prefix("198.51.100.1:1")); !errors.Is(err, ErrLimited) {
+			t.Errorf("the stranger goes on: %v", err)
+		}
+		if err := try(password, office); err != nil {
+			t.Errorf("one stranger locks the owner out: %v", err)
+		}
+		for i := 2; ; i++ {
+			err := try("wrong password!", Prefix(fmt.Sprintf("198.51.100.%d:1", i)))
+			if errors.Is(err, ErrLimited) {
+				if i != 9 { // 3 tries, and 7 of others
+					t.Errorf("the delay is there after %d strangers", i-1)
+				}
+				break
+			}
+			if i > 20 {
+				t.Fatalf("no number of strangers is too many: %v", err)
+			}
+		}
+		for name, from := range map[string]netip.Prefix{"home": home, "office": office} {
+			if err := try(password, from); err != nil {
+				t.Errorf("many strangers lock the owner out at %s: %v", name, err)
+			}
+			if err := try("wrong password!", from); !errors.Is(err, ErrCredentials) {
+				t.Errorf("at %s: %v", name, err)
+			}
+		}
+		if err := try(password, Prefix("203.0.113.3:1")); !errors.Is(err, ErrLimited) {
+			t.Errorf("at another place, while strangers try: %v", err)
+		}
+		// At the known place guesses end as anywhere.
+		for range 2 {
+			if err := try("wrong password!", home); !errors.Is(err, ErrCredentials) {
+				t.Fatal(err)
+			}
+		}
+		if err := try(password, home); !errors.Is(err, ErrLimited) {
+			t.Errorf("guesses at home: %v", err)
+		}
+		// A new password from an administrator ends what strangers did.
+		if err := w.ResetPassword(t.Context(), w.tenant, w.user.ID, password+"2"); err != nil {
+			t.Fatal(err)
+		}
+		if err := try(password+"2", Prefix("203.0.113.3:1")); err != nil {
+			t.Errorf("after a reset: %v", err)
+		}
+	})
+}
+
+func TestKnownNetworksAreBounded(t *testing.T) {
+	t.Parallel()
+	k := &known{most: 2, all: map[string]struct{}{}}
+	for _, from := range []string{"a", "b", "c", "c", ""} {
+		k.add(from)
+	}
+	if len(k.all) != 2 || !k.has("c") || k.has("") {
+		t.Errorf("known are %v", k.all)
+	}
+}
+
 // Neither the address of a client nor that of an account which is not there is kept.
 func TestNoAddressIsKept(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"time"
@@ -54,9 +55,16 @@ type Hash struct {
 type Limits struct {
 	// Window in which wrong passwords count. Default: 24h.
 	Window time.Duration `yaml:"window"`
-	// AccountTries for an account before there is a delay, whether it exists or not.
-	// 1 to 1000. Default: 5.
+	// AccountTries for an account, whether it exists or not, from one address prefix before
+	// there is a delay. 1 to 1000. Default: 5.
 	AccountTries int `yaml:"account_tries"`
+	// EverywhereTries for an account from all prefixes before there is a delay, which those
+	// do not have from which somebody signed in to it. A right password forgets none of
+	// them. At least AccountTries, at most 100000. Default: 100.
+	EverywhereTries int `yaml:"everywhere_tries"`
+	// KnownNetworks is from how many prefixes, each for one account, it is remembered that
+	// somebody signed in, until the program ends. 1 to 10000000. Default: 100000.
+	KnownNetworks int `yaml:"known_networks"`
 	// PrefixTries for an address prefix (Prefix says which) before there is a delay.
 	// They are forgotten when the program starts again. 1 to 100000. Default: 50.
 	PrefixTries int `yaml:"prefix_tries"`
@@ -72,7 +80,7 @@ func DefaultConfig() Config {
 		Idle: 30 * time.Minute, Lifetime: 12 * time.Hour,
 		Hash: Hash{Memory: 64 << 20, Passes: 3, Lanes: 4, Parallel: 2, Queue: 64},
 		Limits: Limits{
-			Window: 24 * time.Hour, AccountTries: 5, PrefixTries: 50,
+			Window: 24 * time.Hour, AccountTries: 5, EverywhereTries: 100, KnownNetworks: 100_000, PrefixTries: 50,
 			FirstDelay: time.Second, MaxDelay: 15 * time.Minute,
 		},
 	}
@@ -80,29 +88,24 @@ func DefaultConfig() Config {
 
 func (c Config) withDefaults() Config {
 	d := DefaultConfig()
-	or(&c.Idle, d.Idle)
-	or(&c.Lifetime, d.Lifetime)
-	or(&c.Hash.Memory, d.Hash.Memory)
-	or(&c.Hash.Passes, d.Hash.Passes)
-	or(&c.Hash.Lanes, d.Hash.Lanes)
-	or(&c.Hash.Parallel, d.Hash.Parallel)
-	or(&c.Hash.Queue, d.Hash.Queue)
-	or(&c.Limits.Window, d.Limits.Window)
-	or(&c.Limits.AccountTries, d.Limits.AccountTries)
-	or(&c.Limits.PrefixTries, d.Limits.PrefixTries)
-	or(&c.Limits.FirstDelay, d.Limits.FirstDelay)
-	or(&c.Limits.MaxDelay, d.Limits.MaxDelay)
+	c.Idle = cmp.Or(c.Idle, d.Idle)
+	c.Lifetime = cmp.Or(c.Lifetime, d.Lifetime)
+	c.Hash.Memory = cmp.Or(c.Hash.Memory, d.Hash.Memory)
+	c.Hash.Passes = cmp.Or(c.Hash.Passes, d.Hash.Passes)
+	c.Hash.Lanes = cmp.Or(c.Hash.Lanes, d.Hash.Lanes)
+	c.Hash.Parallel = cmp.Or(c.Hash.Parallel, d.Hash.Parallel)
+	c.Hash.Queue = cmp.Or(c.Hash.Queue, d.Hash.Queue)
+	c.Limits.Window = cmp.Or(c.Limits.Window, d.Limits.Window)
+	c.Limits.AccountTries = cmp.Or(c.Limits.AccountTries, d.Limits.AccountTries)
+	c.Limits.EverywhereTries = cmp.Or(c.Limits.EverywhereTries, d.Limits.EverywhereTries)
+	c.Limits.KnownNetworks = cmp.Or(c.Limits.KnownNetworks, d.Limits.KnownNetworks)
+	c.Limits.PrefixTries = cmp.Or(c.Limits.PrefixTries, d.Limits.PrefixTries)
+	c.Limits.FirstDelay = cmp.Or(c.Limits.FirstDelay, d.Limits.FirstDelay)
+	c.Limits.MaxDelay = cmp.Or(c.Limits.MaxDelay, d.Limits.MaxDelay)
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
 	return c
-}
-
-func or[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
 }
 
 // Validate checks the values, each error a [configs.KeyError] with the key below
@@ -124,6 +127,8 @@ func (c Config) Validate() error {
 	check(c.Hash.Queue >= 1 && c.Hash.Queue <= 10000, "hash.queue", "is not between 1 and 10000")
 	l := c.Limits
 	check(l.AccountTries >= 1 && l.AccountTries <= 1000, "limits.account_tries", "is not between 1 and 1000")
+	check(l.EverywhereTries >= l.AccountTries && l.EverywhereTries <= 100000, "limits.everywhere_tries", "is not between account_tries and 100000")
+	check(l.KnownNetworks >= 1 && l.KnownNetworks <= 10_000_000, "limits.known_networks", "is not between 1 and 10000000")
 	check(l.PrefixTries >= 1 && l.PrefixTries <= 100000, "limits.prefix_tries", "is not between 1 and 100000")
 	check(l.FirstDelay >= time.Millisecond && l.FirstDelay <= l.MaxDelay, "limits.first_delay", "is not between 1ms and max_delay")
 	check(l.MaxDelay <= l.Window, "limits.max_delay", "is longer than window")

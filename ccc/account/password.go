@@ -151,7 +151,7 @@ func (a *Accounts) replacePassword(ctx context.Context, user *store.User, passwo
 		if err := tx.SetPassword(user.Tenant, user.ID, hash); err != nil {
 			return err
 		}
-		if err := a.newTry(user.Email, noPrefix).forget(tx); err != nil {
+		if err := a.forgetAll(tx, user.Email); err != nil {
 			return err
 		}
 		_, err := tx.DeleteUserSessions(user.ID, but)
