@@ -7,8 +7,8 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
 	"github.com/comtrexx-cloud/comtrexx/integration/bench/pairing"
-	"github.com/comtrexx-cloud/comtrexx/integration/bench/process"
 	"github.com/comtrexx-cloud/comtrexx/integration/load"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/cloud"
 )
 
 func pairingCommand(app *cli.App) *cobra.Command {
@@ -25,14 +25,8 @@ func pairingCommand(app *cli.App) *cobra.Command {
 			if o.PBXs < 1 || o.Pairings < 1 || o.Pairings > o.PBXs || o.Systems < 0 {
 				return &cli.Hint{Err: errors.New("--pbxs and --pairings are at least 1, --pairings at most --pbxs, --systems at least 0"), ExitCode: cli.ExitUsage}
 			}
-			for variable, program := range map[string]*string{"AUERPROXY": &o.Relay, "CCC": &o.Centre} {
-				name := map[string]string{"AUERPROXY": "auerproxy", "CCC": "ccc"}[variable]
-				if *program, err = process.Find(variable, name); err != nil {
-					return err
-				}
-				if *program == "" {
-					return &cli.Hint{Err: errors.New(name + " is not installed"), Hint: `"make build" makes the programs`}
-				}
+			if o.Programs, err = cloud.FindPrograms(); err != nil {
+				return err
 			}
 			o.Progress = load.NewProgress(cmd.ErrOrStderr())
 			r, err := pairing.Measure(cmd.Context(), o)

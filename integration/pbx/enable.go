@@ -218,7 +218,7 @@ func (p *PBX) complete(ctx context.Context) (next time.Time) {
 		return time.Now()
 	case !wire.Temporary(err):
 		p.log.Warn("the control centre refused the pairing", "offer", c.message.Offer, "error", err)
-		return p.abandon(c, s.Completing.User, fmt.Errorf("%w: %s", ErrRefused, wire.CodeOf(err)), true)
+		return p.abandon(c, s.Completing.User, fmt.Errorf("%w: %w", ErrRefused, err), true)
 	}
 	if ctx.Err() == nil {
 		p.log.Info("pairing is not completed yet", "offer", c.message.Offer, "error", err)

@@ -6,19 +6,17 @@ package pairing
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/comtrexx-cloud/comtrexx/integration/load"
-	"github.com/comtrexx-cloud/comtrexx/integration/pbx"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/cloud"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/fleet"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -30,10 +28,9 @@ type Options struct {
 	// PBXs are online; Pairings of them are paired at once.
 	PBXs, Pairings int
 	// Systems are in the database besides, so that lists are long.
-	Systems int
-	// Relay and Centre are the programs auerproxy and ccc.
-	Relay, Centre string
-	Progress      *load.Progress
+	Systems  int
+	Programs cloud.Programs
+	Progress *load.Progress
 }
 
 // Report is what was measured. Times are in nanoseconds in JSON, memory in bytes.
@@ -79,17 +76,21 @@ func Measure(ctx context.Context, o Options) (r Report, err error) {
 	if err != nil {
 		return r, err
 	}
-	s, err := startServers(ctx, o, ca, dir)
+	certs := filepath.Join(dir, "certs")
+	if err := load.WriteDir(certs, load.FromCA(ca, 0), 0, cloud.Identities(td)...); err != nil {
+		return r, err
+	}
+	s, err := cloud.Start(ctx, cloud.Config{Programs: o.Programs, Credentials: certs, TrustDomain: td, Dir: filepath.Join(dir, "cloud")})
 	if err != nil {
 		return r, err
 	}
-	defer s.stop()
+	defer s.Stop()
 	o.Progress.Say("certificates of %d PBXs", o.PBXs)
 	creds := make([]*enrol.Credentials, o.PBXs)
 	for i := range creds {
 		creds[i] = ca.Credentials(identity.Device(td, serial(i)))
 	}
-	f, err := fleet.New(fleet.Config{Relays: []string{s.relayAddr}, Credentials: creds, Transport: fleet.TransportMix})
+	f, err := fleet.New(fleet.Config{Relays: []string{s.Relay}, Credentials: creds, Transport: fleet.TransportMix})
 	if err != nil {
 		return r, err
 	}
@@ -107,11 +108,13 @@ func Measure(ctx context.Context, o Options) (r Report, err error) {
 
 func serial(i int) identity.Serial { return identity.Serial(fmt.Sprintf("%010d", 200_000_001+i)) }
 
-func measure(ctx context.Context, o Options, s *servers, f *fleet.Fleet, r *Report) error {
-	c, err := signIn(ctx, s)
+func measure(ctx context.Context, o Options, s *cloud.Cloud, f *fleet.Fleet, r *Report) error {
+	someone, err := cloud.SignIn(ctx, s.Access)
 	if err != nil {
 		return err
 	}
+	defer someone.Close()
+	c := &client{Client: someone}
 	begin := time.Now()
 	err = o.Progress.While(ctx, func() string { return fmt.Sprintf("%d of %d PBXs online", f.Online(), o.PBXs) }, func(ctx context.Context) error {
 		return f.WaitOnline(ctx, o.PBXs)
@@ -127,11 +130,11 @@ func measure(ctx context.Context, o Options, s *servers, f *fleet.Fleet, r *Repo
 	if r.Idle, _, err = c.people(ctx, 5*time.Second, nil); err != nil {
 		return err
 	}
-	before, err := s.usage()
+	before, err := s.Usage()
 	if err != nil {
 		return err
 	}
-	r.CentreIdle = before.centre.RSS
+	r.CentreIdle = before.Centre.RSS
 	o.Progress.Say("%d pairings at once", o.Pairings)
 	p := &pairings{c: c, f: f, saved: load.NewHistogram(), offered: load.NewHistogram(), paired: load.NewHistogram()}
 	done := make(chan struct{})
@@ -150,12 +153,12 @@ func measure(ctx context.Context, o Options, s *servers, f *fleet.Fleet, r *Repo
 	}
 	r.All = time.Since(begin)
 	r.Saved, r.Offered, r.Paired = p.saved.Summary(), p.offered.Summary(), p.paired.Summary()
-	after, err := s.usage()
+	after, err := s.Usage()
 	if err != nil {
 		return err
 	}
-	r.CentreBusy, r.RelayMemory = after.centre.RSS, after.relay.RSS
-	r.CentreCPU, r.RelayCPU = after.centre.CPU-before.centre.CPU, after.relay.CPU-before.relay.CPU
+	r.CentreBusy, r.RelayMemory = after.Centre.RSS, after.Relay.RSS
+	r.CentreCPU, r.RelayCPU = after.Centre.CPU-before.Centre.CPU, after.Relay.CPU-before.Relay.CPU
 	return nil
 }
 
@@ -168,60 +171,22 @@ type pairings struct {
 }
 
 func (p *pairings) run(ctx context.Context, n int) error {
-	live, err := p.c.follow(ctx)
+	live, err := p.c.Follow(ctx)
 	if err != nil {
 		return err
 	}
-	defer live.stop()
+	defer live.Stop()
 	g, ctx := errgroup.WithContext(ctx)
-	var mu sync.Mutex
-	note := func(h *load.Histogram, since time.Time) {
-		mu.Lock()
-		defer mu.Unlock()
-		h.Add(time.Since(since))
-	}
+	steps := map[cloud.Step]*load.Histogram{cloud.StepSaved: p.saved, cloud.StepOffered: p.offered, cloud.StepPaired: p.paired}
 	for i := range n {
 		g.Go(func() error {
 			begin := time.Now()
-			made, err := p.c.save(ctx, serial(i), fmt.Sprintf("Pairing %04d", i))
-			if err != nil {
-				return fmt.Errorf("%s: save: %w", serial(i), err)
-			}
-			note(p.saved, begin)
-			device := p.f.PBX(serial(i))
-			if err := poll(ctx, func() (bool, error) { return len(device.State().Offers) > 0, nil }); err != nil {
-				return fmt.Errorf("%s: no offer: %w", serial(i), err)
-			}
-			note(p.offered, begin)
-			if err := device.Enable(ctx, made.Offer.Token, ""); err != nil && !errors.Is(err, pbx.ErrPending) {
-				return fmt.Errorf("%s: the token is typed: %w", serial(i), err)
-			}
-			if err := live.await(ctx, made.System.ID); err != nil {
-				return fmt.Errorf("%s: not paired: %w", serial(i), err)
-			}
-			note(p.paired, begin)
-			return nil
+			return p.c.Pair(ctx, live, p.f.PBX(serial(i)), fmt.Sprintf("Pairing %04d", i), func(s cloud.Step) {
+				steps[s].Add(time.Since(begin))
+			})
 		})
 	}
 	return g.Wait()
-}
-
-// pollEvery is how often a state is looked at that is not told.
-const pollEvery = 50 * time.Millisecond
-
-func poll(ctx context.Context, f func() (bool, error)) error {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for {
-		if ok, err := f(); ok || err != nil {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
 }
 
 // Write prints the report for people.
@@ -241,13 +206,4 @@ func (r Report) Write(w io.Writer) error {
 		r.All.Seconds(), float64(r.Pairings)/r.All.Seconds(), r.CentreCPU.Seconds(), r.RelayCPU.Seconds(),
 		mib(r.CentreIdle), mib(r.CentreBusy), mib(r.RelayMemory))
 	return err
-}
-
-// writeJSON writes a configuration; YAML takes JSON.
-func writeJSON(path string, v any) error {
-	text, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, text, 0o600))
 }

@@ -1,9 +1,10 @@
-package pairing
+package cloud
 
 import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -13,19 +14,21 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
 
-// live are the events of a page that is open: all that this person sees change.
-type live struct {
-	c    *client
+// Live are the events of a page that is open: all that this person sees change.
+type Live struct {
 	stop func() // ends the stream, and returns when it has ended
 
 	mu      sync.Mutex
 	state   map[string]store.State   // guarded by mu; by system
-	waiting map[string]chan struct{} // guarded by mu; closed when one is paired
+	waiting map[string]chan struct{} // guarded by mu; closed when one changes
 	err     error                    // guarded by mu; why there are no more events
 }
 
-// follow opens the stream of live events (WHATWG HTML §9.2).
-func (c *client) follow(ctx context.Context) (*live, error) {
+// errStopped: nobody follows any more.
+var errStopped = errors.New("the stream was stopped")
+
+// Follow opens the stream of live events (WHATWG HTML §9.2). Stop has to be called.
+func (c *Client) Follow(ctx context.Context) (*Live, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/events", nil)
 	if err != nil {
@@ -41,7 +44,7 @@ func (c *client) follow(ctx context.Context) (*live, error) {
 		cancel()
 		return nil, err
 	}
-	l := &live{c: c, state: make(map[string]store.State), waiting: make(map[string]chan struct{})}
+	l := &Live{state: make(map[string]store.State), waiting: make(map[string]chan struct{})}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer func() { _ = resp.Body.Close() }()
@@ -59,26 +62,33 @@ func (c *client) follow(ctx context.Context) (*live, error) {
 					l.note(s)
 				}
 			case field == "data" && event == "reset":
-				l.end(fmt.Errorf("the stream was too slow"))
+				l.end(errors.New("the stream was too slow"))
 			}
 		}
-		l.end(fmt.Errorf("the stream has ended: %w", lines.Err()))
+		err := lines.Err()
+		if err == nil {
+			err = errors.New("the control centre has ended it")
+		}
+		l.end(fmt.Errorf("the stream of events: %w", err))
 	})
-	l.stop = func() { cancel(); wg.Wait() }
+	l.stop = func() { l.end(errStopped); cancel(); wg.Wait() }
 	return l, nil
 }
 
-func (l *live) note(s api.System) {
+// Stop ends the stream. Who waits gets an error.
+func (l *Live) Stop() { l.stop() }
+
+func (l *Live) note(s api.System) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.state[s.ID] = s.State
-	if w := l.waiting[s.ID]; w != nil && s.State == store.StatePaired {
+	if w := l.waiting[s.ID]; w != nil {
 		close(w)
 		delete(l.waiting, s.ID)
 	}
 }
 
-func (l *live) end(err error) {
+func (l *Live) end(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err == nil {
@@ -90,29 +100,29 @@ func (l *live) end(err error) {
 	}
 }
 
-// await waits until the page shows a system as paired.
-func (l *live) await(ctx context.Context, id string) error {
-	l.mu.Lock()
-	if l.state[id] == store.StatePaired {
+// Await waits until the page shows a system in a state. What it showed before Follow is
+// not known.
+func (l *Live) Await(ctx context.Context, id string, want store.State) error {
+	for {
+		l.mu.Lock()
+		if l.state[id] == want {
+			l.mu.Unlock()
+			return nil
+		}
+		if l.err != nil {
+			defer l.mu.Unlock()
+			return fmt.Errorf("it is %q: %w", l.state[id], l.err)
+		}
+		w := l.waiting[id]
+		if w == nil {
+			w = make(chan struct{})
+			l.waiting[id] = w
+		}
 		l.mu.Unlock()
-		return nil
+		select {
+		case <-w:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
-	w := make(chan struct{})
-	l.waiting[id] = w
-	err := l.err
-	l.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	select {
-	case <-w:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.state[id] != store.StatePaired {
-		return fmt.Errorf("it is %s: %w", l.state[id], l.err)
-	}
-	return nil
 }
