@@ -1,0 +1,132 @@
+package accesslog
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+)
+
+// Watch makes the log note every request to the server, by its status, and every
+// connection that ends without one, e.g. in the TLS handshake, as [Refused]. Call it
+// before the server serves. It keeps a ConnState that is there.
+func (l *Log) Watch(s *http.Server) {
+	if !l.enabled() {
+		return
+	}
+	if s.Handler == nil {
+		s.Handler = http.DefaultServeMux
+	}
+	s.Handler = l.Handler(s.Handler)
+	w := &silent{log: l, next: s.ConnState, conns: map[net.Conn]struct{}{}}
+	s.ConnState = w.change
+}
+
+// silent knows the connections that have not asked for anything yet.
+type silent struct {
+	log  *Log
+	next func(net.Conn, http.ConnState)
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{} // guarded by mu
+}
+
+func (w *silent) change(c net.Conn, state http.ConnState) {
+	w.mu.Lock()
+	_, was := w.conns[c]
+	if state == http.StateNew {
+		w.conns[c] = struct{}{}
+	} else if was {
+		delete(w.conns, c)
+	}
+	w.mu.Unlock()
+	if was && state == http.StateClosed {
+		w.log.RecordAddr(c.RemoteAddr(), Refused)
+	}
+	if w.next != nil {
+		w.next(c, state)
+	}
+}
+
+// Handler notes each request when its status is known; one that a handler takes over as
+// a connection is [OK] then. Watch does this, too; Handler is for servers that have no
+// connections, such as those of HTTP/3.
+func (l *Log) Handler(next http.Handler) http.Handler {
+	if !l.enabled() {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := &noter{ResponseWriter: w, log: l}
+		if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+			n.addr = ap.Addr()
+		}
+		returned := false
+		defer func() {
+			if returned {
+				n.note(http.StatusOK)
+			} else {
+				n.note(http.StatusInternalServerError)
+			}
+		}()
+		next.ServeHTTP(n, r)
+		returned = true
+	})
+}
+
+// noter notes the first status that is final.
+type noter struct {
+	http.ResponseWriter
+	log   *Log
+	addr  netip.Addr
+	noted bool
+}
+
+func (n *noter) note(status int) {
+	if !n.noted {
+		n.noted = true
+		n.log.Record(n.addr, ClassOf(status))
+	}
+}
+
+// WriteHeader notes the status.
+func (n *noter) WriteHeader(status int) {
+	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
+		n.note(status)
+	}
+	n.ResponseWriter.WriteHeader(status)
+}
+
+// Write notes a success where no status was written.
+func (n *noter) Write(b []byte) (int, error) {
+	n.note(http.StatusOK)
+	return n.ResponseWriter.Write(b)
+}
+
+// ReadFrom keeps the way on which the kernel copies files.
+func (n *noter) ReadFrom(src io.Reader) (int64, error) {
+	n.note(http.StatusOK)
+	return io.Copy(n.ResponseWriter, src)
+}
+
+// Flush implements [http.Flusher].
+func (n *noter) Flush() { _ = n.FlushError() }
+
+// FlushError is for [http.ResponseController].
+func (n *noter) FlushError() error {
+	n.note(http.StatusOK)
+	return http.NewResponseController(n.ResponseWriter).Flush()
+}
+
+// Hijack implements [http.Hijacker].
+func (n *noter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(n.ResponseWriter).Hijack()
+	if err == nil {
+		n.note(http.StatusOK)
+	}
+	return c, rw, err
+}
+
+// Unwrap is for [http.ResponseController].
+func (n *noter) Unwrap() http.ResponseWriter { return n.ResponseWriter }
