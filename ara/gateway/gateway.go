@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"net"
@@ -39,7 +40,7 @@ type Gateway struct {
 	proxy    *httputil.ReverseProxy
 	own      http.Handler // of paths below own
 	metrics  *metrics
-	altSvc   atomic.Pointer[string] // nil: no HTTP/3
+	altSvc   atomic.Pointer[[]string] // of the field; nil: no HTTP/3
 
 	ctx     context.Context // of all sessions
 	cancel  context.CancelFunc
@@ -95,12 +96,10 @@ func (g *Gateway) Known(host string) bool {
 // ServeHTTP answers one request.
 func (g *Gateway) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	w := &response{ResponseWriter: rw}
-	defer g.done(w, r)
-	h := w.Header()
-	h.Set("Strict-Transport-Security", hsts)
-	if alt := g.altSvc.Load(); alt != nil && r.ProtoMajor < 3 {
-		h.Set("Alt-Svc", *alt)
+	if r.ProtoMajor < 3 {
+		w.altSvc = g.altSvc.Load()
 	}
+	defer g.done(w, r)
 	label, ok := g.label(r)
 	switch {
 	case !ok:
@@ -176,18 +175,25 @@ func (g *Gateway) serveBase(w http.ResponseWriter, r *http.Request) {
 // response is what becomes of a request.
 type response struct {
 	http.ResponseWriter
-	status int // 0: nothing was written yet
+	altSvc *[]string // nil: none
+	status int       // 0: nothing was written yet
 }
 
 // Unwrap is for http.ResponseController.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// WriteHeader notes the status, and cleans what goes before it.
+// WriteHeader notes the status, and adds what every answer has. An interim one has
+// nothing but links.
 func (w *response) WriteHeader(status int) {
-	if status < 200 && status != http.StatusSwitchingProtocols {
-		interim(w.Header())
+	h := w.Header()
+	if status < 200 {
+		interim(h)
 	} else if w.status == 0 {
 		w.status = status
+		h["Strict-Transport-Security"] = hsts
+		if w.altSvc != nil {
+			h["Alt-Svc"] = *w.altSvc
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -195,9 +201,18 @@ func (w *response) WriteHeader(status int) {
 // Write is an answer, too.
 func (w *response) Write(b []byte) (int, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.WriteHeader(http.StatusOK)
 	}
 	return w.ResponseWriter.Write(b)
+}
+
+// Hijack is for what becomes something else.
+func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, brw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil {
+		w.status = http.StatusSwitchingProtocols
+	}
+	return conn, brw, err
 }
 
 // class is the status for the logs: 500 where there was none.

@@ -32,7 +32,7 @@ func serviceWorker(r *http.Request) bool {
 }
 
 // hsts is for every host of the gateway (RFC 6797 §6.1).
-const hsts = "max-age=31536000"
+var hsts = []string{"max-age=31536000"}
 
 // reaching are fields of an answer that reach beyond the origin or the session.
 var reaching = []string{

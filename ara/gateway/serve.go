@@ -43,8 +43,7 @@ func (g *Gateway) HTTPServer(cfg *tls.Config) *http.Server {
 
 // HTTP3Server serves HTTP/3, and has every other answer tell of it. Use it with Serve.
 func (g *Gateway) HTTP3Server(cfg *tls.Config) *http3.Server {
-	alt := fmt.Sprintf(`h3=":%d"; ma=86400`, g.cfg.PublicPort)
-	g.altSvc.Store(&alt)
+	g.altSvc.Store(&[]string{fmt.Sprintf(`h3=":%d"; ma=86400`, g.cfg.PublicPort)})
 	return &http3.Server{
 		Handler:        g,
 		TLSConfig:      http3.ConfigureTLSConfig(cfg),
