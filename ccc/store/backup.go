@@ -32,7 +32,7 @@ func Backup(ctx context.Context, db *DB, path string) (err error) {
 	}
 	defer func() { err = errors.Join(err, temp.remove()) }()
 	cfg := db.cfg
-	source, err := sql.Open(driver, cfg.dsn(false)) // a connection of its own: the writer goes on
+	source, err := sql.Open(driverName, cfg.dsn(false)) // a connection of its own: the writer goes on
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func Restore(ctx context.Context, cfg Config, backup string, force bool) (err er
 // what must not come back.
 func check(ctx context.Context, cfg Config, path string, now time.Time) error {
 	cfg.Path = path
-	pool, err := sql.Open(driver, cfg.dsn(false))
+	pool, err := sql.Open(driverName, cfg.dsn(false))
 	if err != nil {
 		return err
 	}

@@ -102,5 +102,5 @@ func again(err error) bool {
 		return pg.Code == "40001" || pg.Code == "40P01" // serialization_failure, deadlock_detected
 	}
 	lite, ok := errors.AsType[*sqlite.Error](err)
-	return ok && lite.Code()&0xff == sqlite3.SQLITE_BUSY
+	return errors.Is(err, errUndone) || ok && lite.Code()&0xff == sqlite3.SQLITE_BUSY
 }

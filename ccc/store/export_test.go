@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -13,6 +14,45 @@ var (
 	ParseCursor = parseCursor
 	Again       = again
 )
+
+// What bounds a group and what a connection keeps.
+const (
+	GroupSize     = groupSize
+	MaxStatements = maxStatements
+)
+
+// LoseGroup does to the transaction what SQLite does after some errors: all of it is
+// undone, whatever its savepoints are.
+func (t *Tx) LoseGroup() error {
+	_, err := t.exec(rollback)
+	return err
+}
+
+// Nested runs a query while the rows of the same query are read, and gives what both read.
+func (t *Tx) Nested(query string) (outer, inner []int, err error) {
+	outer, err = rows(t, func(s scanner) (int, error) {
+		var err error
+		if inner == nil {
+			inner, err = rows(t, value[int], query)
+		}
+		n, err2 := value[int](s)
+		return n, errors.Join(err, err2)
+	}, query)
+	return outer, inner, err
+}
+
+// Statements tells how many the connection keeps that is used next.
+func (db *DB) Statements(ctx context.Context) (n int, err error) {
+	c, err := db.read.Conn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	err = c.Raw(func(c any) error {
+		n = len(c.(*conn).statements) //nolint:forcetypeassert // of SQLite's pool
+		return nil
+	})
+	return n, errors.Join(err, c.Close())
+}
 
 // Erased tells whether the transaction has erased a secret.
 func (t *Tx) Erased() bool { return t.erased }

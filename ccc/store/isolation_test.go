@@ -108,7 +108,7 @@ var forService = []string{
 	"AbandonIdempotent", "ActivePairing", "ActivePairings", "AddAttempt", "AddEvent", "AddTombstone", "AddTry",
 	"BeginIdempotent", "ClearAttempts", "CloseOffer", "CountAttempts", "CreateGroup", "CreateOffer",
 	"CreatePairing", "CreateSystem", "CreateTenant", "CreateUser", "DeleteAttempt", "DeletePairing", "DeleteSession",
-	"DeleteTombstone", "DeleteUserSessions", "DueOffers", "Epoch", "Erased", "FinishIdempotent", "NextEpoch", "Offer",
+	"DeleteTombstone", "DeleteUserSessions", "DueOffers", "Epoch", "Erased", "FinishIdempotent", "LoseGroup", "Nested", "NextEpoch", "Offer",
 	"OpenOffers", "Paired", "Pairing", "PendingTombstones", "Plan", "PutSession", "ResealPairing", "Session", "SetProved", "SetReceived",
 	"SweepAttempts", "SweepEvents", "SweepIdempotent", "SweepSessions", "SweepTombstones", "SystemsByPairedSerial",
 	"Tenants", "Tombstones", "TouchSession", "UserByEmail", "UserSessions",

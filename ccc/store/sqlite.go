@@ -23,16 +23,25 @@ func (c Config) dsn(readOnly bool) string {
 		"foreign_keys(1)",
 		"secure_delete(1)",
 		"trusted_schema(0)",
-		"cache_size(-16384)", // KiB
 		"temp_store(MEMORY)", // what is sorted is on no disk
 	} {
 		q.Add("_pragma", pragma)
 	}
 	if readOnly {
+		// A view's connection forgets its pages whenever another has made a change. So it
+		// gets those of the file from the kernel, and keeps those of the log alone.
 		q.Add("_pragma", "query_only(1)")
+		q.Add("_pragma", "mmap_size("+strconv.Itoa(maxMapped)+")")
+		q.Add("_pragma", "cache_size(-4096)") // KiB
+	} else {
+		q.Add("_pragma", "cache_size(-16384)")
 	}
 	return "file:" + (&url.URL{Path: c.Path}).EscapedPath() + "?" + q.Encode()
 }
+
+// maxMapped is how much of the file is mapped into memory, at the most; it is the same
+// memory for all connections.
+const maxMapped = 1 << 30
 
 // openSQLite opens one connection for changes, because SQLite makes one at a time, and
 // a pool for views, which it does not keep from going on.
@@ -46,10 +55,9 @@ func (db *DB) openSQLite(ctx context.Context) error {
 		return err
 	}
 	db.unlock = lock.release
-	if db.write, err = sql.Open(driver, db.cfg.dsn(false)); err != nil {
+	if db.write, err = openPool(db.cfg.dsn(false), 1); err != nil {
 		return err
 	}
-	db.write.SetMaxOpenConns(1)
 	err = mark(ctx, db.write)
 	if err == nil {
 		err = migrate(ctx, SQLite, db.write, alone)
@@ -60,15 +68,23 @@ func (db *DB) openSQLite(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if db.read, err = sql.Open(driver, db.cfg.dsn(true)); err != nil {
-		return err
-	}
-	db.read.SetMaxOpenConns(db.cfg.MaxConnections)
-	db.read.SetMaxIdleConns(db.cfg.MaxConnections)
-	return nil
+	db.writer = &writer{pool: db.write}
+	db.read, err = openPool(db.cfg.dsn(true), db.cfg.MaxConnections)
+	return err
 }
 
-const driver = "sqlite"
+func openPool(dsn string, connections int) (*sql.DB, error) {
+	c, err := newConnector(dsn)
+	if err != nil {
+		return nil, err
+	}
+	pool := sql.OpenDB(c)
+	pool.SetMaxOpenConns(connections)
+	pool.SetMaxIdleConns(connections)
+	return pool, nil
+}
+
+const driverName = "sqlite"
 
 // applicationID in SQLite's file says that it is one of this program: "CCC1".
 const applicationID = 0x43434331

@@ -31,6 +31,7 @@ type DB struct {
 	cfg    Config
 	read   *sql.DB
 	write  *sql.DB // PostgreSQL: the same as read
+	writer *writer // SQLite: makes the changes on write
 	unlock func()  // SQLite: ends the lock that keeps Restore away
 	erased chan struct{}
 	stop   context.CancelFunc
@@ -88,12 +89,13 @@ func (db *DB) View(ctx context.Context, f func(*Tx) error) error {
 
 // Update runs f in a transaction, which is committed if f returns nil and otherwise
 // undone. f may run again, when PostgreSQL cannot let it have happened beside
-// others: it sets variables outside of it and adds nothing to them. An error of the
-// commit leaves open whether the change was made.
+// others, or SQLite has undone it with another: it sets variables outside of it and
+// adds nothing to them. It makes no change outside of the transaction that it waits
+// for. An error of the commit leaves open whether the change was made.
 func (db *DB) Update(ctx context.Context, f func(*Tx) error) error {
 	var deadline time.Time
 	for wait := time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
-		erased, err := db.run(ctx, db.write, &sql.TxOptions{Isolation: db.isolation(sql.LevelSerializable)}, f)
+		erased, err := db.change(ctx, f)
 		if err == nil && erased {
 			select {
 			case db.erased <- struct{}{}:
@@ -116,6 +118,13 @@ func (db *DB) Update(ctx context.Context, f func(*Tx) error) error {
 			return ctx.Err()
 		}
 	}
+}
+
+func (db *DB) change(ctx context.Context, f func(*Tx) error) (erased bool, err error) {
+	if db.writer != nil {
+		return db.writer.change(ctx, f)
+	}
+	return db.run(ctx, db.write, &sql.TxOptions{Isolation: sql.LevelSerializable}, f)
 }
 
 // isolation: SQLite has one level, which is serializable.

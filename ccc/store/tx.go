@@ -26,15 +26,25 @@ import (
 // connection) the transaction is given up, whatever its function returns.
 type Tx struct {
 	ctx    context.Context
-	tx     *sql.Tx
+	tx     querier
 	engine Engine
 	failed error // the engine gives up the transaction
 	erased bool  // a secret was erased
 }
 
+// querier is a transaction of the driver, or the connection that has one.
+type querier interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
 // args makes the arguments of a statement the same for both engines: text is UTF-8
-// without NUL, an id is one.
+// without NUL, an id is one. In a transaction that is given up there are no more
+// statements.
 func (t *Tx) args(args []any) ([]any, error) {
+	if t.failed != nil {
+		return nil, t.failed
+	}
 	for i, a := range args {
 		switch a := a.(type) {
 		case interface{ isID() }:
