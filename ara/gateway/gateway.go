@@ -125,7 +125,7 @@ func (g *Gateway) done(w *response, r *http.Request) {
 	switch p {
 	case nil:
 		return
-	case http.ErrAbortHandler: //nolint:errorlint // as net/http compares it
+	case http.ErrAbortHandler: // as net/http compares it
 	default:
 		g.log.Error("panic in a request", "panic", p, "stack", string(debug.Stack()))
 	}

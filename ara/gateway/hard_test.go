@@ -67,6 +67,7 @@ func TestHosts(t *testing.T) {
 			t.Fatalf("%s: %v", tt.name, err)
 		}
 		_, _ = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
 		conn.Close()
 		// A host that is malformed may be refused as such, or as another one.
 		if resp.StatusCode != tt.status && (tt.status == 200 || resp.StatusCode != 421) {
@@ -208,7 +209,7 @@ func TestSplitting(t *testing.T) {
 	for _, proto := range bothProtos {
 		c, origin, _ := w.open(proto)
 		redial := func(net.Conn) net.Conn {
-			conn, err := net.Dial("tcp", ln.Addr().String()) //nolint:noctx // a test
+			conn, err := net.Dial("tcp", ln.Addr().String())
 			must(t, err)
 			return conn
 		}
@@ -305,8 +306,10 @@ func TestSlowHeaders(t *testing.T) {
 		go fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nCookie: %s=%s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\ngrant=",
 			pathRedeem, label+"."+domain, cookieBrowser, secret)
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil || resp.StatusCode != http.StatusBadRequest || time.Since(begin) > limit+time.Second {
-			t.Errorf("%v after %s, %v", resp, time.Since(begin), err)
+		must(t, err)
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusBadRequest || time.Since(begin) > limit+time.Second {
+			t.Errorf("%d after %s", resp.StatusCode, time.Since(begin))
 		}
 	})
 }
@@ -387,7 +390,7 @@ func TestLogsAndRecords(t *testing.T) {
 	})
 	c, origin, _ := w.open("http/1.1")
 	w.do(c, w.request("GET", origin+"/secret-path", "", func(r *http.Request) { r.Header.Set("User-Agent", "secret-agent") }))
-	conn, err := net.Dial("tcp", w.addr) //nolint:noctx // a test
+	conn, err := net.Dial("tcp", w.addr)
 	must(t, err)
 	fmt.Fprint(conn, "no TLS at all")
 	_, _ = io.Copy(io.Discard, conn)

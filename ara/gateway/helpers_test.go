@@ -163,8 +163,14 @@ func (w *world) request(method, address, body string, change ...func(*http.Reque
 	return req
 }
 
-// do gives status, header and body.
-func (w *world) do(c *http.Client, req *http.Request) (*http.Response, string) {
+// answer is what a browser got beside the body.
+type answer struct {
+	StatusCode, ProtoMajor int
+	Header, Trailer        http.Header
+}
+
+// do makes a request, and gives the answer and its body.
+func (w *world) do(c *http.Client, req *http.Request) (answer, string) {
 	w.t.Helper()
 	resp, err := c.Do(req)
 	if err != nil {
@@ -173,7 +179,7 @@ func (w *world) do(c *http.Client, req *http.Request) (*http.Response, string) {
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	must(w.t, err)
-	return resp, string(text)
+	return answer{resp.StatusCode, resp.ProtoMajor, resp.Header, resp.Trailer}, string(text)
 }
 
 // ticket is what a browser has when it comes to the control centre.
@@ -218,7 +224,7 @@ func (w *world) sign(g grant.Grant) string {
 }
 
 // redeem brings a grant.
-func (w *world) redeem(c *http.Client, label, text string) *http.Response {
+func (w *world) redeem(c *http.Client, label, text string) answer {
 	form := url.Values{"grant": {text}}.Encode()
 	resp, _ := w.do(c, w.request("POST", w.origin(label+"."+domain)+pathRedeem, form, func(r *http.Request) {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")

@@ -3,8 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"io"
-	"log"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -12,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
@@ -32,7 +31,7 @@ func (g *Gateway) newProxy() *httputil.ReverseProxy {
 		Rewrite:       rewrite,
 		Transport:     roundTripper{},
 		FlushInterval: -1,
-		ErrorLog:      log.New(io.Discard, "", 0), // has addresses in it; ErrorHandler knows the errors
+		ErrorLog:      hclog.NewNullLogger().StandardLogger(nil), // it would get addresses; ErrorHandler knows the errors
 		BufferPool:    &buffers{},
 		ModifyResponse: func(r *http.Response) error {
 			sessionOf(r.Request.Context()).answer(r.Header)

@@ -304,8 +304,10 @@ func TestRange(t *testing.T) {
 		status      int
 		want        string
 	}{
-		{"Range", "bytes=5-9", 206, "56789"}, {"Range", "bytes=-3", 206, "789"},
-		{"Range", "bytes=20000-", 416, ""}, {"If-None-Match", `"v1"`, 304, ""},
+		{"Range", "bytes=5-9", 206, "56789"},
+		{"Range", "bytes=-3", 206, "789"},
+		{"Range", "bytes=20000-", 416, ""},
+		{"If-None-Match", `"v1"`, 304, ""},
 	} {
 		resp, text := w.do(c, w.request("GET", origin+"/f.bin", "", func(r *http.Request) { r.Header.Set(tt.name, tt.value) }))
 		if resp.StatusCode != tt.status || tt.want != "" && text != tt.want {
@@ -485,6 +487,7 @@ func TestUpgrade(t *testing.T) {
 	br := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(br, nil)
 	must(t, err)
+	defer resp.Body.Close()
 	if resp.StatusCode != 101 || len(resp.Header["Set-Cookie"]) > 0 {
 		t.Fatalf("%d %v", resp.StatusCode, resp.Header)
 	}
@@ -532,7 +535,7 @@ func TestHTTP3(t *testing.T) {
 	h3 := &http.Client{Transport: tr, Jar: c.Jar, CheckRedirect: c.CheckRedirect}
 	resp, text := w.do(h3, w.request("POST", origin+"/x", strings.Repeat("x", 1<<20)))
 	if resp.ProtoMajor != 3 || text != "POST 1048576 /x" || resp.Header.Get("Alt-Svc") != "" {
-		t.Errorf("%s %d %q", resp.Proto, resp.StatusCode, text)
+		t.Errorf("HTTP/%d %d %q", resp.ProtoMajor, resp.StatusCode, text)
 	}
 	if resp, _ := w.do(h3, w.request("GET", origin+"/", "", func(r *http.Request) { r.Host = newLabel() + "." + domain })); resp.StatusCode != http.StatusMisdirectedRequest {
 		t.Errorf("another host: %d", resp.StatusCode)

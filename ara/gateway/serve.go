@@ -3,13 +3,12 @@ package gateway
 import (
 	"crypto/tls"
 	"fmt"
-	"io"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 	"golang.org/x/net/netutil"
@@ -37,7 +36,7 @@ func (g *Gateway) HTTPServer(cfg *tls.Config) *http.Server {
 			MaxConcurrentStreams: maxStreams, SendPingTimeout: time.Minute, WriteByteTimeout: time.Minute,
 			MaxReceiveBufferPerConnection: 2 * window, MaxReceiveBufferPerStream: window,
 		},
-		ErrorLog: log.New(io.Discard, "", 0), // has addresses in it
+		ErrorLog: hclog.NewNullLogger().StandardLogger(nil), // it would get addresses
 	}
 }
 

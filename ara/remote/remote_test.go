@@ -106,8 +106,10 @@ func session(id grant.SessionID) func(*http.Request) (grant.SessionID, bool) {
 func TestBothSides(t *testing.T) {
 	t.Parallel()
 	f := &fake{statuses: []Status{
-		{State: grant.Pending, Remaining: 900}, {State: grant.Active, Remaining: 3600, Extension: ExtensionPending},
-		{State: grant.Ended, Cause: grant.CauseTime}, {State: grant.Active},
+		{State: grant.Pending, Remaining: 900},
+		{State: grant.Active, Remaining: 3600, Extension: ExtensionPending},
+		{State: grant.Ended, Cause: grant.CauseTime},
+		{State: grant.Active},
 	}}
 	c := serve(t, Handler(f, session("s-1")))
 	var got []Status
@@ -172,7 +174,7 @@ func TestHandlerRefuses(t *testing.T) {
 		{"application/json", `{"pin":"01234567"}` + strings.Repeat(" ", MaxBody), 400},
 	} {
 		f.calls = nil
-		resp, err := c.HTTP.Post("http://remote"+PathPIN, tt.media, strings.NewReader(tt.body)) //nolint:noctx // a test
+		resp, err := c.HTTP.Post("http://remote"+PathPIN, tt.media, strings.NewReader(tt.body))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,10 +26,16 @@ func TestSignVerify(t *testing.T) {
 		t.Fatalf("%q, %v", got, err)
 	}
 	for name, f := range map[string]func() ([]byte, error){
-		"another kind":    func() ([]byte, error) { return Verify(creds, now, by, "other+jws", text, limit) },
-		"another signer":  func() ([]byte, error) { return Verify(creds, now, identity.Service(by.TrustDomain, "ara"), typ, text, limit) },
-		"another root":    func() ([]byte, error) { return Verify(pkitest.New(t, by.TrustDomain).Credentials(by), now, by, typ, text, limit) },
-		"another time":    func() ([]byte, error) { return Verify(creds, creds.Leaf().NotAfter.Add(time.Second), by, typ, text, limit) },
+		"another kind": func() ([]byte, error) { return Verify(creds, now, by, "other+jws", text, limit) },
+		"another signer": func() ([]byte, error) {
+			return Verify(creds, now, identity.Service(by.TrustDomain, "ara"), typ, text, limit)
+		},
+		"another root": func() ([]byte, error) {
+			return Verify(pkitest.New(t, by.TrustDomain).Credentials(by), now, by, typ, text, limit)
+		},
+		"another time": func() ([]byte, error) {
+			return Verify(creds, creds.Leaf().NotAfter.Add(time.Second), by, typ, text, limit)
+		},
 		"a smaller limit": func() ([]byte, error) { return Verify(creds, now, by, typ, text, len(text)-1) },
 		"changed":         func() ([]byte, error) { return Verify(creds, now, by, typ, strings.Replace(text, ".", ".A", 1), limit) },
 	} {
