@@ -13,6 +13,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/go-chi/httprate"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
@@ -31,6 +32,7 @@ type API struct {
 	paired  *paired
 	changes *changes
 	metrics *metrics
+	limiter *httprate.RateLimiter
 	ready   chan struct{} // closed when paired is filled
 	closing chan struct{} // closed when streams are to end
 	close   sync.Once
@@ -71,8 +73,8 @@ func newAPI(cfg Config) *API {
 	cfg = cfg.withDefaults()
 	a := &API{
 		cfg: cfg, log: cfg.Logger, mux: http.NewServeMux(), hub: newHub(cfg.Streams.Queue), paired: newPaired(),
-		changes: &changes{wake: make(chan struct{}, 1)},
-		ready:   make(chan struct{}), closing: make(chan struct{}),
+		changes: &changes{wake: make(chan struct{}, 1)}, limiter: newLimiter(cfg.Limits),
+		ready: make(chan struct{}), closing: make(chan struct{}),
 	}
 	schemas := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	a.huma = humago.NewWithPrefix(a.mux, Prefix, huma.Config{

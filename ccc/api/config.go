@@ -25,6 +25,11 @@ type Config struct {
 	// Hosts are the names, without ports, that clients may ask for; requests for others
 	// are refused, and those of this machine never are. Default: any.
 	Hosts []string `yaml:"hosts"`
+	// TrustedProxies are the addresses, or prefixes such as 192.0.2.0/24, of proxies that
+	// end https before this server and set X-Forwarded-For and X-Forwarded-Proto: from
+	// these the address of the client is taken, and whether it came by https. A proxy that
+	// is not named here is the client itself. Default: none.
+	TrustedProxies []string `yaml:"trusted_proxies"`
 	// Limits bound what one client can have the server do.
 	Limits Limits `yaml:"limits"`
 	// Streams are the live events.
@@ -71,10 +76,13 @@ type Limits struct {
 	// AnswerTimeout is how long an answer may take to be made and sent; live events are
 	// not bound by it. Default: 30s.
 	AnswerTimeout time.Duration `yaml:"answer_timeout"`
-	// Requests is how many requests one user, or one network (an IPv4 address, an IPv6
-	// /64) where nobody is signed in, may send in Window. Default: 600 in 1m.
+	// Requests is how many requests one user, or one network (as account.Prefix says) where
+	// nobody is signed in, may send in Window. Default: 600 in 1m.
 	Requests int           `yaml:"requests"`
 	Window   time.Duration `yaml:"window"`
+	// NetworkRequests is how many requests one network may send in Window, whoever is
+	// signed in: more are refused before their session is looked up. Default: 6000.
+	NetworkRequests int `yaml:"network_requests"`
 	// Idempotency is how long answers are kept for repeats with the same
 	// Idempotency-Key. Default: 1h.
 	Idempotency time.Duration `yaml:"idempotency"`
@@ -131,7 +139,7 @@ func DefaultConfig() Config {
 	return Config{
 		Limits: Limits{
 			Body: 64 << 10, BodyTimeout: 10 * time.Second, AnswerTimeout: 30 * time.Second,
-			Requests: 600, Window: time.Minute, Idempotency: time.Hour,
+			Requests: 600, Window: time.Minute, NetworkRequests: 6000, Idempotency: time.Hour,
 		},
 		Streams: Streams{
 			PerUser: 16, Queue: 1000, Coalesce: 250 * time.Millisecond, Heartbeat: 15 * time.Second, WriteTimeout: 20 * time.Second,
@@ -148,6 +156,7 @@ func (c Config) withDefaults() Config {
 	l.AnswerTimeout = cmp.Or(l.AnswerTimeout, dl.AnswerTimeout)
 	l.Requests = cmp.Or(l.Requests, dl.Requests)
 	l.Window = cmp.Or(l.Window, dl.Window)
+	l.NetworkRequests = cmp.Or(l.NetworkRequests, dl.NetworkRequests)
 	l.Idempotency = cmp.Or(l.Idempotency, dl.Idempotency)
 	s, ds := &c.Streams, d.Streams
 	s.PerUser = cmp.Or(s.PerUser, ds.PerUser)
@@ -182,13 +191,18 @@ func (c Config) Validate() error {
 			wrong("hosts", "has "+h+", which is not a name in small letters", "without scheme and port, as in ccc.example.com")
 		}
 	}
+	for _, text := range c.TrustedProxies {
+		if _, err := parseProxy(text); err != nil {
+			wrong("trusted_proxies", "has "+text+", which is neither an address nor a prefix", "as in 127.0.0.1 or 192.0.2.0/24")
+		}
+	}
 	if c.Limits.Body < 4<<10 || c.Limits.Body > 1<<20 {
 		wrong("limits.body", "is not between 4KiB and 1MiB", "")
 	}
 	for _, n := range []struct {
 		key string
 		v   int
-	}{{"limits.requests", c.Limits.Requests}, {"streams.per_user", c.Streams.PerUser}, {"streams.queue", c.Streams.Queue}} {
+	}{{"limits.requests", c.Limits.Requests}, {"limits.network_requests", c.Limits.NetworkRequests}, {"streams.per_user", c.Streams.PerUser}, {"streams.queue", c.Streams.Queue}} {
 		if n.v < 1 || n.v > 1_000_000 {
 			wrong(n.key, "is not between 1 and 1000000", "")
 		}

@@ -2,10 +2,13 @@ package api
 
 import (
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/danielgtaylor/huma/v2/validation"
+
+	"github.com/comtrexx-cloud/comtrexx/configs"
 )
 
 func FuzzETag(f *testing.F) {
@@ -34,8 +37,28 @@ func FuzzHost(f *testing.F) {
 		if host != strings.ToLower(host) {
 			t.Errorf("%q gives %q", text, host)
 		}
-		if isLoopback(host) && !strings.Contains(strings.ToLower(text), host) {
+		if configs.IsLoopback(host) && !strings.Contains(strings.ToLower(text), host) {
 			t.Errorf("%q is taken for %q", text, host)
+		}
+	})
+}
+
+func FuzzForwarded(f *testing.F) {
+	for _, s := range []string{"", "203.0.113.7", "203.0.113.7:80, 10.0.0.1", "[2001:db8::1]:1,::1", ",,", "unknown, 10.0.0.1", "fe80::1%eth0", "::ffff:10.0.0.1"} {
+		f.Add(s)
+	}
+	proxy, trusted := netip.MustParseAddr("10.0.0.9"), []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	f.Fuzz(func(t *testing.T, text string) {
+		client := clientOf(proxy, []string{text}, trusted)
+		if !client.IsValid() || client.Zone() != "" || client.Is4In6() {
+			t.Fatalf("%q gives %s", text, client)
+		}
+		// The last that a proxy has added decides where it is no proxy.
+		if got := clientOf(proxy, []string{text, "192.0.2.1"}, trusted); got != netip.MustParseAddr("192.0.2.1") {
+			t.Errorf("%q and an address give %s", text, got)
+		}
+		if _, ok := parseAddr(strings.TrimSpace(text)); !ok && !strings.Contains(text, ",") && client != proxy {
+			t.Errorf("%q gives %s", text, client)
 		}
 	})
 }

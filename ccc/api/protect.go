@@ -3,11 +3,13 @@ package api
 import (
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/go-chi/httprate"
+
+	"github.com/comtrexx-cloud/comtrexx/ccc/account"
+	"github.com/comtrexx-cloud/comtrexx/configs"
 )
 
 // Handler answers the requests of browsers and other clients: the API, and the pages
@@ -15,9 +17,9 @@ import (
 // the request.
 func (a *API) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/api/", a.protect(a.sessions(a.limit(http.HandlerFunc(a.route)))))
+	mux.Handle("/api/", a.protect(a.limitNetwork(a.sessions(a.limitUser(http.HandlerFunc(a.route))))))
 	mux.Handle("/", a.cfg.Pages)
-	return a.recovered(a.deadline(a.hosts(mux)))
+	return a.recovered(a.deadline(a.proxied(a.hosts(mux))))
 }
 
 // Server makes a server with the handler and the bounds that fit its answers: none on the
@@ -109,7 +111,7 @@ func (a *API) hosts(next http.Handler) http.Handler {
 		known[strings.ToLower(h)] = true
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if host := hostOf(r); !known[host] && !isLoopback(host) {
+		if host := hostOf(r); !known[host] && !configs.IsLoopback(host) {
 			problem(CodeMisdirected, "").write(w)
 			return
 		}
@@ -127,40 +129,36 @@ func hostOf(r *http.Request) string {
 	return strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), ".")
 }
 
-// isLoopback tells whether a browser that asks for this host is on this machine.
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
-}
-
-// limit counts the requests of a session, or of a network where there is none.
-func (a *API) limit(next http.Handler) http.Handler {
-	l := httprate.NewRateLimiter(a.cfg.Limits.Requests, a.cfg.Limits.Window,
-		httprate.WithKeyFuncs(func(r *http.Request) (string, error) { return a.limitKey(r), nil }),
+// newLimiter counts requests, for all listeners together.
+func newLimiter(l Limits) *httprate.RateLimiter {
+	return httprate.NewRateLimiter(l.Requests, l.Window,
 		httprate.WithResponseHeaders(httprate.ResponseHeaders{RetryAfter: "Retry-After"}),
 		httprate.WithLimitHandler(func(w http.ResponseWriter, _ *http.Request) { problem(CodeRateLimited, "").write(w) }),
 	)
-	return l.Handler(next)
 }
 
-func (a *API) limitKey(r *http.Request) string {
-	if who, ok := actorOf(r.Context()); ok {
-		return "user " + string(who.user.ID)
-	}
-	return "network " + Network(r.RemoteAddr)
+// limitNetwork counts all requests of a network, before anything is looked up for them.
+func (a *API) limitNetwork(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		all := r.WithContext(httprate.WithRequestLimit(r.Context(), a.cfg.Limits.NetworkRequests))
+		if !a.limiter.RespondOnLimit(w, all, "all of "+account.Prefix(r.RemoteAddr).String()) {
+			next.ServeHTTP(w, r)
+		}
+	})
 }
 
-// Network gives the network that a client's address belongs to, as it is counted: the
-// address itself with IPv4, the /64 with IPv6, of which one customer has at least one.
-func Network(remote string) string {
-	host, _, err := net.SplitHostPort(remote)
-	if err != nil {
-		host = remote
-	}
-	return httprate.CanonicalizeIP(host)
+// limitUser counts the requests of a user, or those of a network where nobody is signed
+// in.
+func (a *API) limitUser(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		key := "nobody of " + account.Prefix(r.RemoteAddr).String()
+		if who, ok := actorOf(r.Context()); ok {
+			key = "user " + string(who.user.ID)
+		}
+		if !a.limiter.RespondOnLimit(w, r, key) {
+			next.ServeHTTP(w, r)
+		}
+	})
 }
 
 // deadline bounds the time for an answer, which streams set anew as they go on.

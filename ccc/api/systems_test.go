@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -376,4 +377,27 @@ func TestRateIsPerUser(t *testing.T) {
 	}
 	busy.do(http.MethodGet, "/session", "").problem(CodeRateLimited)
 	calm.do(http.MethodGet, "/session", "").want(http.StatusOK)
+}
+
+// TestRateOfANetwork: too much from one network is refused before the store is asked
+// who sends it, at all listeners together.
+func TestRateOfANetwork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(o *options) { o.api.Limits.NetworkRequests, o.api.Limits.Window = 8, time.Hour }).serve()
+	c := w.signedIn(w.north, store.RoleViewer) // the first request
+	lookedUp := func(a answer) bool { return a.header.Get("Vary") == "Cookie" }
+	for range 7 {
+		if a := c.do(http.MethodGet, "/session", "").want(http.StatusOK); !lookedUp(a) {
+			t.Error("it cannot be seen whether a session was looked up")
+		}
+	}
+	other := httptest.NewServer(w.api.Handler()) // as of another listener
+	defer other.Close()
+	for range 2 {
+		a := c.do(http.MethodGet, "/session", "")
+		if a.problem(CodeRateLimited); lookedUp(a) {
+			t.Error("the session was looked up")
+		}
+		w.url = other.URL
+	}
 }
