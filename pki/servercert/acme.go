@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -31,12 +32,14 @@ type acmeSource struct {
 	storage *storage
 	stored  map[string]*tls.Certificate // what was there at the start
 	magic   atomic.Pointer[magic]       // set by run
+	demand  demand
 }
 
 // magic is certmagic at work.
 type magic struct {
 	cache *certmagic.Cache
 	cfg   *certmagic.Config
+	ctx   context.Context // of run
 }
 
 func newACME(cfg Config) (*acmeSource, error) {
@@ -45,6 +48,7 @@ func newACME(cfg Config) (*acmeSource, error) {
 	}
 	s := &acmeSource{
 		cfg: cfg, zap: zap.New(core{log: cfg.Logger}), storage: newStorage(cfg.Storage), stored: make(map[string]*tls.Certificate),
+		demand: demand{places: make(chan struct{}, orders)},
 	}
 	m := s.newMagic()
 	defer m.cache.Stop()
@@ -102,6 +106,10 @@ func (s *acmeSource) newMagic() *magic {
 
 // event tells about certificates. certmagic's own messages are for debugging.
 func (s *acmeSource) event(_ context.Context, event string, data map[string]any) error {
+	data = maps.Clone(data)
+	if name, _ := data["identifier"].(string); !slices.Contains(s.cfg.Domains, name) {
+		data["identifier"] = "on demand" // who is asked for is not for a log
+	}
 	switch event {
 	case "cert_obtained":
 		s.cfg.Logger.Info("certificate obtained", "name", data["identifier"], "renewal", data["renewal"])
@@ -113,11 +121,15 @@ func (s *acmeSource) event(_ context.Context, event string, data map[string]any)
 
 func (s *acmeSource) run(ctx context.Context) error {
 	m := s.newMagic()
+	m.ctx = ctx
 	defer s.storage.close()
 	defer m.cache.Stop()
 	s.magic.Store(m)
 	if err := m.cfg.ManageAsync(ctx, s.cfg.Domains); err != nil {
 		return fmt.Errorf("certificates for %q: %w", s.cfg.Domains, err)
+	}
+	if s.cfg.Ask != nil {
+		s.forget(ctx, m)
 	}
 	<-ctx.Done()
 	return nil
@@ -137,7 +149,15 @@ func (s *acmeSource) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 	if cert := s.current(name); cert != nil {
 		return cert, nil
 	}
-	return nil, noCertificate(name)
+	return s.get(contextOf(hello), name)
+}
+
+// contextOf is the context of a handshake, also of one that a test makes up.
+func contextOf(hello *tls.ClientHelloInfo) context.Context {
+	if ctx := hello.Context(); ctx != nil {
+		return ctx
+	}
+	return context.Background()
 }
 
 func (s *acmeSource) current(name string) *tls.Certificate {

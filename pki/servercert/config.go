@@ -35,7 +35,8 @@ type Config struct {
 	Mode Mode `yaml:"mode"`
 	// Domains are the names: DNS names, and IP addresses where the CA signs for
 	// them. Each has a certificate of its own. Needed with a CA; with files, the
-	// names of the certificate count.
+	// names of the certificate count, and these bound them: "*.example.net" stands
+	// for every name one label below.
 	Domains []string `yaml:"domains"`
 	// Directory is the address of the CA's ACME directory. Internal: needed, as
 	// "pki acme eab" prints it. Public: default Let's Encrypt. An account belongs to
@@ -65,6 +66,11 @@ type Config struct {
 	// Listen is the address of the server's TLS listener, host:port, on which
 	// proofs are answered. Needed with a CA.
 	Listen string `yaml:"-"`
+	// Ask tells of names that are not in Domains and come and go whether there may be a
+	// certificate for one; it has to be quick. The first handshake for such a name waits
+	// for the CA, so that strangers must not be able to make up names. With ModeInternal
+	// only. What it denies later is deleted. Default: there are none.
+	Ask func(name string) bool `yaml:"-"`
 	// Roots gives the roots that the internal CA is known by. It is asked before
 	// each order. Needed with ModeInternal.
 	Roots func() *x509.CertPool `yaml:"-"`
@@ -143,6 +149,8 @@ func (c Config) Validate() error {
 	for i, d := range c.Domains {
 		key := fmt.Sprintf("domains[%d]", i)
 		switch _, err := netip.ParseAddr(d); {
+		case c.Mode == ModeFiles && strings.HasPrefix(d, "*.") && certmagic.SubjectQualifiesForCert(d[2:]) && d == strings.ToLower(d):
+			// every name that the certificate's wildcard covers
 		case err != nil && (d == "" || d != strings.ToLower(d) || strings.ContainsAny(d, "*:/ ") || !certmagic.SubjectQualifiesForCert(d)):
 			bad(key, "", "%q, want a lower-case DNS name or an IP address", d)
 		case c.Mode == ModePublic && !certmagic.SubjectQualifiesForPublicCert(d):
@@ -167,6 +175,9 @@ func (c Config) checkRuntime() error {
 	}
 	if c.Mode == ModeInternal && c.Roots == nil {
 		return errors.New("servercert: Roots are needed in mode internal")
+	}
+	if c.Ask != nil && c.Mode == ModePublic {
+		return errors.New("servercert: Ask is not for mode public, whose CAs limit how many certificates there are")
 	}
 	if !c.acme() {
 		return nil

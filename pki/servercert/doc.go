@@ -15,6 +15,9 @@
 // The CA proves a name by connecting to that listener (tls-alpn-01, RFC 8737), or to
 // [Config.HTTPPort] (http-01).
 //
+// A server whose names come and go has them in [ModeInternal] on demand, see
+// [Config.Ask], or in files by a wildcard.
+//
 // # What it never does
 //
 //   - A CA that is away stops no server: it starts with the stored certificate, and

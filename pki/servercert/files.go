@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -106,10 +107,20 @@ func (s *fileSource) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 
 func (s *fileSource) current(name string) *tls.Certificate {
 	cert := s.cert.Load()
-	if len(s.cfg.Domains) > 0 && !slices.Contains(s.cfg.Domains, name) || cert.Leaf.VerifyHostname(name) != nil {
+	if len(s.cfg.Domains) > 0 && !slices.ContainsFunc(s.cfg.Domains, func(d string) bool { return covers(d, name) }) || cert.Leaf.VerifyHostname(name) != nil {
 		return nil
 	}
 	return cert
+}
+
+// covers reports whether a configured name is a name, or stands for it (RFC 6125 §6.4.3).
+func covers(pattern, name string) bool {
+	if pattern == name {
+		return true
+	}
+	below, ok := strings.CutPrefix(pattern, "*.")
+	label, rest, _ := strings.Cut(name, ".")
+	return ok && rest == below && label != "" && label != "*"
 }
 
 func (s *fileSource) names() []string {

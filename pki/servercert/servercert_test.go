@@ -42,7 +42,7 @@ func public() Config {
 
 func TestValidate(t *testing.T) {
 	t.Parallel()
-	for _, good := range []Config{{}, internal("x"), public(), {Mode: ModeFiles, CertFile: "c", KeyFile: "k"}} {
+	for _, good := range []Config{{}, internal("x"), public(), {Mode: ModeFiles, CertFile: "c", KeyFile: "k", Domains: []string{"a.test", "*.a.test"}}} {
 		if err := good.Validate(); err != nil {
 			t.Errorf("%s: %v", good.Mode, err)
 		}
@@ -62,6 +62,9 @@ func TestValidate(t *testing.T) {
 		`directory: "http://x"`:  change(internal("x"), func(c *Config) { c.Directory = "http://x" }),
 		"domains[0]: no public":  change(public(), func(c *Config) { c.Domains = []string{"relay.localhost"} }),
 		`domains[0]: "*.ex`:      change(public(), func(c *Config) { c.Domains = []string{"*.example.com"} }),
+		`domains[0]: "*.a.te`:    change(internal("x"), func(c *Config) { c.Domains = []string{"*.a.test"} }),
+		`domains[0]: "*.`:        {Mode: ModeFiles, CertFile: "c", KeyFile: "k", Domains: []string{"*."}},
+		`domains[0]: "a.*.`:      {Mode: ModeFiles, CertFile: "c", KeyFile: "k", Domains: []string{"a.*.test"}},
 		`domains[0]: "Re`:        change(public(), func(c *Config) { c.Domains = []string{"Relay.example.com"} }),
 		`domains[0]: "x:1"`:      change(internal("x"), func(c *Config) { c.Domains = []string{"x:1"} }),
 		"domains[1]: \"relay.ex": change(public(), func(c *Config) { c.Domains = append(c.Domains, c.Domains[0]) }),
@@ -75,6 +78,7 @@ func TestValidate(t *testing.T) {
 	for name, c := range map[string]Config{
 		"off":      {},
 		"no roots": change(internal(t.TempDir()), func(c *Config) { c.Roots = nil }),
+		"asking":   change(public(), func(c *Config) { c.Ask = func(string) bool { return true }; c.Listen = "127.0.0.1:443" }),
 		"no port":  change(internal(t.TempDir()), func(c *Config) { c.Listen = "" }),
 		"any port": change(internal(t.TempDir()), func(c *Config) { c.Listen = "127.0.0.1:0" }),
 	} {
@@ -240,6 +244,26 @@ func TestFiles(t *testing.T) {
 	}
 	if s.Remaining() != 0 || s.Certificate(&tls.ClientHelloInfo{ServerName: "b.example.com"}) != nil {
 		t.Error("a name that is not configured is served")
+	}
+	pair(t, ca, cfg, "*.example.com")
+	for domain, want := range map[string]string{"": "a.example.com b.example.com", "*.example.com": "a.example.com b.example.com", "a.example.com": "a.example.com"} {
+		cfg.Domains = nil
+		if domain != "" {
+			cfg.Domains = []string{domain}
+		}
+		s, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, name := range []string{"a.example.com", "b.example.com", "a.b.example.com", "example.com", "*.example.com"} {
+			if s.Certificate(&tls.ClientHelloInfo{ServerName: name}) != nil {
+				got = append(got, name)
+			}
+		}
+		if strings.TrimSuffix(strings.Join(got, " "), " *.example.com") != want || s.Remaining() <= 0 {
+			t.Errorf("domain %q: %q, %s remain", domain, got, s.Remaining())
+		}
 	}
 	if err := os.Chmod(string(cfg.KeyFile), 0o644); err != nil {
 		t.Fatal(err)
