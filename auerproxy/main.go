@@ -8,6 +8,7 @@
 //	auerproxy drain                            empty the relay without failed calls
 //	auerproxy trace SERIAL                     time each hop to a device
 //	auerproxy connect SERIAL SERVICE           bridge stdin/stdout or a local port
+//	auerproxy logs raw|stats                   read the access log
 //	auerproxy config check|print|example
 package main
 
@@ -16,6 +17,7 @@ import (
 	"os"
 
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
+	"github.com/comtrexx-cloud/comtrexx/configs/daemon"
 )
 
 func main() {
@@ -25,7 +27,11 @@ func main() {
 		NewConfig: func() any { c := defaultConfig(); return &c },
 	})
 	app.AddCommand(
-		serveCommand(app),
+		serveCommand(app), daemon.LogsCommand(app, func() (daemon.Config, error) {
+			cfg := defaultConfig()
+			err := app.Load(&cfg)
+			return cfg.Config, err
+		}),
 		statusCommand(app), sessionsCommand(app), kickCommand(app), drainCommand(app),
 		traceCommand(app), connectCommand(app), proxyCommand(app), errorsCommand(app),
 	)

@@ -39,6 +39,11 @@ func serve(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
+	restore, err := d.CatchOutput()
+	if err != nil {
+		return err
+	}
+	defer restore()
 	creds, err := enrol.LoadCredentials(cfg.Credentials)
 	if err != nil {
 		return &cli.Hint{Err: err, Hint: "make them with: pki issue relay/<id> --out " + cfg.Credentials, ExitCode: cli.ExitConfig}
@@ -46,6 +51,7 @@ func serve(ctx context.Context, cfg config) error {
 	cfg.Relay.Credentials = creds
 	cfg.Relay.Logger = d.Logger().Named("relay")
 	cfg.Relay.Metrics = d.Registry()
+	cfg.Relay.AccessLog = d.AccessLog()
 	var names *servercert.Server
 	if cfg.Names.Enabled() {
 		cfg.Names.Listen, cfg.Names.Roots = cfg.Relay.Listen, creds.Pool

@@ -22,6 +22,7 @@
 //	pki inspect FILE | DIR                what a certificate says, and what is wrong
 //	pki inspect --connect HOST:PORT       what is wrong with a handshake
 //	pki export FILE, pki import FILE      backup, restore, another store
+//	pki logs raw|stats                    read the access log
 //	pki config check|print|example
 //
 // Init, ceremony, inspect and config work on files, "audit head" and "audit prove" also over the
@@ -54,7 +55,7 @@ func newProgram() *program {
 	})
 	p.PersistentFlags().StringVar(&p.state, "state", "", "state `directory`; short for --set authority.state_dir=DIR")
 	p.AddCommand(
-		p.initCommand(), p.ceremonyCommand(), p.serveCommand(),
+		p.initCommand(), p.ceremonyCommand(), p.serveCommand(), p.logsCommand(),
 		p.tokenCommand(), p.issueCommand(), p.listCommand(),
 		p.blockCommand("block", true), p.blockCommand("unblock", false), p.blocksCommand(), p.bundleCommand(),
 		p.devicesCommand(), p.retireCommand(), p.acmeCommand(), p.crlCommand(), p.auditCommand(), p.expiryCommand(), p.inspectCommand(),

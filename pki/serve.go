@@ -98,11 +98,23 @@ func (p *program) serveCommand() *cobra.Command {
 	}
 }
 
+func (p *program) logsCommand() *cobra.Command {
+	return daemon.LogsCommand(p.App, func() (daemon.Config, error) {
+		c, err := p.load()
+		return c.Config, err
+	})
+}
+
 func serve(ctx context.Context, c config) error {
 	d, err := daemon.New(c.Config, "pki")
 	if err != nil {
 		return err
 	}
+	restore, err := d.CatchOutput()
+	if err != nil {
+		return err
+	}
+	defer restore()
 	c.Authority.Logger, c.Authority.PublicURL = d.Logger().Named("authority"), c.Server.PublicURL
 	a, err := authority.New(c.Authority)
 	if err != nil {
@@ -112,6 +124,7 @@ func serve(ctx context.Context, c config) error {
 		return errors.Join(err, a.Close())
 	}
 	c.Server.Authority, c.Server.Logger, c.Server.Metrics = a, d.Logger().Named("server"), d.Registry()
+	c.Server.AccessLog = d.AccessLog()
 	s, err := server.New(c.Server)
 	if err != nil {
 		return errors.Join(err, a.Close())

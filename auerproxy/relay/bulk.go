@@ -12,6 +12,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/splice"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunnelpb"
+	"github.com/comtrexx-cloud/comtrexx/configs/accesslog"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
@@ -86,9 +87,11 @@ func (r *Relay) takeData(ctx context.Context, conn net.Conn, first byte) {
 	if err != nil || !ok || !r.seats.fill(ticket, tcp) {
 		r.metrics.drops.WithLabelValues("data_connection").Inc()
 		r.log.Debug("data connection refused", "error", err)
+		r.cfg.AccessLog.RecordAddr(conn.RemoteAddr(), accesslog.Refused)
 		_ = conn.Close()
 		return
 	}
+	r.cfg.AccessLog.RecordAddr(conn.RemoteAddr(), accesslog.OK)
 	_ = bulk.Confirm(conn) // without it the other side goes on in the tunnel
 }
 

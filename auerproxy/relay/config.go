@@ -13,6 +13,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/registry"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/muxtun"
 	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/configs/accesslog"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -88,6 +89,10 @@ type Config struct {
 	Logger hclog.Logger `yaml:"-"`
 	// Metrics gets the relay's collectors. Default: none.
 	Metrics prometheus.Registerer `yaml:"-"`
+	// AccessLog notes the address of every session, refused ones and those whose
+	// handshake failed too, of every request to the HTTP front, and of every connection
+	// to an entry. No other log holds one. Default: none.
+	AccessLog *accesslog.Log `yaml:"-"`
 }
 
 // Port is what a port of a CONNECT request stands for.

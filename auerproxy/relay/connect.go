@@ -58,6 +58,7 @@ func newConnectFront(r *Relay, addr net.Addr) *connectFront {
 			SendPingTimeout:               r.silence(),
 		},
 	}
+	r.cfg.AccessLog.Watch(f.http)
 	return f
 }
 

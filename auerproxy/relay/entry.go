@@ -151,6 +151,7 @@ func (e *entry) serve(ctx context.Context, conn entryConn) {
 	}, time.Now())
 	code := tunnel.CodeOf(err)
 	r.metrics.entries.WithLabelValues(label(code)).Inc()
+	r.noteResult(conn.RemoteAddr(), err)
 	if err != nil {
 		conn.Reset(code)
 		return

@@ -309,12 +309,6 @@ func (r *Relay) handoff(ctx context.Context, front *connectFront, c *tls.Conn) {
 	}
 }
 
-// refused counts connections that a transport turned away before a hello, by
-// transport and reason, e.g. "tcp_busy".
-func (r *Relay) refused(t tunnel.Transport) func(reason string) {
-	return func(reason string) { r.metrics.drops.WithLabelValues(string(t) + "_" + reason).Inc() }
-}
-
 // admitNow takes one token for a handshake, and counts where there is none.
 func (r *Relay) admitNow() bool {
 	if r.admit.Allow() {

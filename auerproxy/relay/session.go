@@ -67,6 +67,7 @@ func (s *session) end(err *tunnel.Error) {
 // as large while the session waits.
 func (r *Relay) serveSession(ctx context.Context, ts tunnel.Session) {
 	s, err := r.welcome(ctx, ts)
+	r.noteResult(ts.RemoteAddr(), err)
 	if err != nil {
 		r.metrics.refused.WithLabelValues(label(tunnel.CodeOf(err))).Inc()
 		r.log.Debug("session refused", "peer", ts.Peer().Path(), "error", err)

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -162,6 +163,7 @@ func TestRedactExactly(t *testing.T) {
 		`{"x":"\u0026198.51.100.7\b198.51.100.7\nfe80::1\u0026::2"}`: `{"x":"\u0026(address)\b(address)\n(address)\u0026(address)"}`,
 		`C:\\b198.51.100.7 x198.51.100.7 ab198.51.100.7`:             `C:\\b(address) x(address) ab(address)`,
 		`"\x01198.51.100.7" "\x1f2001:db8::1"`:                       `"\x01(address)" "\x1f(address)"`,
+		`"\f::2 \b2001:db8::1 \fe80::1"`:                             `"\f(address) \b(address) \f(address)"`,
 		"ab2001:db8::1 xab2001:db8::1":                               "ab(address) xab(address)",
 		// What is no address stays.
 		"2026-11-26T09:46:12.123Z took 1.5s, version 1.26.8":          "",
@@ -242,6 +244,23 @@ func TestRedactingWriterInPieces(t *testing.T) {
 		}
 		if want := "from (address)\nand (address)\nlast (address)"; out.String() != want {
 			t.Errorf("in pieces of %d: %q", size, out.String())
+		}
+	}
+}
+
+// The time for a line grows with its length only: what a peer can make a server log
+// keeps nobody busy.
+func TestRedactIsLinear(t *testing.T) {
+	t.Parallel()
+	for _, part := range []string{
+		"1.", "1-", "300.", "a.", "aa:", "a:", ":", "::", "1:", "[", "[1 ", "{1 ", "%25", "%", "\\", "\\u0026", "\\b", "1", "a", "0x", "fe80::1%", "1.2.3.4.5 ",
+	} {
+		// A time that grows with the square of the length would be many minutes.
+		text := []byte(strings.Repeat(part, (1<<20)/len(part)))
+		began := time.Now()
+		new(Redactor).Append(nil, text)
+		if took := time.Since(began); took > 30*time.Second {
+			t.Errorf("%q: %s for 1 MiB", part, took)
 		}
 	}
 }

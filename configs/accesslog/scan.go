@@ -105,6 +105,8 @@ func (s *scanner) find(i int) (begin, end int, a netip.Addr, mark string) {
 		switch {
 		case s.escape(i-5, 'u', 4), s.escape(i-3, 'x', 2), s.escape(i-1, before, 0) && strings.IndexByte("abfnrtv", before) >= 0:
 			before = 0 // a character by itself
+		case (c == 'a' || c == 'b' || c == 'f') && s.escape(i, c, 0):
+			continue
 		case s.escape(i-1, 'u', 4):
 			i += 3
 			continue
@@ -132,8 +134,8 @@ func (s *scanner) find(i int) (begin, end int, a netip.Addr, mark string) {
 		if end = s.nibbles(i); end > 0 {
 			return i, end, netip.Addr{}, Mark
 		}
-		if c == ':' && is(before, isLetter|isDigit) {
-			continue
+		if c == ':' && (is(before, isLetter|isDigit) || before == ':' || s.get(i+1) != ':') {
+			continue // an address may begin with two, and no more
 		}
 		if begin, end, a = s.colons(i); end > 0 {
 			begin, end = s.around(begin, end)
@@ -164,6 +166,9 @@ func (s *scanner) escape(i int, letter byte, digits int) bool {
 // dotted reads an IPv4 address, with dots or dashes. More than four numbers are an
 // object identifier if they begin like one, else an address with a port behind it.
 func (s *scanner) dotted(i int) (end int, a netip.Addr) {
+	if i < s.skip {
+		return -1, a
+	}
 	var b [4]byte
 	separator := byte(0)
 	n := 0
@@ -189,7 +194,7 @@ func (s *scanner) dotted(i int) (end int, a netip.Addr) {
 	if n > 4 && separator == '.' && b[0] <= 2 && b[1] < 40 {
 		s.skip = end
 	}
-	if n < 4 || end <= s.skip {
+	if n < 4 || end == s.skip {
 		return -1, a
 	}
 	return end, netip.AddrFrom4(b)
@@ -247,7 +252,7 @@ func (s *scanner) colons(i int) (begin, end int, a netip.Addr) {
 		case '.':
 			pairs = false
 		}
-		if end-i > longest && !pairs {
+		if end-i > longest {
 			break
 		}
 	}
@@ -257,7 +262,7 @@ func (s *scanner) colons(i int) (begin, end int, a netip.Addr) {
 	}
 	// Letters in front of it can look like a part of the first group.
 	i = max(i, first-4)
-	for stop := end; ; stop-- {
+	for stop := end; stop > end-4; stop-- {
 		if a, err := netip.ParseAddr(string(s.plain[i:stop])); err == nil {
 			return i, stop, a
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/configs/accesslog"
 )
 
 // Config is what every server process configures in the same way. Programs
@@ -27,6 +28,9 @@ type Config struct {
 	Log LogConfig `yaml:"log"`
 	// Admin is the listener for health, metrics and profiles.
 	Admin AdminConfig `yaml:"admin"`
+	// AccessLog keeps the addresses of clients, for 14 days at most, and anonymous
+	// counts. Without a directory neither is kept. See package accesslog.
+	AccessLog accesslog.Config `yaml:"access_log"`
 	// ShutdownTimeout is how long draining and stopping may take in all, before
 	// everything is cancelled at once. Default: 30s.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
@@ -79,6 +83,7 @@ func Default() Config {
 	return Config{
 		Log:             LogConfig{Level: "info", Format: "text"},
 		Admin:           AdminConfig{Listen: "127.0.0.1:9090"},
+		AccessLog:       accesslog.Default(),
 		ShutdownTimeout: 30 * time.Second,
 		HeapFloor:       32 << 20,
 	}
@@ -112,7 +117,7 @@ func (c Config) Validate() error {
 	if c.HeapFloor < -1 || c.HeapFloor > maxHeapFloor {
 		all = append(all, &configs.KeyError{Key: "heap_floor", Problem: "is not a number of bytes up to 1 GiB", Hint: "use -1 for none"})
 	}
-	return errors.Join(append(all, c.Admin.validate())...)
+	return errors.Join(append(all, c.Admin.validate(), configs.Under("access_log", c.AccessLog.Validate()))...)
 }
 
 func (a AdminConfig) validate() error {

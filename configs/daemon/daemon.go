@@ -1,12 +1,14 @@
-// Package daemon is what every server process of the cloud shares: logging,
-// metrics, an admin listener, health, signals, and running and stopping the
-// parts of the program in order.
+// Package daemon is what every server process of the cloud shares: logging, the
+// access log, metrics, an admin listener, health, signals, and running and
+// stopping the parts of the program in order.
 //
 // # Use
 //
 //	d, err := daemon.New(cfg.Config, "auerproxy")
 //	...
-//	r, err := relay.New(cfg.Relay, d.Logger().Named("relay"), d.Registry())
+//	restore, err := d.CatchOutput() // where the process is this program's alone
+//	defer restore()
+//	r, err := relay.New(cfg.Relay, d.Logger().Named("relay"), d.Registry(), d.AccessLog())
 //	...
 //	d.Admin().Handle("GET /sessions", r.SessionsHandler())
 //	return d.Run(ctx,
@@ -16,12 +18,18 @@
 //
 // The package keeps no global state, so that several daemons can run in one
 // process (as the all-in-one command does), each with its own registry, logger
-// and admin listener. It writes nothing to disk.
+// and admin listener. Only the access log is written to disk.
+//
+// # Addresses
+//
+// Addresses of clients go to the access log and nowhere else: everything that is
+// logged passes a redactor (see package accesslog). So does what others write to
+// standard error, panics too, where [Daemon.CatchOutput] was called.
 //
 // # Life
 //
-// [Daemon.Run] opens the admin listener, then starts the components in order,
-// each when the one before is ready. It ends on SIGINT, SIGTERM, the end of its
+// [Daemon.Run] opens the access log, which deletes what is too old, and the admin
+// listener, then starts the components in order, each when the one before is ready. It ends on SIGINT, SIGTERM, the end of its
 // context or the return of a component. Then, from the last component to the
 // first: drain, cancel, wait. All this has ShutdownTimeout; after it, everything
 // is cancelled at once. A second signal ends the process immediately.
@@ -52,12 +60,16 @@ import (
 	hclogslog "github.com/evanphx/go-hclog-slog/hclogslog"
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/comtrexx-cloud/comtrexx/configs/accesslog"
 )
 
 // Daemon is one server process, or its share of a process. Make it with [New].
 type Daemon struct {
 	cfg      Config
 	log      hclog.Logger
+	output   *output
+	access   *accesslog.Log
 	registry *prometheus.Registry
 	admin    *http.ServeMux
 	started  chan struct{} // closed when every component is ready
@@ -87,35 +99,43 @@ func New(cfg Config, name string) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
+	out := newOutput(cfg)
 	d := &Daemon{
 		cfg:      cfg,
-		log:      newLogger(cfg, name),
+		log:      newLogger(cfg, name, out),
+		output:   out,
 		registry: registry,
 		started:  make(chan struct{}),
 		exit:     os.Exit,
 		notReady: map[string]error{},
 	}
 	d.admin = d.newMux()
+	cfg.AccessLog.Service, cfg.AccessLog.Logger, cfg.AccessLog.Metrics = name, d.log.Named("access"), registry
+	if d.access, err = accesslog.New(cfg.AccessLog); err != nil {
+		return nil, err
+	}
 	return d, nil
 }
 
-func newLogger(cfg Config, name string) hclog.Logger {
+func newLogger(cfg Config, name string, out *output) hclog.Logger {
 	level, _ := parseLevel(cfg.Log.Level)
-	options := &hclog.LoggerOptions{
+	return hclog.New(&hclog.LoggerOptions{
 		Name:       name,
 		Level:      level,
 		JSONFormat: cfg.Log.Format == "json",
 		TimeFn:     func() time.Time { return time.Now().UTC() },
-	}
-	if cfg.Output != nil {
-		options.Output = cfg.Output
-	}
-	return hclog.New(options)
+		Output:     out,
+	})
 }
 
 // Logger gives the root logger. Components take d.Logger().Named("part"); the
 // level of all of them changes together.
 func (d *Daemon) Logger() hclog.Logger { return d.log }
+
+// AccessLog gives the log of the clients' addresses, for every listener that they
+// reach: [accesslog.Log.Watch] for an http.Server, else [accesslog.Log.Record]. Run
+// writes it from before the first component starts until the last one has ended.
+func (d *Daemon) AccessLog() *accesslog.Log { return d.access }
 
 // Slog gives the same logger for libraries that want log/slog.
 func (d *Daemon) Slog() *slog.Logger { return slog.New(hclogslog.Adapt(d.log)) }

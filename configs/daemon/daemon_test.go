@@ -8,7 +8,9 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/netip"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/configs/accesslog"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -156,17 +159,24 @@ func TestConfigKeys(t *testing.T) {
 	}{Default()}
 	err := configs.Load(&cfg, configs.Source{Set: []string{
 		"log.level=debug", "log.format=json", "admin.listen=unix:/x", "admin.allow_remote=true", "shutdown_timeout=3s", "heap_floor=4096",
-		"keep_memory=true",
+		"keep_memory=true", "access_log.dir=/x", "access_log.raw_for=24h", "access_log.k=20", "access_log.show=192.0.2.1,2001:db8::/32",
 	}})
 	want := Config{
 		Log:             LogConfig{Level: "debug", Format: "json"},
 		Admin:           AdminConfig{Listen: "unix:/x", AllowRemote: true},
 		ShutdownTimeout: 3 * time.Second,
+		AccessLog:       accesslog.Default(),
 		HeapFloor:       4096,
 		KeepMemory:      true,
 	}
-	if err != nil || cfg.Config != want {
+	want.AccessLog.Dir, want.AccessLog.RawFor, want.AccessLog.K = "/x", 24*time.Hour, 20
+	want.AccessLog.Show = []accesslog.Network{{Prefix: netip.MustParsePrefix("192.0.2.1/32")}, {Prefix: netip.MustParsePrefix("2001:db8::/32")}}
+	if err != nil || !reflect.DeepEqual(cfg.Config, want) {
 		t.Errorf("got %+v, %v", cfg.Config, err)
+	}
+	err = configs.Load(&cfg, configs.Source{Set: []string{"access_log.raw_for=337h"}})
+	if err == nil || !strings.HasPrefix(err.Error(), "--set access_log.raw_for: is not between 1h") {
+		t.Errorf("got %v", err)
 	}
 	err = configs.Load(&cfg, configs.Source{Set: []string{"log.level=loud"}})
 	if err == nil || !strings.HasPrefix(err.Error(), "--set log.level: is not a level") {

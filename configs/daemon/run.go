@@ -55,14 +55,20 @@ func (d *Daemon) Run(ctx context.Context, components ...Component) error {
 	for _, c := range components {
 		d.SetReady(c.Name, ErrStarting)
 	}
-	admin, err := d.adminComponent(ctx)
-	if err != nil {
+	// Before any listener: nothing that is too old is kept by a program that serves.
+	if err := d.access.Open(); err != nil {
 		return err
 	}
+	d.output.tellCrash(d.log)
+	admin, err := d.adminComponent(ctx)
+	if err != nil {
+		return errors.Join(err, d.access.Close())
+	}
+	access := Component{Name: "access log", Run: d.access.Run}
 	// Components are stopped one by one, so the end of ctx must not reach them
 	// by itself.
-	s := &supervisor{daemon: d, base: context.WithoutCancel(ctx), ended: make(chan *part, 1+len(components))}
-	cause := s.start(ctx, signals, append([]Component{admin}, components...))
+	s := &supervisor{daemon: d, base: context.WithoutCancel(ctx), ended: make(chan *part, 2+len(components))}
+	cause := s.start(ctx, signals, append([]Component{access, admin}, components...))
 	if cause == nil {
 		close(d.started)
 		d.log.Info("running", "admin", d.AdminAddr().String())

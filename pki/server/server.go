@@ -154,7 +154,7 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 func (s *Server) httpServer(name string, h http.Handler) *http.Server {
-	return &http.Server{
+	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       requestTimeout,
@@ -163,6 +163,10 @@ func (s *Server) httpServer(name string, h http.Handler) *http.Server {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          s.cfg.Logger.Named(name).StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
+	if name != admin {
+		s.cfg.AccessLog.Watch(server)
+	}
+	return server
 }
 
 // serve runs one HTTP server until ctx ends. Requests see the end of ctx, so that

@@ -64,7 +64,7 @@ type Config struct {
 	// of its handshake, with a word for counting: "source_limit", "busy" (no turn
 	// in time), "handshake" or "protocol" (an ALPN protocol that nobody serves). May
 	// be nil.
-	Refused func(reason string)
+	Refused func(from net.Addr, reason string)
 	// Other gets connections whose first byte is not that of TLS, with that byte,
 	// before any cryptography. It may block until ctx ends, after HandshakeTimeout,
 	// and counts as a connection on the way to its handshake meanwhile. The
@@ -101,7 +101,7 @@ func (c Config) withDefaults() Config {
 	c.MaxHandshakes = cmp.Or(c.MaxHandshakes, DefaultMaxHandshakes)
 	c.MaxHandshakesPerSource = cmp.Or(c.MaxHandshakesPerSource, max(1, c.MaxHandshakes/4))
 	if c.Refused == nil {
-		c.Refused = func(string) {}
+		c.Refused = func(net.Addr, string) {}
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()

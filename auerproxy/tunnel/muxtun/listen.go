@@ -78,7 +78,7 @@ func (l *Listener) take(conn net.Conn) {
 	pl := l.places.enter(conn.RemoteAddr())
 	if pl == nil {
 		_ = conn.Close()
-		l.cfg.Refused("source_limit")
+		l.cfg.Refused(conn.RemoteAddr(), "source_limit")
 		return
 	}
 	l.work.Go(func() { l.serve(conn, pl) })
@@ -125,19 +125,19 @@ func (l *Listener) serve(raw net.Conn, pl *place) {
 	took := time.Since(began)
 	pl.leave()
 	if !turn {
-		l.cfg.Refused("busy")
+		l.cfg.Refused(raw.RemoteAddr(), "busy")
 		_ = raw.Close()
 		return
 	}
 	if err != nil {
 		l.cfg.Logger.Debug("handshake failed", "error", err)
-		l.cfg.Refused("handshake")
+		l.cfg.Refused(raw.RemoteAddr(), "handshake")
 		refuse(raw)
 		return
 	}
 	if conn.ConnectionState().NegotiatedProtocol != l.cfg.TLS.NextProtos[0] {
 		if l.cfg.Handoff == nil {
-			l.cfg.Refused("protocol")
+			l.cfg.Refused(raw.RemoteAddr(), "protocol")
 			_ = raw.Close()
 			return
 		}
@@ -147,7 +147,7 @@ func (l *Listener) serve(raw net.Conn, pl *place) {
 	s, err := afterTLS(ctx, conn, took, false, l.cfg)
 	if err != nil {
 		l.cfg.Logger.Debug("peer refused", "error", err)
-		l.cfg.Refused("handshake")
+		l.cfg.Refused(raw.RemoteAddr(), "handshake")
 		return
 	}
 	select {
@@ -170,7 +170,7 @@ func (l *Listener) other(ctx context.Context, w *wire.Conn, pl *place) bool {
 	case err != nil || !stopped:
 		pl.leave()
 		_ = w.Conn.Close()
-		l.cfg.Refused("handshake")
+		l.cfg.Refused(w.RemoteAddr(), "handshake")
 	case first == recordHandshake:
 		return false
 	default:

@@ -78,7 +78,7 @@ func TestSilentConnectionsHoldNobodyUp(t *testing.T) {
 func TestSourceLimit(t *testing.T) {
 	t.Parallel()
 	refused := make(chan string, 64)
-	p := listen(t, muxtun.Config{MaxHandshakes: 1, HandshakeTimeout: time.Hour, Refused: func(why string) { refused <- why }})
+	p := listen(t, muxtun.Config{MaxHandshakes: 1, HandshakeTimeout: time.Hour, Refused: func(_ net.Addr, why string) { refused <- why }})
 	for {
 		c, err := net.Dial("tcp", p.ln.Addr().String())
 		if err != nil {
@@ -99,7 +99,7 @@ func TestSourceLimit(t *testing.T) {
 func TestHandshakeTimeoutFreesThePlace(t *testing.T) {
 	t.Parallel()
 	refused := make(chan string, 64)
-	p := listen(t, muxtun.Config{MaxHandshakes: 1, HandshakeTimeout: time.Second, Refused: func(why string) { refused <- why }})
+	p := listen(t, muxtun.Config{MaxHandshakes: 1, HandshakeTimeout: time.Second, Refused: func(_ net.Addr, why string) { refused <- why }})
 	c, err := net.Dial("tcp", p.ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -254,7 +254,7 @@ func TestOther(t *testing.T) {
 	refused := make(chan string, 1)
 	p := listen(t, muxtun.Config{
 		HandshakeTimeout: 2 * time.Second,
-		Refused:          func(reason string) { refused <- reason },
+		Refused:          func(_ net.Addr, reason string) { refused <- reason },
 		Other: func(_ context.Context, conn net.Conn, first byte) {
 			defer func() { _ = conn.Close() }()
 			rest, _ := io.ReadAll(conn)
@@ -293,7 +293,7 @@ func TestOtherIsBounded(t *testing.T) {
 	refused := make(chan string, 64)
 	p := listen(t, muxtun.Config{
 		MaxHandshakes: 1, MaxHandshakesPerSource: 1, HandshakeTimeout: 5 * time.Second,
-		Refused: func(reason string) { refused <- reason },
+		Refused: func(_ net.Addr, reason string) { refused <- reason },
 		Other: func(ctx context.Context, conn net.Conn, _ byte) {
 			began <- struct{}{}
 			<-ctx.Done()

@@ -63,7 +63,7 @@ type Config struct {
 	// Refused is told about each connection that a listener refused, with a word
 	// for counting: "busy" (MaxHandshakes) or "handshake" (a certificate without an
 	// identity; QUIC itself refuses the others). May be nil.
-	Refused func(reason string)
+	Refused func(from net.Addr, reason string)
 
 	// ReceiveBuffer is the size of a listener's socket buffer that is asked for, in
 	// bytes. Default 8 MiB. See Listener.ReceiveBuffer.
@@ -104,7 +104,7 @@ func (c Config) withDefaults() Config {
 	c.InitialPacketSize = cmp.Or(c.InitialPacketSize, DefaultInitialPacketSize)
 	c.ReceiveBuffer = cmp.Or(c.ReceiveBuffer, DefaultReceiveBuffer)
 	if c.Refused == nil {
-		c.Refused = func(string) {}
+		c.Refused = func(net.Addr, string) {}
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()

@@ -144,7 +144,7 @@ func TestForeignServer(t *testing.T) {
 func TestBusyListener(t *testing.T) {
 	t.Parallel()
 	refused := make(chan string, 100)
-	p := listen(t, quictun.Config{MaxHandshakes: 1, Refused: func(why string) { refused <- why }})
+	p := listen(t, quictun.Config{MaxHandshakes: 1, Refused: func(_ net.Addr, why string) { refused <- why }})
 	// A session that nobody accepts keeps its place.
 	first, err := p.dialer(quictun.Config{}).Dial(t.Context(), p.ln.Addr().String())
 	if err != nil {

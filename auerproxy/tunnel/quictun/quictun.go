@@ -84,15 +84,19 @@ func Listen(pc net.PacketConn, cfg Config) (*Listener, error) {
 
 // connContext admits a handshake; its place is free again when the session has
 // been accepted, or the connection is gone.
-func (l *Listener) connContext(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+func (l *Listener) connContext(ctx context.Context, from *quic.ClientInfo) (context.Context, error) {
 	select {
 	case l.slots <- struct{}{}:
 	default:
-		l.cfg.Refused("busy")
+		l.cfg.Refused(from.RemoteAddr, "busy")
 		return nil, errBusy
 	}
 	h := &handshake{slots: l.slots}
-	context.AfterFunc(ctx, h.done)
+	context.AfterFunc(ctx, func() {
+		if h.done() { // never accepted
+			l.cfg.Refused(from.RemoteAddr, "handshake")
+		}
+	})
 	return context.WithValue(ctx, handshakeKey{}, h), nil
 }
 
@@ -104,7 +108,14 @@ type handshake struct {
 	slots chan struct{}
 }
 
-func (h *handshake) done() { h.once.Do(func() { <-h.slots }) }
+// done frees the place, and reports whether it was the first to do so.
+func (h *handshake) done() (first bool) {
+	h.once.Do(func() {
+		<-h.slots
+		first = true
+	})
+	return first
+}
 
 // Accept gives the next session. A peer whose certificate names no endpoint is
 // closed and passed over. After Close the error is net.ErrClosed.
@@ -127,7 +138,7 @@ func (l *Listener) Accept(ctx context.Context) (tunnel.Session, error) {
 		if err == nil {
 			return s, nil
 		}
-		l.cfg.Refused("handshake")
+		l.cfg.Refused(conn.RemoteAddr(), "handshake")
 		l.cfg.Logger.Debug("peer refused", "error", err)
 	}
 }
