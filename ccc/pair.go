@@ -126,10 +126,7 @@ func (p *pairing) run(ctx context.Context, serial identity.Serial) error {
 
 // save saves the serial, or makes a new offer where it is saved already.
 func (p *pairing) save(ctx context.Context, ccc *client, serial identity.Serial) (api.SystemOffer, error) {
-	name := p.name
-	if name == "" {
-		name = string(serial)
-	}
+	name := cmp.Or(p.name, string(serial))
 	once := func(r *http.Request) { r.Header.Set("Idempotency-Key", rand.Text()) }
 	var saved api.SystemOffer
 	err := ccc.do(ctx, http.MethodPost, api.Prefix+"/systems", api.NewSystem{Serial: string(serial), Name: name}, &saved, once)

@@ -3,11 +3,13 @@ package main
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
 )
@@ -48,10 +50,17 @@ func tenantCommand(app *cli.App) *cobra.Command {
 			if name == "" {
 				return &cli.Hint{Err: errors.New("the name is empty"), ExitCode: cli.ExitUsage}
 			}
+			legalName := cmp.Or(legal, name)
+			if err := wire.CheckTenant(legalName, brand); err != nil {
+				return &cli.Hint{
+					Err: fmt.Errorf("no PBX could be paired with it: %w", err), ExitCode: cli.ExitUsage,
+					Hint: "tenant is the legal name, or NAME without one, as PBXs show it before they are paired",
+				}
+			}
 			return openDatabase(cmd.Context(), app, func(db database) error {
 				t := store.Tenant{
 					ID: store.NewID[store.TenantID](), Kind: store.Kind(kind), Parent: store.TenantID(parent),
-					Name: name, LegalName: cmp.Or(legal, name), Brand: brand, Created: time.Now(),
+					Name: name, LegalName: legalName, Brand: brand, Created: time.Now(),
 				}
 				if err := db.Update(cmd.Context(), func(tx *store.Tx) error { return tx.CreateTenant(t) }); err != nil {
 					return err

@@ -13,6 +13,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/api"
 	"github.com/comtrexx-cloud/comtrexx/ccc/fleet"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
@@ -102,8 +103,8 @@ func (c Config) Validate() error {
 		if !strings.Contains(f.Email, "@") {
 			wrong("first_admin.email", "is not an address", "")
 		}
-		if strings.TrimSpace(f.Tenant) == "" {
-			wrong("first_admin.tenant", "is missing", "PBXs show it before they are paired")
+		if err := wire.CheckTenant(f.Tenant, ""); err != nil {
+			wrong("first_admin.tenant", err.Error(), "PBXs show it before they are paired")
 		}
 		if l := f.Language; l != store.German && l != store.English && l != store.French {
 			wrong("first_admin.language", "is neither de, en nor fr", "")

@@ -263,6 +263,7 @@ func TestValidate(t *testing.T) {
 		"api.hosts":           func(c *Config) { c.API.Hosts = []string{"https://ccc.example.com"} },
 		"brands":              func(c *Config) { c.Brands[0].Legal = "" },
 		"first_admin.email":   func(c *Config) { c.FirstAdmin.Email = "admin" },
+		"first_admin.tenant":  func(c *Config) { c.FirstAdmin.Tenant = "Example\u202eGmbH" },
 	} {
 		c, _ := testConfig(t, t.TempDir())
 		change(&c)

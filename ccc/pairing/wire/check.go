@@ -120,6 +120,22 @@ func (c *checks) state(s grant.State) {
 	}
 }
 
+// CheckTenant tells whether PBXs take offers of a tenant with this legal name and brand:
+// the name is 1 to [MaxName] bytes of printable text, the brand empty or 1 to [MaxID]
+// letters, digits and dashes. The errors name the fields tenant and brand.
+func CheckTenant(legalName, brand string) error {
+	var c checks
+	c.tenant(legalName, brand)
+	return c.err()
+}
+
+func (c *checks) tenant(legalName, brand string) {
+	c.name("tenant", legalName)
+	if brand != "" {
+		c.id("brand", brand)
+	}
+}
+
 func (c *checks) length(field string, b []byte, want int) {
 	if len(b) != want {
 		c.fail(field, "has %d bytes, want %d", len(b), want)

@@ -50,7 +50,7 @@ func (o Offer) check() error {
 	var c checks
 	c.id("offer", string(o.ID))
 	c.serial(o.Serial)
-	c.name("tenant", o.Tenant)
+	c.tenant(o.Tenant, o.Brand)
 	if o.TenantID != "" {
 		c.id("tenant_id", o.TenantID)
 	}
@@ -61,9 +61,6 @@ func (o Offer) check() error {
 	c.time("issued_at", o.IssuedAt)
 	c.time("expires_at", o.ExpiresAt)
 	c.seconds("expires_in_seconds", o.ExpiresIn, MaxLife)
-	if o.Brand != "" {
-		c.id("brand", o.Brand)
-	}
 	return c.err()
 }
 
