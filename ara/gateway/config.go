@@ -40,9 +40,6 @@ type Config struct {
 	// Dial opens a call to a service of a PBX with a purpose. ctx bounds the opening
 	// only. Needed.
 	Dial func(ctx context.Context, serial identity.Serial, service, purpose string) (net.Conn, error) `yaml:"-"`
-	// Record is told of every request when it is done: who, and the HTTP status.
-	// Default: nobody is.
-	Record func(addr netip.Addr, status int) `yaml:"-"`
 	// Logger gets what happens to the gateway as a whole. nil means silence.
 	Logger hclog.Logger `yaml:"-"`
 	// Metrics; nil means that none are registered.
@@ -140,9 +137,6 @@ func (c Config) withDefaults() Config {
 	or(&l.Grants, dl.Grants)
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
-	}
-	if c.Record == nil {
-		c.Record = func(netip.Addr, int) {}
 	}
 	return c
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"net/netip"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -86,6 +85,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 	return nil
 }
 
+// Drain ends every session, so that no stream keeps a server from ending. PBXs hear
+// nothing of it; who wants to go on opens the session anew.
+func (g *Gateway) Drain() { g.cancel() }
+
 // Known reports whether a host is the gateway's or that of a session, also of one that
 // waits for its grant: whether there may be a certificate for it.
 func (g *Gateway) Known(host string) bool {
@@ -99,7 +102,7 @@ func (g *Gateway) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor < 3 {
 		w.altSvc = g.altSvc.Load()
 	}
-	defer g.done(w, r)
+	defer g.done(w)
 	label, ok := g.label(r)
 	switch {
 	case !ok:
@@ -116,11 +119,8 @@ func (g *Gateway) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 }
 
 // done counts a request, and ends a panic without an address in any log.
-func (g *Gateway) done(w *response, r *http.Request) {
+func (g *Gateway) done(w *response) {
 	p := recover()
-	if addr, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		g.cfg.Record(addr.Addr().Unmap(), w.class())
-	}
 	g.metrics.requests.WithLabelValues(strconv.Itoa(w.class()/100) + "xx").Inc()
 	switch p {
 	case nil:
@@ -215,7 +215,7 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, brw, err
 }
 
-// class is the status for the logs: 500 where there was none.
+// class is the status for the metrics: 500 where there was none.
 func (w *response) class() int {
 	if w.status == 0 {
 		return http.StatusInternalServerError

@@ -380,9 +380,8 @@ func TestIdle(t *testing.T) {
 	})
 }
 
-// TestLogsAndRecords: no log has an address, a path, a serial, a user agent or a grant; a
-// request is recorded by its address and status.
-func TestLogsAndRecords(t *testing.T) {
+// TestLogs: no log has an address, a path, a serial, a user agent or a grant.
+func TestLogs(t *testing.T) {
 	t.Parallel()
 	var out syncWriter
 	w := newWorld(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), func(c *Config) {
@@ -397,24 +396,17 @@ func TestLogsAndRecords(t *testing.T) {
 	conn.Close()
 	// What panics in the gateway itself is logged, without the rest.
 	func() {
-		r := w.request("GET", origin+"/secret-path", "")
-		r.RemoteAddr = "192.0.2.77:4711"
 		defer func() { _ = recover() }() // it goes on to net/http
-		defer w.g.done(&response{}, r)
+		defer w.g.done(&response{})
 		panic("positive control")
 	}()
 	if !strings.Contains(out.String(), "positive control") {
 		t.Error("the log is not looked at")
 	}
-	for _, canary := range []string{"127.0.0.1", "192.0.2.77", "secret-path", "secret-agent", string(serial), labelOf(t, origin), "eyJ"} {
+	for _, canary := range []string{"127.0.0.1", "secret-path", "secret-agent", string(serial), labelOf(t, origin), "eyJ"} {
 		if strings.Contains(out.String(), canary) {
 			t.Errorf("the log has %q:\n%s", canary, out.String())
 		}
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if got := fmt.Sprint(w.classes); got != "[303 303 303 303 502]" {
-		t.Errorf("recorded: %s", got)
 	}
 }
 

@@ -16,7 +16,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -63,9 +62,6 @@ type world struct {
 	ca     *pkitest.CA
 	pbx    *fakePBX
 	ids    atomic.Int64
-
-	mu      sync.Mutex
-	classes []int // of the access log
 }
 
 // newWorld starts one. The handler is the PBX's pages; nil: they say "hello".
@@ -84,13 +80,6 @@ func newWorld(t testing.TB, pages http.Handler, change func(*Config)) *world {
 	cfg := Config{
 		Domain: domain, CCCURL: cccURL, PublicPort: ln.Addr().(*net.TCPAddr).Port,
 		Credentials: ca.Credentials(identity.Service(td, "ara")), Dial: w.pbx.dial,
-		Record: func(addr netip.Addr, status int) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			if addr.IsLoopback() {
-				w.classes = append(w.classes, status)
-			}
-		},
 	}
 	cfg.Limits.BeginsPerMinute = 1000
 	if change != nil {
