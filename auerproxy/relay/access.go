@@ -27,11 +27,11 @@ func accessClass(code tunnel.Code) accesslog.Class {
 // transport and reason, e.g. "tcp_busy".
 func (r *Relay) refused(t tunnel.Transport) func(from net.Addr, reason string) {
 	return func(from net.Addr, reason string) {
-		r.metrics.drops.WithLabelValues(string(t) + "_" + reason).Inc()
 		class := accesslog.Refused
 		if reason == "busy" || reason == "source_limit" {
 			class = accesslog.Limited
 		}
 		r.cfg.AccessLog.RecordAddr(from, class)
+		r.metrics.drops.WithLabelValues(string(t) + "_" + reason).Inc()
 	}
 }

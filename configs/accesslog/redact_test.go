@@ -164,6 +164,7 @@ func TestRedactExactly(t *testing.T) {
 		`C:\\b198.51.100.7 x198.51.100.7 ab198.51.100.7`:             `C:\\b(address) x(address) ab(address)`,
 		`"\x01198.51.100.7" "\x1f2001:db8::1"`:                       `"\x01(address)" "\x1f(address)"`,
 		`"\f::2 \b2001:db8::1 \fe80::1"`:                             `"\f(address) \b(address) \f(address)"`,
+		"remote:::ffff:c633:6407 at:::2":                             "remote:(address) at:(address)",
 		"ab2001:db8::1 xab2001:db8::1":                               "ab(address) xab(address)",
 		// What is no address stays.
 		"2026-11-26T09:46:12.123Z took 1.5s, version 1.26.8":          "",

@@ -134,8 +134,8 @@ func (s *scanner) find(i int) (begin, end int, a netip.Addr, mark string) {
 		if end = s.nibbles(i); end > 0 {
 			return i, end, netip.Addr{}, Mark
 		}
-		if c == ':' && (is(before, isLetter|isDigit) || before == ':' || s.get(i+1) != ':') {
-			continue // an address may begin with two, and no more
+		if c == ':' && (is(before, isLetter|isDigit) || s.get(i+1) != ':') {
+			continue // an address may begin with two
 		}
 		if begin, end, a = s.colons(i); end > 0 {
 			begin, end = s.around(begin, end)
