@@ -75,6 +75,13 @@ func routeAPI(mux *http.ServeMux) {
 	add("POST", "ccc/offers/{id}/reject", onSite, (*PBX).apiReject)
 	add("GET", "switches", people, (*PBX).apiSwitches)
 	add("PUT", "switches", onSite, (*PBX).apiSetSwitches)
+	add("GET", "remote", administrators, (*PBX).apiRemote)
+	add("POST", "remote/pin", onSite, (*PBX).apiNewPIN)
+	add("DELETE", "remote/pin", onSite, (*PBX).apiVoidPIN)
+	add("PUT", "remote/settings", onSite, (*PBX).apiSetRemote)
+	add("POST", "remote/{session}/allow", onSite, (*PBX).apiAllow)
+	add("POST", "remote/{session}/refuse", onSite, (*PBX).apiRefuse)
+	add("POST", "remote/{session}/end", onSite, (*PBX).apiEndRemote)
 	add("POST", "factory-reset", onSite, (*PBX).apiReset)
 	handle(mux, "/api/", func(p *PBX, w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, r, problem(http.StatusNotFound, "not_found", "There is no such resource, or not with this method."))

@@ -1,6 +1,7 @@
 package pbx
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -33,6 +34,12 @@ func via(service string) func(*http.Request) {
 	return func(r *http.Request) {
 		*r = *r.WithContext(withCaller(r.Context(), identity.Service(td, service)))
 	}
+}
+
+// remotely is the gateway, whom the administrator has let in.
+func remotely(r *http.Request) {
+	via(remoteName)(r)
+	*r = *r.WithContext(context.WithValue(r.Context(), admittedKey{}, true))
 }
 
 func TestLoginAndOut(t *testing.T) {
@@ -126,7 +133,7 @@ func TestAccess(t *testing.T) {
 			method, path                 string
 			nobody, user, cloud, admin   string
 			cloudByTunnel, adminByTunnel string // service/ccc
-			adminRemote                  string // service/ara, switched on
+			adminRemote                  string // service/ara, let in
 		}{
 			{"GET", "system", unauth, yes, yes, yes, yes, yes, yes},
 			{"GET", "calldata", unauth, forbidden, yes, yes, yes, yes, yes},
@@ -138,6 +145,13 @@ func TestAccess(t *testing.T) {
 			{"PUT", "switches", unauth, forbidden, forbidden, "bad_request", shut, shut, local},
 			{"POST", "factory-reset", unauth, forbidden, forbidden, "bad_request", shut, shut, local},
 			{"POST", "ccc/offers/x/reject", unauth, forbidden, forbidden, "bad_request", shut, shut, local},
+			{"GET", "remote", unauth, forbidden, forbidden, yes, shut, shut, yes},
+			{"POST", "remote/pin", unauth, forbidden, forbidden, "bad_request", shut, shut, local},
+			{"DELETE", "remote/pin", unauth, forbidden, forbidden, yes, shut, shut, local},
+			{"PUT", "remote/settings", unauth, forbidden, forbidden, "bad_request", shut, shut, local},
+			{"POST", "remote/x/allow", unauth, forbidden, forbidden, "bad_request", shut, shut, local},
+			{"POST", "remote/x/refuse", unauth, forbidden, forbidden, "bad_request", shut, shut, local},
+			{"POST", "remote/x/end", unauth, forbidden, forbidden, "unknown_session", shut, shut, local},
 			{"POST", "users", unauth, forbidden, forbidden, "bad_request", shut, shut, "bad_request"},
 			{"PUT", "settings", unauth, forbidden, forbidden, "bad_request", shut, shut, "bad_request"},
 			{"PUT", "password", unauth, "bad_request", forbidden, "bad_request", shut, shut, "bad_request"},
@@ -158,21 +172,18 @@ func TestAccess(t *testing.T) {
 				"admin":           {tt.admin, []func(*http.Request){admin}},
 				"cloud by tunnel": {tt.cloudByTunnel, []func(*http.Request){cloud, via("ccc")}},
 				"admin by tunnel": {tt.adminByTunnel, []func(*http.Request){admin, via("ccc")}},
-				"admin, remote":   {tt.adminRemote, []func(*http.Request){admin, via("ara")}},
+				"admin, remote":   {tt.adminRemote, []func(*http.Request){admin, remotely}},
 				"other service":   {shut, []func(*http.Request){admin, via("other")}},
 			} {
 				if status, got := code(t, b.ask(tt.method, path, "[]", c.change...)); got != c.want || (got == "") != (status < 300) {
 					t.Errorf("%s %s by %s: %d %q, want %q", tt.method, path, name, status, got, c.want)
 				}
 			}
-			if err := b.setSwitches(replace(state.Switches{CCC: true, CallData: true, Offers: true})); err != nil {
-				t.Fatal(err)
-			}
 			if _, got := code(t, b.ask(tt.method, path, "[]", admin, via("ara"))); got != shut {
-				t.Errorf("%s %s remotely, switched off: %q", tt.method, path, got)
+				t.Errorf("%s %s remotely, without consent: %q", tt.method, path, got)
 			}
 		}
-		if w := b.ask("POST", "/api/v1/ccc/disable", "", admin, via("ara")); w.Code != http.StatusForbidden || b.State().Phase() != state.PhasePaired {
+		if w := b.ask("POST", "/api/v1/ccc/disable", "", admin, remotely); w.Code != http.StatusForbidden || b.State().Phase() != state.PhasePaired {
 			t.Errorf("disable: %d", w.Code)
 		}
 	})

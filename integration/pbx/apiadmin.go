@@ -12,6 +12,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/pages"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
+	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 )
 
 func (p *PBX) apiSettings(w http.ResponseWriter, _ *http.Request, _ login) error {
@@ -148,11 +149,12 @@ func (p *PBX) apiSetSwitches(w http.ResponseWriter, r *http.Request, _ login) er
 
 var errNeedsToken = problem(http.StatusConflict, "needs_token", "CCC is switched on by typing a token.")
 
-// setSwitches changes the switches of now; CCC going off dissolves.
+// setSwitches changes the switches of now; CCC going off dissolves, remote access going off
+// ends all sessions.
 func (p *PBX) setSwitches(change func(*state.Switches) error) error {
-	off, which := false, anyPairing
+	off, remoteOff, which := false, false, anyPairing
 	err := p.update(func(s *state.State) error {
-		was := s.Switches.CCC
+		was, remote := s.Switches.CCC, s.Switches.Remote
 		if err := change(&s.Switches); err != nil {
 			return err
 		}
@@ -160,11 +162,15 @@ func (p *PBX) setSwitches(change func(*state.Switches) error) error {
 			return errNeedsToken
 		}
 		off, s.Switches.CCC = was && !s.Switches.CCC, was // which the pairing alone moves
+		remoteOff = remote && !s.Switches.Remote
 		if s.Pairing != nil {
 			which = s.Pairing.ID
 		}
 		return nil
 	})
+	if err == nil && remoteOff {
+		p.remote.EndAll(grant.CauseSwitch)
+	}
 	if err != nil || !off {
 		return err
 	}

@@ -124,7 +124,8 @@ func (p *PBX) round(ctx context.Context) (next time.Time) {
 	w := p.want
 	p.mu.Unlock()
 	now := time.Now()
-	switch due := w.sync || len(s.Declined) > 0 || !now.Before(w.next); {
+	_, reports := p.remote.NextReport()
+	switch due := w.sync || reports || len(s.Declined) > 0 || !now.Before(w.next); {
 	case now.Before(w.retry):
 		earlier(w.retry)
 	case !due:
@@ -261,7 +262,7 @@ func backoff(failures int, least, most time.Duration) time.Duration {
 	return d/2 + rand.N(d/2+1)
 }
 
-// tell sends ends of offers and one sync. more: there is something left to say.
+// tell sends ends of offers, reports about remote access, and one sync. more: there is something left to say.
 func (p *PBX) tell(ctx context.Context) (every time.Duration, more bool, err error) {
 	for _, d := range p.store.View().Declined {
 		err := p.call(ctx, func(ctx context.Context) error {
@@ -276,6 +277,9 @@ func (p *PBX) tell(ctx context.Context) (every time.Duration, more bool, err err
 		if err := p.update(func(s *state.State) error { s.ToldDeclined(d.Offer); return nil }); err != nil {
 			return 0, false, err
 		}
+	}
+	if err := p.tellRemote(ctx); err != nil {
+		return 0, false, err
 	}
 	return p.sync(ctx)
 }

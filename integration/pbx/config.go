@@ -13,6 +13,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/integration/dev/facts"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/password"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/remote"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -48,6 +49,11 @@ type Config struct {
 	History time.Duration
 
 	Limits Limits
+	// Remote bounds remote access.
+	Remote remote.Limits
+	// DialTarget connects to a target of remote access. Default [remote.Dial], which
+	// refuses what is no host of the local network.
+	DialTarget func(context.Context, remote.Target) (net.Conn, error)
 
 	// Hasher hashes passwords and tokens; it can be shared. Default: one of its own
 	// with the usual cost, one hash at a time.
@@ -130,6 +136,9 @@ func (c *Config) fill() error {
 	c.Firmware = cmp.Or(c.Firmware, "1.0.0-sim")
 	c.History = cmp.Or(c.History, 30*24*time.Hour)
 	c.Limits.fill()
+	if c.DialTarget == nil {
+		c.DialTarget = remote.Dial
+	}
 	if c.Hasher == nil {
 		c.Hasher = password.NewHasher(password.Cost{}, 1)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
+	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 )
 
 // anyPairing stands for whatever pairing there is.
@@ -50,6 +51,11 @@ func (p *PBX) dissolve(why wire.Reason, only wire.PairingID, reset func(*state.S
 	})
 	if err != nil || !done {
 		return false, err
+	}
+	if reset != nil {
+		p.remote.Reset(p.store.View().Created)
+	} else {
+		p.remote.EndAll(grant.CauseDissolved)
 	}
 	p.finish(c, errDissolved)
 	if gone != "" {

@@ -18,7 +18,8 @@
 //	local network    everything, after signing in
 //	service/ccc      the service "pairing", and of the service "web" login, logout,
 //	                 system and calldata of the API
-//	service/ara      the service "web", while remote access is switched on
+//	service/ara      in a session that the administrator has consented to: the services
+//	                 "web", "tcp", "ssh", and "remote" about it; see package remote
 //
 // Only the local network can type a token, dissolve a pairing or reset the PBX. The
 // user of a pairing reads system information and, while switched on, call data.
@@ -43,6 +44,11 @@
 //	POST * ccc/disable            200
 //	POST * ccc/offers/{id}/reject {report}; 204
 //	GET    switches   PUT *       state.Switches; what the body leaves out stays
+//	GET    remote                 {on, settings, sessions, messages, pin?}
+//	PUT  * remote/settings        state.Remote; what the body leaves out stays
+//	POST * remote/pin             {minutes}; 200 {pin, expires_at, tries_left}; DELETE: 204
+//	POST * remote/{session}/allow {minutes, extension}; 204; so is refuse
+//	POST * remote/{session}/end   204
 //	POST * factory-reset          {password}; 200 {user, first_password}
 //
 // # Pairing

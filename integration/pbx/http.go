@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	ara "github.com/comtrexx-cloud/comtrexx/ara/remote"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/pages"
@@ -50,24 +51,31 @@ func (p *PBX) server(h http.Handler) *http.Server {
 	}
 }
 
-// tunnelServer serves both services of the tunnel. Who calls comes from the verified
-// certificate of the end-to-end TLS.
+// tunnelServer serves the services of the tunnel that are HTTP. Who calls comes from the
+// verified certificate of the end-to-end TLS.
 func (p *PBX) tunnelServer(ctx context.Context) *http.Server {
 	srv := p.server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if service, _ := r.Context().Value(serviceKey{}).(string); service == wire.Service {
+		switch service, _ := r.Context().Value(serviceKey{}).(string); service {
+		case wire.Service:
 			p.pairing.ServeHTTP(w, r)
-			return
+		case ara.ServiceName:
+			p.gateway.ServeHTTP(w, r)
+		default:
+			p.local.ServeHTTP(w, r)
 		}
-		p.local.ServeHTTP(w, r)
 	}))
 	srv.BaseContext = func(net.Listener) context.Context { return ctx }
 	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		if slow, ok := c.(*slowConn); ok {
 			c = slow.Conn
 		}
+		if a, ok := c.(*admitted); ok {
+			ctx, c = context.WithValue(ctx, admittedKey{}, true), a.call
+		}
 		caller := identity.ID{Kind: identity.KindUnknown, Name: "unverified"} // let in nowhere
 		if call, ok := c.(*agent.Conn); ok {
 			ctx = context.WithValue(ctx, serviceKey{}, call.Call().Service)
+			ctx = context.WithValue(ctx, purposeKey{}, call.Call().Purpose)
 			if call.Call().Verified {
 				caller = call.Caller()
 			}
@@ -76,6 +84,10 @@ func (p *PBX) tunnelServer(ctx context.Context) *http.Server {
 	}
 	return srv
 }
+
+// admittedKey is where a request's context has that the administrator lets its connection
+// in.
+type admittedKey struct{}
 
 // serviceKey is where a request's context has the service of the tunnel.
 type serviceKey struct{}
@@ -159,8 +171,8 @@ func (p *PBX) letIn(r *http.Request) bool {
 		return true
 	case caller == p.cloudID():
 		return cloudPaths[r.URL.Path]
-	case caller == identity.Service(p.self.TrustDomain, remoteName):
-		return p.store.View().Switches.Remote
+	case caller == p.araID():
+		return r.Context().Value(admittedKey{}) != nil // and is cut when that ends
 	default:
 		return false
 	}

@@ -20,6 +20,8 @@ func (p *PBX) pairingHandler() http.Handler {
 	mux.Handle("POST "+wire.PathOffer, wire.Handle(limit, p.takeOffer))
 	mux.Handle("POST "+wire.PathWithdraw, wire.Handle(limit, p.takeWithdrawal))
 	mux.Handle("POST "+wire.PathDissolve, wire.Handle(limit, p.takeTombstone))
+	mux.Handle("POST "+wire.PathRemote, wire.Handle(limit, p.takeRemote))
+	mux.Handle("POST "+wire.PathRemoteEnd, wire.Handle(limit, p.takeRemoteEnd))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if callerOf(r.Context()) != p.cloudID() {
 			wire.WriteProblem(w, wire.NewProblem(wire.CodeRefused, "only the control centre may call"))

@@ -14,10 +14,13 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 
+	ara "github.com/comtrexx-cloud/comtrexx/ara/remote"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/integration/dev/facts"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/remote"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
+	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
@@ -37,6 +40,8 @@ type PBX struct {
 	offering offering
 	local    http.Handler // pages and API
 	pairing  http.Handler // what the control centre calls
+	gateway  http.Handler // what the gateway calls, about its session
+	remote   *remote.Machine
 	host     func() (facts.Facts, error)
 	measure  func(context.Context) error // nil: Config.Facts is used
 	started  time.Time
@@ -82,6 +87,9 @@ func New(cfg Config) (*PBX, error) {
 	if err := p.settleFirst(); err != nil {
 		return nil, err
 	}
+	if err := p.openRemote(); err != nil {
+		return nil, err
+	}
 	p.contact = p.lastContact()
 	if p.host == nil {
 		s := facts.New(facts.Config{Serial: p.Serial(), Interval: MeasureEvery, Logger: p.log})
@@ -111,6 +119,9 @@ func (p *PBX) newAgent() error {
 	ac.Services = []agent.Service{
 		{Name: wire.Service, Allow: []string{cloudName}},
 		{Name: webService, Allow: []string{cloudName, remoteName}},
+		{Name: ara.ServiceName, Allow: []string{remoteName}},
+		{Name: string(grant.TCP), Allow: []string{remoteName}},
+		{Name: string(grant.SSH), Allow: []string{remoteName}},
 	}
 	if ac.Program == "" {
 		ac.Program = "pbx"
@@ -139,14 +150,23 @@ func (p *PBX) Handler() http.Handler { return p.local }
 // centre until ctx ends. It returns when everything that it started has ended. It can
 // be called once.
 func (p *PBX) Run(ctx context.Context) error {
+	defer p.remote.Close()
 	var listeners []net.Listener
-	for _, service := range []string{wire.Service, webService} {
+	targets := make(map[grant.Service]net.Listener)
+	for _, service := range []string{wire.Service, webService, ara.ServiceName, string(grant.TCP), string(grant.SSH)} {
 		if p.agent == nil {
 			break
 		}
 		ln, err := p.agent.Listen(service)
 		if err != nil {
 			return err
+		}
+		switch service {
+		case string(grant.TCP), string(grant.SSH):
+			targets[grant.Service(service)] = ln
+			continue
+		case webService:
+			ln = webListener{ln, p}
 		}
 		listeners = append(listeners, p.hostileListener(ln))
 	}
@@ -157,6 +177,12 @@ func (p *PBX) Run(ctx context.Context) error {
 	}
 	if p.agent != nil {
 		srv := p.tunnelServer(ctx)
+		own := newHanded()
+		listeners = append(listeners, own)
+		for service, ln := range targets {
+			g.Go(func() error { return p.forward(ctx, ln, service, own) })
+			defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
+		}
 		for _, ln := range listeners {
 			g.Go(func() error {
 				if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {

@@ -156,18 +156,6 @@ func TestThroughTheTunnel(t *testing.T) {
 	if status, _ := ask(d, "GET", "/login", none); status != http.StatusForbidden {
 		t.Errorf("the control centre at the pages: %d", status)
 	}
-	if status, _ := ask(other, "GET", "/login", none); status != http.StatusForbidden {
-		t.Errorf("remote access that is off: %d", status)
-	}
-	set := p.State().Switches
-	set.Remote = true
-	if err := p.setSwitches(replace(set)); err != nil {
-		t.Fatal(err)
-	}
-	if status, _ := ask(other, "GET", "/login", none); status != http.StatusOK {
-		t.Errorf("remote access that is on: %d", status)
-	}
-
 	r.SetBlocks(blocks.NewList(1, "device/"+string(serial)))
 	until("the pairing is dissolved", func() bool { return p.State().Phase() == state.PhaseUnpaired })
 	if s := p.State(); len(s.Users) != 1 || len(s.Tombstones) != 1 || s.Tombstones[0].Reason != wire.ReasonRevoked {

@@ -14,6 +14,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/pages"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/password"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
+	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 )
 
 // waitQuery asks for a page that reloads by itself.
@@ -46,6 +47,7 @@ func routePages(mux *http.ServeMux) {
 	page("/{$}", "status", people, (*PBX).webStatus)
 	page("/ccc", "ccc", people, (*PBX).webCCC)
 	page("/users", "users", people, (*PBX).webUsers)
+	page("/remote", "remote", administrators, (*PBX).webRemote)
 	page("/switches", "switches", administrators, (*PBX).webSwitches)
 	page("/settings", "settings", administrators, (*PBX).webSettings)
 	page("/reset", "reset", onSite, (*PBX).webResetPage)
@@ -70,6 +72,11 @@ func routePages(mux *http.ServeMux) {
 	form("/ccc/enable", "/ccc", onSite, (*PBX).webEnable)
 	form("/ccc/reject", "/ccc", onSite, (*PBX).webReject)
 	form("/ccc/disable", "/ccc", onSite, (*PBX).webDisable)
+	form("/remote/allow", "/remote", onSite, (*PBX).webAllow)
+	form("/remote/refuse", "/remote", onSite, (*PBX).webRefuse)
+	form("/remote/end", "/remote", onSite, (*PBX).webEndRemote)
+	form("/remote/pin", "/remote", onSite, (*PBX).webPIN)
+	form("/remote/settings", "/remote", onSite, (*PBX).webSetRemote)
 	form("/users/password", "/users", people, (*PBX).webPassword)
 	form("/users/add", "/users", administrators, (*PBX).webAddUser)
 	form("/users/delete", "/users", administrators, (*PBX).webDeleteUser)
@@ -228,6 +235,7 @@ func (p *PBX) webStatus(_ *http.Request, l login, pg *pages.Page) {
 	s := p.store.View()
 	d := pages.Status{
 		Model: p.cfg.Model, Firmware: p.cfg.Firmware, Started: p.started, Paired: s.Pairing, Offers: len(s.Offers), Tunnel: p.tunnel(),
+		Now: time.Now(),
 	}
 	if s.Pairing != nil {
 		d.New = time.Since(s.Pairing.Since) < 24*time.Hour
@@ -237,6 +245,14 @@ func (p *PBX) webStatus(_ *http.Request, l login, pg *pages.Page) {
 	}
 	if l.administrator() {
 		_, d.First = p.FirstPassword()
+		for _, one := range p.remote.View().Sessions {
+			switch one.State {
+			case grant.Active:
+				d.Remote = append(d.Remote, one)
+			case grant.Pending:
+				d.Asking++
+			}
+		}
 	}
 	pg.Data = d
 }

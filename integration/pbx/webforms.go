@@ -11,6 +11,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/pages"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/password"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/remote"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
 )
 
@@ -47,6 +48,13 @@ var notices = []struct {
 	key string
 }{
 	{errCredentials, "login.wrong"},
+	{remote.ErrUnknown, "remote.error.gone"},
+	{remote.ErrState, "remote.error.gone"},
+	{remote.ErrOff, "remote.error.off"},
+	{remote.ErrPairing, "remote.error.pairing"},
+	{remote.ErrTooMany, "remote.error.many"},
+	{remote.ErrLife, "remote.error.life"},
+	{remote.ErrTarget, "remote.error.target"},
 	{errOwn, "users.wrong"},
 	{errUserForm, "users.name"},
 	{errUserFull, "users.full"},

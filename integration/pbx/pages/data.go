@@ -5,7 +5,9 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/integration/dev/facts"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/calls"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/remote"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
+	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 )
 
 // Login is the page to sign in.
@@ -31,6 +33,10 @@ type Status struct {
 	// First tells that the administrator's password is the first one.
 	First  bool
 	Tunnel Tunnel
+	// Remote are the sessions that run, Asking is how many wait for consent.
+	Remote []remote.Session
+	Asking int
+	Now    time.Time
 }
 
 // Tunnel is the connection to the cloud.
@@ -84,6 +90,43 @@ type Users struct {
 type Switches struct {
 	state.Switches
 	Phase state.Phase
+}
+
+// Remote is the page about remote access.
+type Remote struct {
+	remote.View
+	state.Remote
+	// On and Paired tell whether it can be asked for.
+	On, Paired bool
+	// Life is how long an access lasts at most where nobody says so.
+	Life time.Duration
+	// Targets has a line for each: name, service, address and keys.
+	TargetLines string
+	Now         time.Time
+	// Local: the administrator may consent from here.
+	Local bool
+	// Waiting tells that somebody has asked for the page to reload by itself.
+	Waiting bool
+}
+
+// Asking are the sessions that wait for consent.
+func (r Remote) Asking() []remote.Session { return r.in(grant.Pending) }
+
+// Running are the sessions that somebody may be in.
+func (r Remote) Running() []remote.Session { return r.in(grant.Active) }
+
+func (r Remote) in(state grant.State) (found []remote.Session) {
+	for _, s := range r.Sessions {
+		if s.State == state {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// Minutes is what is proposed for an access that was asked for.
+func (r Remote) Minutes(asked time.Duration) int {
+	return max(1, int(min(asked, r.Life)/time.Minute))
 }
 
 // Settings is the page of settings.

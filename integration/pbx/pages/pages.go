@@ -35,7 +35,7 @@ var Style []byte
 var Languages = []string{"de", "en", "fr"}
 
 // Names are the pages.
-var Names = []string{"login", "status", "ccc", "users", "switches", "settings", "reset", "message"}
+var Names = []string{"login", "status", "ccc", "remote", "users", "switches", "settings", "reset", "message"}
 
 // Policy is the Content-Security-Policy of all pages: they load their style sheet, send
 // forms to where they come from, and nothing else.
@@ -159,6 +159,7 @@ func funcs(lang string) template.FuncMap {
 		"clock":     func(t time.Time) string { return clock(lang, t) },
 		"machine":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"span":      func(d time.Duration) string { return span(lang, d) },
+		"count":     func(n int64) string { return size(lang, uint64(max(n, 0))) },
 		"seconds":   func(s uint64) time.Duration { return time.Duration(min(s, 1<<33)) * time.Second },
 		"number":    func(v float64) string { return number(lang, fmt.Sprintf("%.2f", v)) },
 		"percent":   func(p float64) string { return fmt.Sprintf("%.0f %%", p) },

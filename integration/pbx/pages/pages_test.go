@@ -15,9 +15,12 @@ import (
 
 	"golang.org/x/net/html"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/integration/dev/facts"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/calls"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/remote"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
+	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 )
 
 // TestLanguagesHaveTheSameKeys: none lacks a key, none is empty, and all fill in the
@@ -82,8 +85,9 @@ func TestKeysAreUsed(t *testing.T) {
 	}
 	all := sources.String()
 	for key := range texts["en"] {
-		// Two families are put together: role.* and message.*.
-		if strings.HasPrefix(key, "role.") || strings.HasPrefix(key, "message.") {
+		// These families are put together.
+		together := regexp.MustCompile(`^(role|message|remote\.(service|consent|cause|event))\..`)
+		if together.MatchString(key) {
 			continue
 		}
 		if !strings.Contains(all, `"`+key+`"`) {
@@ -135,12 +139,55 @@ func samples() map[string]Page {
 		"ccc completing": page("ccc", CCC{Phase: state.PhaseCompleting, Completes: "Müller", Now: now, Administrator: true, Local: true}),
 		"ccc waiting":    page("ccc", CCC{Phase: state.PhaseUnpaired, Now: now, Waiting: true, Administrator: true, Local: true}),
 		"ccc paired":     page("ccc", CCC{Phase: state.PhasePaired, Paired: paired, Contact: now, Days: 30, Now: now, Administrator: true, Local: true}),
+		"remote": page("remote", Remote{
+			On: true, Paired: true, Life: time.Hour, Now: now, Local: true, Remote: state.Remote{Consent: state.ConsentAlways}, TargetLines: "switch ssh 10.0.0.2:22, key\n",
+			View: remote.View{PIN: &remote.PINView{Until: now, TriesLeft: 4}, Messages: messages(), Sessions: []remote.Session{
+				{ID: "s-1", Tenant: "Müller & Söhne <GmbH>", User: "Erika <E.>", Reason: "x", Service: grant.SSH, Target: "switch", State: grant.Active, Consent: wire.ConsentPIN, Started: now, Until: now.Add(time.Minute), Extension: time.Hour},
+				{ID: "s-2", Tenant: "Müller", User: "Erika", Reason: "x", Service: grant.Web, State: grant.Pending, Asked: 24 * time.Hour, Expires: now.Add(time.Minute)},
+				{ID: "s-3", State: grant.Ended},
+			}},
+		}),
+		"remote far":     page("remote", Remote{On: true, Paired: true, Life: time.Hour, Now: now}),
+		"remote waiting": page("remote", Remote{On: true, Paired: true, Life: time.Hour, Now: now, Local: true, Waiting: true}),
+		"remote off":     page("remote", Remote{Life: time.Hour, Now: now, Local: true}),
 		"users":          page("users", Users{Users: users, Self: "admin", Subscribers: calls.Subscribers, MinLen: 10, Administrator: true}),
 		"users own":      page("users", Users{Users: users[1:2], Self: "erika", Subscribers: calls.Subscribers, MinLen: 10}),
 		"switches":       page("switches", Switches{Switches: state.DefaultSwitches, Phase: state.PhaseUnpaired}),
 		"settings":       page("settings", Settings{state.DefaultSettings}),
 		"reset":          page("reset", Reset{Paired: paired}),
 		"message":        page("message", Message{Title: "message.notfound.title", Text: "message.notfound.text"}),
+	}
+}
+
+// messages are one of each event and cause.
+func messages() (all []remote.Message) {
+	for _, how := range []wire.Consent{wire.ConsentRequest, wire.ConsentPIN, wire.ConsentAlways} {
+		all = append(all, remote.Message{At: now, Event: remote.Started, Consent: how, User: "Erika", Tenant: "Müller & Söhne <GmbH>"})
+	}
+	all = append(all, remote.Message{At: now, Event: remote.Extended})
+	for _, why := range []grant.Cause{
+		grant.CauseUser, grant.CauseAdmin, grant.CauseTime, grant.CauseSwitch, grant.CauseCCC, grant.CauseDissolved, grant.CauseReset, grant.CauseRestart,
+		grant.CauseNoConsent, grant.CauseWrongPIN,
+	} {
+		all = append(all, remote.Message{At: now, Event: remote.Over, Cause: why})
+	}
+	return all
+}
+
+// TestNoKeysAreShown: what is put together is in the languages.
+func TestNoKeysAreShown(t *testing.T) {
+	t.Parallel()
+	for _, lang := range Languages {
+		for name, p := range samples() {
+			p.Lang = lang
+			var b bytes.Buffer
+			if err := Render(&b, p); err != nil {
+				t.Fatal(err)
+			}
+			if key := regexp.MustCompile(`>\s*[^<]*remote\.[a-z]+[^<]*<`).FindString(b.String()); key != "" {
+				t.Errorf("%s in %s shows %q", name, lang, key)
+			}
+		}
 	}
 }
 

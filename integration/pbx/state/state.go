@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/remote"
 )
 
 // Format is the version of the file's layout. A reader refuses a later one.
@@ -72,6 +73,26 @@ type Switches struct {
 	Backup     bool `json:"backup"`
 	// Offers lets the control centre ask for a pairing.
 	Offers bool `json:"offers"`
+}
+
+// Consent says whether the administrator is asked about each remote access.
+type Consent string
+
+// The consents. Empty is as [ConsentAsk].
+const (
+	ConsentAsk    Consent = "ask"
+	ConsentAlways Consent = "always" // everybody whom the control centre lets ask
+)
+
+// Remote is what the administrator has set about remote access. Package remote has the
+// sessions.
+type Remote struct {
+	Consent Consent `json:"remote_consent,omitempty"`
+	// Minutes is how long an access lasts at most where he does not say so himself: 1 to
+	// 1440. 0 is 60.
+	Minutes int `json:"remote_minutes,omitempty"`
+	// Targets are what can be reached besides the PBX's own pages.
+	Targets []remote.Target `json:"remote_targets,omitempty"`
 }
 
 // Offer is a pending request for a pairing. It does nothing until somebody types its
@@ -148,6 +169,7 @@ type State struct {
 	DeviceKey  []byte      `json:"device_key"`
 	Settings   Settings    `json:"settings"`
 	Switches   Switches    `json:"switches"`
+	Remote     Remote      `json:"remote,omitzero"`
 	Offers     []Offer     `json:"offers,omitempty"`
 	Completing *Completing `json:"completing,omitempty"`
 	Pairing    *Pairing    `json:"pairing,omitempty"`
@@ -166,6 +188,7 @@ func (s *State) Clone() *State {
 	c := *s
 	c.Users, c.Offers = slices.Clone(s.Users), slices.Clone(s.Offers)
 	c.Tombstones, c.Declined = slices.Clone(s.Tombstones), slices.Clone(s.Declined)
+	c.Remote.Targets = slices.Clone(s.Remote.Targets)
 	if s.Completing != nil {
 		c.Completing = new(*s.Completing)
 	}
