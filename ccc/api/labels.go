@@ -48,10 +48,25 @@ type groupPath struct {
 }
 
 func (a *API) removeGroup(ctx context.Context, in *groupPath) (*nothing, error) {
-	who := mustActor(ctx)
-	return nil, a.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		return tx.DeleteGroup(who.tenant.ID, store.GroupID(in.ID))
+	who, id := mustActor(ctx), store.GroupID(in.ID)
+	var members []store.System
+	err := a.cfg.Store.Update(ctx, func(tx *store.Tx) (err error) {
+		// One more than readers can be told of singly.
+		page := store.Page{Limit: a.cfg.Streams.Queue + 1}
+		if members, _, _, err = tx.Systems(who.tenant.ID, store.Filter{Group: id}, page); err != nil {
+			return err
+		}
+		return tx.DeleteGroup(who.tenant.ID, id)
 	})
+	if err != nil {
+		return nil, err
+	}
+	told := make([]notice, len(members))
+	for i, s := range members {
+		told[i].subject = subject{eventSystem, s.ID}
+	}
+	a.hub.publish(who.tenant.ID, told...)
+	return nil, nil //nolint:nilnil // as huma has it for no content
 }
 
 func (a *API) listTags(ctx context.Context, _ *nothing) (*body[TagList], error) {

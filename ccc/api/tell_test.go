@@ -98,6 +98,26 @@ func TestSummaryIsCountedOnce(t *testing.T) {
 	})
 }
 
+// TestRemovedGroupIsTold: the systems that were in a group change with its end.
+func TestRemovedGroupIsTold(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(w *world) {
+		owner := w.in(w.north, store.RoleOwner)
+		g := read[Group](owner.do(http.MethodPost, "/groups", `{"name":"Group"}`).want(http.StatusCreated))
+		in := read[SystemOffer](owner.do(http.MethodPost, "/systems", `{"serial":"0000000001","name":"In","groups":["`+g.ID+`"]}`).want(http.StatusCreated))
+		out := owner.save("0000000002", "Out")
+		s := owner.stream(context.Background())
+		s.read(w)
+		s.read(w)
+		owner.do(http.MethodDelete, "/groups/"+g.ID, "").want(http.StatusNoContent)
+		if got := s.read(w); eventNames(got) != "system" || !strings.Contains(got, in.System.ID) || !strings.Contains(got, `"groups":[]`) || strings.Contains(got, out.System.ID) {
+			t.Errorf("it hears %q", got)
+		}
+		w.must(w.api.Drain(context.Background()))
+		<-s.ended
+	})
+}
+
 // TestResetsAreSpread: readers that have to load everything anew do not do so all at the
 // same time, and not again and again.
 func TestResetsAreSpread(t *testing.T) {
@@ -250,7 +270,9 @@ func TestStreamOverHTTP(t *testing.T) {
 				defer func() {
 					transport.CloseIdleConnections()
 					w.must(server.Close())
-					<-served
+					if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+						t.Error(err)
+					}
 					w.must(conn.Close())
 				}()
 				resp, err := transport.RoundTrip(r)

@@ -88,6 +88,9 @@ type Limits struct {
 	// its pairing. After that it is told when it names the pairing. Default: 8760h, a
 	// year.
 	TombstoneKeep time.Duration `yaml:"tombstone_keep"`
+	// EventsKeep is how long the lines of the systems' histories are kept. Default: 8760h,
+	// a year.
+	EventsKeep time.Duration `yaml:"events_keep"`
 }
 
 // DefaultLimits gives the values that stand for the zero value.
@@ -96,7 +99,7 @@ func DefaultLimits() Limits {
 		TokenLife: wire.MaxLife, Tries: 5, OffersPerHour: 20, OffersPerSerial: 20, OffersPerPBX: 3,
 		RequestsPerMinute: 60, MaxBody: wire.DefaultMaxBody, SyncEvery: 15 * time.Minute,
 		Calls: 32, CallsPerSecond: 200, CallTimeout: 20 * time.Second, RetryMin: time.Second, RetryMax: 10 * time.Minute,
-		ProofTries: 3, ProofGrace: 11 * time.Minute, TombstoneKeep: 365 * 24 * time.Hour,
+		ProofTries: 3, ProofGrace: 11 * time.Minute, TombstoneKeep: 365 * 24 * time.Hour, EventsKeep: 365 * 24 * time.Hour,
 	}
 }
 
@@ -121,6 +124,7 @@ func (l *Limits) durations(d *Limits) []bounded[time.Duration] {
 		{"retry_min", &l.RetryMin, d.RetryMin, 10 * time.Millisecond, time.Hour},
 		{"retry_max", &l.RetryMax, d.RetryMax, 10 * time.Millisecond, 24 * time.Hour},
 		{"proof_grace", &l.ProofGrace, d.ProofGrace, time.Second, 24 * time.Hour},
+		{"events_keep", &l.EventsKeep, d.EventsKeep, 24 * time.Hour, 10 * 365 * 24 * time.Hour},
 		{"tombstone_keep", &l.TombstoneKeep, d.TombstoneKeep, time.Hour, 10 * 365 * 24 * time.Hour},
 	}
 }

@@ -36,6 +36,7 @@ func TestLimits(t *testing.T) {
 		"proof_tries":         {ProofTries: 101},
 		"proof_grace":         {ProofGrace: time.Millisecond},
 		"tombstone_keep":      {TombstoneKeep: time.Minute},
+		"events_keep":         {EventsKeep: time.Hour},
 	} {
 		err := l.Validate()
 		wrong := (*configs.KeyError)(nil)
@@ -68,9 +69,10 @@ func TestLimits(t *testing.T) {
   proof_tries: 11
   proof_grace: 12m
   tombstone_keep: 48h
+  events_keep: 72h
 `)})
 	want := Limits{
-		time.Hour, 4, 5, 6, 2, 7, 32 << 10, 5 * time.Minute, 8, 9.5, 10 * time.Second, 2 * time.Second, 3 * time.Minute, 11, 12 * time.Minute, 48 * time.Hour,
+		time.Hour, 4, 5, 6, 2, 7, 32 << 10, 5 * time.Minute, 8, 9.5, 10 * time.Second, 2 * time.Second, 3 * time.Minute, 11, 12 * time.Minute, 48 * time.Hour, 72 * time.Hour,
 	}
 	if err != nil || got.Pairing.Limits != want {
 		t.Errorf("%+v, %v", got.Pairing.Limits, err)

@@ -109,7 +109,7 @@ func (s *Service) start(ctx context.Context) (time.Time, error) {
 // been set.
 const lookAgain = time.Hour
 
-// expire ends offers whose time is over, and forgets old tombstones. It gives the time
+// expire ends offers whose time is over, and forgets what is old. It gives the time
 // when there is more to do.
 func (s *Service) expire(ctx context.Context) (time.Time, error) {
 	for {
@@ -136,13 +136,16 @@ func (s *Service) expire(ctx context.Context) (time.Time, error) {
 	}
 }
 
-// sweep forgets old tombstones, now and then.
+// sweep forgets old tombstones and events, now and then.
 func (s *Service) sweep(ctx context.Context, present time.Time) error {
 	if present.Sub(s.swept) < lookAgain {
 		return nil
 	}
 	err := s.update(ctx, func(w *work) error {
-		_, err := w.SweepTombstones(present.Add(-s.cfg.TombstoneKeep))
+		if _, err := w.SweepTombstones(present.Add(-s.cfg.TombstoneKeep)); err != nil {
+			return err
+		}
+		_, err := w.SweepEvents(present.Add(-s.cfg.EventsKeep))
 		return err
 	})
 	if err == nil {

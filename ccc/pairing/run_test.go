@@ -465,6 +465,24 @@ func TestRunForgetsTombstones(t *testing.T) {
 	})
 }
 
+// TestRunForgetsEvents: the history of a system goes back as far as it is to.
+func TestRunForgetsEvents(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, func(s *site) { s.cfg.EventsKeep = 24 * time.Hour })
+		s.pair(s.a, serial)
+		defer s.run()()
+		time.Sleep(24*time.Hour - time.Minute)
+		if got := only(s.dump(), "events"); got == "" {
+			t.Error("forgotten too early")
+		}
+		time.Sleep(2 * time.Hour)
+		if got := only(s.dump(), "events"); got != "" {
+			t.Errorf("not forgotten: %s", got)
+		}
+	})
+}
+
 func TestBackOff(t *testing.T) {
 	t.Parallel()
 	q := newQueue(Limits{RetryMin: time.Second, RetryMax: 10 * time.Second})

@@ -87,7 +87,7 @@ func TestSave(t *testing.T) {
 		// A name that a PBX would not show would never get there.
 		odd := tenant(store.NewID[store.TenantID](), "Evil\u202e")
 		s.update(func(tx *store.Tx) error { return tx.CreateTenant(odd) })
-		if _, _, err := s.Save(t.Context(), Actor{odd.ID, s.a.User}, NewSystem{Serial: string(other), Name: "x"}); err == nil || !strings.Contains(err.Error(), "tenant: is not a printable name") {
+		if _, _, err := s.Save(t.Context(), Actor{odd.ID, s.a.User}, NewSystem{Serial: string(other), Name: "x"}); err == nil || !strings.Contains(err.Error(), "tenant: is not a printable line") {
 			t.Errorf("a name that cannot be shown: %v", err)
 		}
 	})
