@@ -13,10 +13,10 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/net/publicsuffix"
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
+	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
@@ -161,7 +161,7 @@ func (c Config) Validate() error {
 	switch {
 	case err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
 		bad("ccc_url", "as in https://ccc.example.com", "%q, want an https address without a path", c.CCCURL)
-	case isHost(c.Domain) && sameSite(c.Domain, u.Hostname()):
+	case isHost(c.Domain) && grant.SameSite(c.Domain, u.Hostname()):
 		bad("domain", "a script of a PBX could plant cookies at the control centre; take another registrable domain",
 			"%s and %s of ccc_url belong to the same domain", c.Domain, u.Hostname())
 	}
@@ -209,20 +209,6 @@ func isHost(s string) bool {
 		}
 	}
 	return true
-}
-
-// sameSite reports whether browsers let one of two hosts set cookies that the other one
-// gets: whether they have a registrable domain in common. What is not on the public
-// suffix list counts by its last two labels.
-func sameSite(a, b string) bool {
-	of := func(host string) string {
-		site, err := publicsuffix.EffectiveTLDPlusOne(strings.ToLower(host))
-		if err != nil {
-			return host
-		}
-		return site
-	}
-	return of(a) == of(b)
 }
 
 // checkRuntime checks what only the program can give.

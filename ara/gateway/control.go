@@ -52,16 +52,15 @@ func (g *Gateway) ownPages() http.Handler {
 
 // serveOwn is what is the gateway's on the origin of a session.
 func (g *Gateway) serveOwn(w *response, r *http.Request, label string) {
-	switch r.URL.Path {
-	case pathBegin:
+	switch {
+	case r.URL.Path == pathBegin && r.Method == http.MethodGet:
 		g.bind(w, r, label)
 		return
-	case pathRedeem:
-		if r.Method != http.MethodPost {
-			g.refuse(w, r, refusedMethod)
-			return
-		}
+	case r.URL.Path == pathRedeem && r.Method == http.MethodPost:
 		g.redeem(w, r, label)
+		return
+	case r.URL.Path == pathBegin, r.URL.Path == pathRedeem:
+		g.refuse(w, r, refusedMethod)
 		return
 	}
 	if serveFile(w, r) {

@@ -179,6 +179,27 @@ func TestPurpose(t *testing.T) {
 	}
 }
 
+func TestSameSite(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{"ara.fontevo.test", "ccc.comtrexx.test", false},
+		{"ara.example.co.uk", "ccc.other.co.uk", false},
+		{"ara-fontevo.test", "ccc.fontevo.test", false},
+		{"a.localhost", "b.localhost", false},
+		{"ara.fontevo.test", "CCC.fontevo.test", true},
+		{"ara.example.co.uk", "example.co.uk", true},
+		{"x.ara.comtrexx.localhost", "comtrexx.localhost", true},
+		{"co.uk", "co.uk", true},
+	} {
+		if SameSite(tt.a, tt.b) != tt.want || SameSite(tt.b, tt.a) != tt.want {
+			t.Errorf("%s and %s: %v", tt.a, tt.b, !tt.want)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"grant":"g","aud":"a.b","session":"s","serial":"0123456789","epoch":1,"service":"web","user":"u","tenant":"t",` +
 		`"browser":"AQIDAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","iat":5,"exp":6}`))
