@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/alexedwards/argon2id"
+
 	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -186,6 +188,19 @@ func TestSecret(t *testing.T) {
 	}
 	if _, err := a.ResetSecret(t.Context(), "5555555555", "test"); !errors.Is(err, enrol.ErrUnknown) {
 		t.Errorf("secret for an unknown serial: %v", err)
+	}
+}
+
+// A serial without a secret takes as long as one with a wrong secret: both are the work
+// that OWASP has as the least.
+func TestSecretHashing(t *testing.T) {
+	t.Parallel()
+	none, _, _, err := argon2id.DecodeHash(noSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (argon2id.Params{Memory: 19 << 10, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}); serviceHashing != want || *none != want {
+		t.Errorf("secrets are hashed with %+v, none with %+v, want %+v", serviceHashing, *none, want)
 	}
 }
 
