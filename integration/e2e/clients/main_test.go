@@ -73,9 +73,6 @@ func tool(t *testing.T, name string) string {
 	return path
 }
 
-// smallSize is what is transferred where the size is not the point.
-const smallSize = 64 << 20
-
 // blobSize is the size of a large transfer.
 func blobSize() int64 {
 	if testing.Short() || raceDetector {
