@@ -84,7 +84,12 @@ export const groups = ['Nord', 'Süd', 'Frankreich', 'Filialen', 'Direktkunden']
   name,
 }));
 
-/** @param {number} n @param {number} now @returns {System[]} */
+const unpaired = /** @type {const} */ (['offered', 'received', 'expired', 'declined', 'error', 'left']);
+
+/**
+ * Most are paired; the first of a small fleet are not, so that it has each state.
+ * @param {number} n @param {number} now @returns {System[]}
+ */
 export function makeFleet(n, now) {
   const random = randomFrom(20260301);
   /** @template T @param {readonly T[]} list @returns {T} */
@@ -92,10 +97,7 @@ export function makeFleet(n, now) {
   const ago = (/** @type {number} */ seconds) => new Date(now - seconds * 1000).toISOString();
   const made = Array.from({ length: n }, (_, i) => {
     const dice = random();
-    const state =
-      dice < 0.9965
-        ? 'paired'
-        : pick(/** @type {const} */ (['offered', 'received', 'expired', 'declined', 'error', 'left']));
+    const state = dice < 0.9965 ? (n < 1000 && unpaired[i]) || 'paired' : pick(unpaired);
     const created = 86_400 * (2 + random() * 900);
     const online = state === 'paired' && random() < 0.972;
     const since = Math.min(created, 30 + 86_400 * 60 * random() ** 3);

@@ -75,7 +75,15 @@ export async function startMock({ systems: size }) {
   const streams = new Set();
   /** @type {Map<string, SystemEvent[]>} */
   const histories = new Map();
-  const knobs = { down: false, refuseStreams: false, delay: 0, failNext: '', failures: 0, churn: 0 };
+  const knobs = {
+    down: false,
+    refuseStreams: false,
+    /** Answers wait for it. */
+    gate: Promise.resolve(),
+    failNext: '',
+    failures: 0,
+    churn: 0,
+  };
   let ids = 0;
 
   /** @param {LiveEvent} message */
@@ -313,7 +321,7 @@ export async function startMock({ systems: size }) {
     let text = '';
     for await (const part of req) text += part;
     const body = text ? JSON.parse(text) : undefined;
-    if (knobs.delay) await new Promise((r) => setTimeout(r, knobs.delay));
+    await knobs.gate;
     if (knobs.failures > 0 && path !== '/events') {
       knobs.failures--;
       throw new Refusal(knobs.failNext);

@@ -79,19 +79,32 @@ export class Session {
     await page.waitForFunction(() => /^\s*$/.test(document.querySelector('p[role=status]')?.textContent ?? 'x'));
   }
 
-  /** Fails where axe finds something. @param {Page} page @param {string} where */
-  async accessible(page, where) {
+  /** Fails where axe finds something, by all its rules or by some. @param {Page} page @param {string} where @param {string[]} [rules] */
+  async accessible(page, where, rules) {
     // By the debugger's way, which the page's policy does not bind.
-    await page.evaluate(axe);
-    const found = await page.evaluate(async () => {
+    if (!(await page.evaluate(() => 'axe' in globalThis))) await page.evaluate(axe);
+    const found = await page.evaluate(async (only) => {
       // @ts-expect-error axe comes from the script above
-      const result = await globalThis.axe.run(document, { resultTypes: ['violations'] });
+      const result = await globalThis.axe.run(document, {
+        resultTypes: ['violations'],
+        ...(only && { runOnly: { type: 'rule', values: only } }),
+      });
       return result.violations.map(
         (/** @type {any} */ v) =>
           `${v.id}: ${v.help}\n${v.nodes.map((/** @type {any} */ n) => `    ${n.html}\n      ${n.failureSummary}`).join('\n')}`,
       );
-    });
+    }, rules);
     if (found.length > 0) throw new Error(`axe on ${where}:\n${found.join('\n')}`);
+  }
+
+  /** Shows the page in another window; waits until it is drawn anew. @param {Page} page @param {View} view */
+  async show(page, { width = 1280, height = 800, scheme = 'light' }) {
+    await page.setViewportSize({ width, height });
+    await page.emulateMedia({ colorScheme: scheme });
+    await page.locator(`html[data-mantine-color-scheme=${scheme}]`).waitFor({ state: 'attached' });
+    await page.evaluate(
+      () => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(undefined)))),
+    );
   }
 
   /** Fails where the page is wider than the window. @param {Page} page */

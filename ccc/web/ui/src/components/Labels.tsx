@@ -1,4 +1,3 @@
-import { IconFolder } from '@tabler/icons-react';
 import type { System } from '../api/types';
 import classes from './Labels.module.css';
 
@@ -13,7 +12,6 @@ export function Labels({ system, most = Number.POSITIVE_INFINITY }: { system: Sy
     <span className={classes.labels}>
       {labels.slice(0, most).map(({ key, text, group }) => (
         <span key={key} className={classes.label} data-group={group}>
-          {group && <IconFolder size={13} stroke={1.6} aria-hidden="true" />}
           <span className={classes.text}>{text}</span>
         </span>
       ))}

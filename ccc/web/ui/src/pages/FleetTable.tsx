@@ -3,7 +3,7 @@ import { useMediaQuery } from '@mantine/hooks';
 import { IconArrowDown, IconArrowsSort, IconArrowUp } from '@tabler/icons-react';
 import { useRouter } from '@tanstack/react-router';
 import { useWindowVirtualizer } from '@tanstack/react-virtual';
-import { type KeyboardEvent, type MouseEvent, memo, useLayoutEffect, useRef, useState } from 'react';
+import { type KeyboardEvent, type MouseEvent, memo, type RefObject, useLayoutEffect, useRef, useState } from 'react';
 import { Labels } from '../components/Labels';
 import { StatusDot, StatusText } from '../components/StatusText';
 import { Transport } from '../components/Transport';
@@ -37,6 +37,41 @@ export function FleetTable({ rows, sort, onSort, loading }: Props) {
   const { t } = useText();
   const cards = useMediaQuery('(max-width: 48em)', undefined, { getInitialValueInEffect: false });
   const size = cards ? rowHeight.card : rowHeight.table;
+  return (
+    <div
+      className={classes.table}
+      role="table"
+      aria-label={t('fleet.title')}
+      aria-rowcount={rows.length + 1}
+      aria-busy={loading}
+    >
+      <div className={classes.heads} role="rowgroup">
+        <div className={classes.cells} role="row" aria-rowindex={1}>
+          {columns.map((column) => (
+            <Heading key={column} column={column} sort={sort} onSort={onSort} />
+          ))}
+        </div>
+      </div>
+      {loading ? (
+        <div className={classes.body} role="rowgroup" style={{ height: size * bones.length }}>
+          {bones.map((i) => (
+            <SkeletonRow key={i} index={i} top={i * size} height={size} />
+          ))}
+        </div>
+      ) : (
+        <Rows rows={rows} size={size} />
+      )}
+    </div>
+  );
+}
+
+interface RowsProps {
+  rows: readonly string[];
+  size: number;
+}
+
+/** Knows where on the page the rows begin. To ask for it takes a layout, so not while scrolling. */
+function Rows({ rows, size }: RowsProps) {
   const body = useRef<HTMLDivElement>(null);
   const [margin, setMargin] = useState(0);
   // What is above the table can change its height.
@@ -44,6 +79,16 @@ export function FleetTable({ rows, sort, onSort, loading }: Props) {
     const top = body.current ? body.current.getBoundingClientRect().top + window.scrollY : 0;
     if (Math.abs(top - margin) > 0.5) setMargin(top);
   });
+  return <Scrolled rows={rows} size={size} margin={margin} body={body} />;
+}
+
+/** The rows; they are made anew with each step of scrolling, and nothing else is. */
+function Scrolled({
+  rows,
+  size,
+  margin,
+  body,
+}: RowsProps & { margin: number; body: RefObject<HTMLDivElement | null> }) {
   const virtual = useWindowVirtualizer({
     count: rows.length,
     estimateSize: () => size,
@@ -81,35 +126,16 @@ export function FleetTable({ rows, sort, onSort, loading }: Props) {
 
   return (
     <div
-      className={classes.table}
-      role="table"
-      aria-label={t('fleet.title')}
-      aria-rowcount={rows.length + 1}
-      aria-busy={loading}
+      ref={body}
+      className={classes.body}
+      role="rowgroup"
+      style={{ height: virtual.getTotalSize() }}
+      onKeyDown={move}
+      onClick={follow}
     >
-      <div className={classes.heads} role="rowgroup">
-        <div className={classes.cells} role="row" aria-rowindex={1}>
-          {columns.map((column) => (
-            <Heading key={column} column={column} sort={sort} onSort={onSort} />
-          ))}
-        </div>
-      </div>
-      <div
-        ref={body}
-        className={classes.body}
-        role="rowgroup"
-        style={{ height: loading ? size * bones.length : virtual.getTotalSize() }}
-        onKeyDown={move}
-        onClick={follow}
-      >
-        {loading
-          ? bones.map((i) => <SkeletonRow key={i} index={i} top={i * size} height={size} />)
-          : virtual
-              .getVirtualItems()
-              .map(({ key, index, start }) => (
-                <Row key={key} id={rows[index] ?? ''} index={index} top={start - margin} height={size} />
-              ))}
-      </div>
+      {virtual.getVirtualItems().map(({ key, index, start }) => (
+        <Row key={key} id={rows[index] ?? ''} index={index} top={start - margin} height={size} />
+      ))}
     </div>
   );
 }
