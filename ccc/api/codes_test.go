@@ -226,56 +226,57 @@ func TestCodesAreDocumented(t *testing.T) {
 // TestEveryFieldIsListed: one answer names all that is wrong, and repeats no value.
 func TestEveryFieldIsListed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t).serve()
-	c := w.signedIn(w.north, store.RoleOwner)
-	long := strings.Repeat("x", 3000)
-	for _, tt := range []struct {
-		method, path, body string
-		want               []string
-	}{
-		{http.MethodPost, "/session", `{}`, []string{"body.email required", "body.password required"}},
-		{http.MethodPost, "/session", `{"email":1,"password":[]}`, []string{"body.email type", "body.password type"}},
-		{
-			http.MethodPost, "/systems", `{"serial":"12","name":"","note":"` + long + `","tags":["a","a"],"x":1}`,
-			[]string{"body.serial pattern", "body.name too_short", "body.name pattern", "body.note too_long", "body.tags duplicate", "body.x unknown"},
-		},
-		{http.MethodPost, "/systems", `{"serial":"0000000001","name":"  ","tags":[" ","` + long + `"]}`, []string{"body.name pattern", "body.tags[0] pattern", "body.tags[1] too_long"}},
-		{http.MethodPost, "/systems", `{"serial":"0000000001","name":"One\u0000","note":"a\u0007"}`, []string{"body.name pattern", "body.note pattern"}},
-		{http.MethodPost, "/systems", `{"serial":"0000000001","name":"One","groups":["nothing"]}`, []string{"body.groups reference"}},
-		{http.MethodPost, "/systems", `{"serial":"0000000001","name":"One","tags":["` + strings.Join(numbers(21), `","`) + `"]}`, []string{"body.tags too_many"}},
-		{http.MethodPost, "/systems", `[]`, []string{"body type"}},
-		{http.MethodPut, "/session/language", `{"language":"it"}`, []string{"body.language enum"}},
-		{http.MethodPut, "/session/password", `{"current":"` + testPassword + `","new":"short"}`, []string{"body.new too_short"}},
-		{http.MethodPut, "/session/password", `{"current":"` + testPassword + `","new":"` + c.user.Email + `"}`, []string{"body.new weak"}},
-		{
-			http.MethodGet, "/systems?limit=0&state=off&sort=size&online=maybe&cursor=" + long + long + long, "",
-			[]string{"query.limit range", "query.state[0] enum", "query.sort enum", "query.online enum", "query.cursor too_long"},
-		},
-		{http.MethodGet, "/systems?limit=many", "", []string{"query.limit type"}},
-		{http.MethodGet, "/systems?cursor=nonsense", "", []string{"query.cursor invalid"}},
-		{http.MethodGet, "/systems?limit=201&a=1&b=2", "", []string{"query.a unknown", "query.b unknown"}},
-		// What no database keeps: NUL, and what is not UTF-8.
-		{http.MethodGet, "/systems?q=%00&tag=ok&tag=%ff&group=%00", "", []string{"query.q invalid", "query.tag[1] invalid"}},
-		{http.MethodGet, "/systems?q=%ff&sort=size", "", []string{"query.q invalid", "query.sort enum"}},
-	} {
-		a := c.do(tt.method, tt.path, tt.body)
-		p := a.problem(CodeInvalid)
-		got := make([]string, len(p.Errors))
-		for i, e := range p.Errors {
-			got[i] = e.Location + " " + string(e.Code)
-			if e.Message == "" {
-				t.Errorf("%s has no message", got[i])
+	engines(t, func(t *testing.T, w *world) {
+		c := w.signedIn(w.north, store.RoleOwner)
+		long := strings.Repeat("x", 3000)
+		for _, tt := range []struct {
+			method, path, body string
+			want               []string
+		}{
+			{http.MethodPost, "/session", `{}`, []string{"body.email required", "body.password required"}},
+			{http.MethodPost, "/session", `{"email":1,"password":[]}`, []string{"body.email type", "body.password type"}},
+			{
+				http.MethodPost, "/systems", `{"serial":"12","name":"","note":"` + long + `","tags":["a","a"],"x":1}`,
+				[]string{"body.serial pattern", "body.name too_short", "body.name pattern", "body.note too_long", "body.tags duplicate", "body.x unknown"},
+			},
+			{http.MethodPost, "/systems", `{"serial":"0000000001","name":"  ","tags":[" ","` + long + `"]}`, []string{"body.name pattern", "body.tags[0] pattern", "body.tags[1] too_long"}},
+			{http.MethodPost, "/systems", `{"serial":"0000000001","name":"One\u0000","note":"a\u0007"}`, []string{"body.name pattern", "body.note pattern"}},
+			{http.MethodPost, "/systems", `{"serial":"0000000001","name":"One","groups":["nothing"]}`, []string{"body.groups reference"}},
+			{http.MethodPost, "/systems", `{"serial":"0000000001","name":"One","tags":["` + strings.Join(numbers(21), `","`) + `"]}`, []string{"body.tags too_many"}},
+			{http.MethodPost, "/systems", `[]`, []string{"body type"}},
+			{http.MethodPut, "/session/language", `{"language":"it"}`, []string{"body.language enum"}},
+			{http.MethodPut, "/session/password", `{"current":"` + testPassword + `","new":"short"}`, []string{"body.new too_short"}},
+			{http.MethodPut, "/session/password", `{"current":"` + testPassword + `","new":"` + c.user.Email + `"}`, []string{"body.new weak"}},
+			{
+				http.MethodGet, "/systems?limit=0&state=off&sort=size&online=maybe&cursor=" + long + long + long, "",
+				[]string{"query.limit range", "query.state[0] enum", "query.sort enum", "query.online enum", "query.cursor too_long"},
+			},
+			{http.MethodGet, "/systems?limit=many", "", []string{"query.limit type"}},
+			{http.MethodGet, "/systems?cursor=nonsense", "", []string{"query.cursor invalid"}},
+			{http.MethodGet, "/systems?limit=201&a=1&b=2", "", []string{"query.a unknown", "query.b unknown"}},
+			// What no database keeps: NUL, and what is not UTF-8.
+			{http.MethodGet, "/systems?q=%00&tag=ok&tag=%ff&group=%00", "", []string{"query.q invalid", "query.tag[1] invalid"}},
+			{http.MethodGet, "/systems?q=%ff&sort=size", "", []string{"query.q invalid", "query.sort enum"}},
+		} {
+			a := c.do(tt.method, tt.path, tt.body)
+			p := a.problem(CodeInvalid)
+			got := make([]string, len(p.Errors))
+			for i, e := range p.Errors {
+				got[i] = e.Location + " " + string(e.Code)
+				if e.Message == "" {
+					t.Errorf("%s has no message", got[i])
+				}
+			}
+			slices.Sort(got)
+			slices.Sort(tt.want)
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("%s %.60s: got %v, want %v", tt.path, tt.body, got, tt.want)
+			}
+			if strings.Contains(string(a.body), "xxxx") || strings.Contains(string(a.body), testPassword) {
+				t.Errorf("%s repeats a value: %.200s", tt.path, a.body)
 			}
 		}
-		slices.Sort(got)
-		slices.Sort(tt.want)
-		if !slices.Equal(got, tt.want) {
-			t.Errorf("%s %.60s: got %v, want %v", tt.path, tt.body, got, tt.want)
-		}
-		if strings.Contains(string(a.body), "xxxx") || strings.Contains(string(a.body), testPassword) {
-			t.Errorf("%s repeats a value: %.200s", tt.path, a.body)
-		}
-	}
+	})
 }
 
 func numbers(n int) []string {

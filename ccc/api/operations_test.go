@@ -160,46 +160,47 @@ func TestEveryOperation(t *testing.T) {
 // another one.
 func TestForeignIsMissing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t).serve()
-	north, south := w.signedIn(w.north, store.RoleOwner), w.signedIn(w.south, store.RoleOwner)
-	own := north.scene()
-	seen := 0
-	for id, op := range documented(t) {
-		e := examples[id]
-		if e.id == nil {
-			continue
-		}
-		seen++
-		foreign := south.call(op, e, e.id(own))
-		foreign.problem(CodeNotFound)
-		for _, missing := range []string{
-			string(store.NewID[store.SystemID]()), "x", "%00", "..%2f..%2fmeta", strings.Repeat("a", 64), "%27%20OR%201=1",
-		} {
-			a := south.call(op, e, missing)
-			if a.status != foreign.status || string(a.body) != string(foreign.body) {
-				t.Errorf("%s: %q gives %d %s, what is another's %d %s", id, missing, a.status, a.body, foreign.status, foreign.body)
+	engines(t, func(t *testing.T, w *world) {
+		north, south := w.signedIn(w.north, store.RoleOwner), w.signedIn(w.south, store.RoleOwner)
+		own := north.scene()
+		seen := 0
+		for id, op := range documented(t) {
+			e := examples[id]
+			if e.id == nil {
+				continue
 			}
-			for _, h := range []string{"Content-Type", "Content-Length", "ETag", "Location"} {
-				if a.header.Get(h) != foreign.header.Get(h) {
-					t.Errorf("%s: %q differs in %s", id, missing, h)
+			seen++
+			foreign := south.call(op, e, e.id(own))
+			foreign.problem(CodeNotFound)
+			for _, missing := range []string{
+				string(store.NewID[store.SystemID]()), "x", "%00", "..%2f..%2fmeta", strings.Repeat("a", 64), "%27%20OR%201=1",
+			} {
+				a := south.call(op, e, missing)
+				if a.status != foreign.status || string(a.body) != string(foreign.body) {
+					t.Errorf("%s: %q gives %d %s, what is another's %d %s", id, missing, a.status, a.body, foreign.status, foreign.body)
+				}
+				for _, h := range []string{"Content-Type", "Content-Length", "ETag", "Location"} {
+					if a.header.Get(h) != foreign.header.Get(h) {
+						t.Errorf("%s: %q differs in %s", id, missing, h)
+					}
 				}
 			}
 		}
-	}
-	if seen < 9 {
-		t.Errorf("only %d operations have an id", seen)
-	}
-	// All of it is still there, for its own tenant.
-	if a := north.do(http.MethodGet, "/systems", ""); read[SystemList](a).Total != 2 {
-		t.Errorf("the owner's systems: %s", a.body)
-	}
-	for id, op := range documented(t) {
-		if e := examples[id]; e.id != nil && id != "removeSystem" && id != "removeGroup" && id != "withdrawOffer" {
-			if a := north.call(op, e, e.id(own)); a.status == http.StatusNotFound {
-				t.Errorf("%s: the owner does not find it: %s", id, a.body)
+		if seen < 9 {
+			t.Errorf("only %d operations have an id", seen)
+		}
+		// All of it is still there, for its own tenant.
+		if a := north.do(http.MethodGet, "/systems", ""); read[SystemList](a).Total != 2 {
+			t.Errorf("the owner's systems: %s", a.body)
+		}
+		for id, op := range documented(t) {
+			if e := examples[id]; e.id != nil && id != "removeSystem" && id != "removeGroup" && id != "withdrawOffer" {
+				if a := north.call(op, e, e.id(own)); a.status == http.StatusNotFound {
+					t.Errorf("%s: the owner does not find it: %s", id, a.body)
+				}
 			}
 		}
-	}
+	})
 }
 
 func TestNobodySignedIn(t *testing.T) {

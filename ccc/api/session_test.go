@@ -10,58 +10,59 @@ import (
 
 func TestSession(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t).serve()
-	user := w.user(w.north, "anna@example.com", store.RoleAdministrator)
-	c := w.client()
-	in := c.do(http.MethodPost, "/session", `{"email":"Anna@Example.com ","password":"`+testPassword+`"}`).want(http.StatusOK)
-	cookie := in.header.Get("Set-Cookie")
-	for _, part := range []string{"ccc=", "HttpOnly", "SameSite=Lax", "Path=/"} {
-		if !strings.Contains(cookie, part) {
-			t.Errorf("the cookie has no %s: %s", part, cookie)
+	engines(t, func(t *testing.T, w *world) {
+		user := w.user(w.north, "anna@example.com", store.RoleAdministrator)
+		c := w.client()
+		in := c.do(http.MethodPost, "/session", `{"email":"Anna@Example.com ","password":"`+testPassword+`"}`).want(http.StatusOK)
+		cookie := in.header.Get("Set-Cookie")
+		for _, part := range []string{"ccc=", "HttpOnly", "SameSite=Lax", "Path=/"} {
+			if !strings.Contains(cookie, part) {
+				t.Errorf("the cookie has no %s: %s", part, cookie)
+			}
 		}
-	}
-	for _, part := range []string{"Domain", "Expires", "Max-Age", "Secure"} { // over plain HTTP on loopback
-		if strings.Contains(cookie, part) {
-			t.Errorf("the cookie has %s: %s", part, cookie)
+		for _, part := range []string{"Domain", "Expires", "Max-Age", "Secure"} { // over plain HTTP on loopback
+			if strings.Contains(cookie, part) {
+				t.Errorf("the cookie has %s: %s", part, cookie)
+			}
 		}
-	}
-	me := read[Me](in)
-	if me.User.ID != string(user.ID) || me.User.Email != "anna@example.com" || me.User.Role != store.RoleAdministrator ||
-		me.User.Language != store.German || me.Tenant.LegalName != "North GmbH" {
-		t.Errorf("signed in as %+v", me)
-	}
-	if again := read[Me](c.do(http.MethodGet, "/session", "").want(http.StatusOK)); again != me {
-		t.Errorf("the session says %+v", again)
-	}
+		me := read[Me](in)
+		if me.User.ID != string(user.ID) || me.User.Email != "anna@example.com" || me.User.Role != store.RoleAdministrator ||
+			me.User.Language != store.German || me.Tenant.LegalName != "North GmbH" {
+			t.Errorf("signed in as %+v", me)
+		}
+		if again := read[Me](c.do(http.MethodGet, "/session", "").want(http.StatusOK)); again != me {
+			t.Errorf("the session says %+v", again)
+		}
 
-	c.do(http.MethodPut, "/session/language", `{"language":"fr"}`).want(http.StatusNoContent)
-	if l := read[Me](c.do(http.MethodGet, "/session", "")).User.Language; l != store.French {
-		t.Errorf("language %s", l)
-	}
+		c.do(http.MethodPut, "/session/language", `{"language":"fr"}`).want(http.StatusNoContent)
+		if l := read[Me](c.do(http.MethodGet, "/session", "")).User.Language; l != store.French {
+			t.Errorf("language %s", l)
+		}
 
-	// A new password ends the other sessions, and the token of this one changes.
-	other := w.client()
-	other.signIn("anna@example.com")
-	const next = "another long password"
-	changed := c.do(http.MethodPut, "/session/password", `{"current":"`+testPassword+`","new":"`+next+`"}`).want(http.StatusNoContent)
-	if set := changed.header.Get("Set-Cookie"); !strings.HasPrefix(set, "ccc=") || set == cookie {
-		t.Errorf("the cookie after a change of the password: %s", set)
-	}
-	c.do(http.MethodGet, "/session", "").want(http.StatusOK)
-	other.do(http.MethodGet, "/session", "").problem(CodeUnauthenticated)
-	w.client().do(http.MethodPost, "/session", `{"email":"anna@example.com","password":"`+testPassword+`"}`).problem(CodeBadCredentials)
-	w.client().do(http.MethodPost, "/session", `{"email":"anna@example.com","password":"`+next+`"}`).want(http.StatusOK)
+		// A new password ends the other sessions, and the token of this one changes.
+		other := w.client()
+		other.signIn("anna@example.com")
+		const next = "another long password"
+		changed := c.do(http.MethodPut, "/session/password", `{"current":"`+testPassword+`","new":"`+next+`"}`).want(http.StatusNoContent)
+		if set := changed.header.Get("Set-Cookie"); !strings.HasPrefix(set, "ccc=") || set == cookie {
+			t.Errorf("the cookie after a change of the password: %s", set)
+		}
+		c.do(http.MethodGet, "/session", "").want(http.StatusOK)
+		other.do(http.MethodGet, "/session", "").problem(CodeUnauthenticated)
+		w.client().do(http.MethodPost, "/session", `{"email":"anna@example.com","password":"`+testPassword+`"}`).problem(CodeBadCredentials)
+		w.client().do(http.MethodPost, "/session", `{"email":"anna@example.com","password":"`+next+`"}`).want(http.StatusOK)
 
-	// The token is worth nothing after the end, wherever it was kept.
-	token, _, _ := strings.Cut(changed.header.Get("Set-Cookie"), ";")
-	thief := w.client()
-	thief.do(http.MethodGet, "/session", "", "Cookie: "+token).want(http.StatusOK)
-	out := c.do(http.MethodDelete, "/session", "").want(http.StatusNoContent)
-	if set := out.header.Get("Set-Cookie"); !strings.HasPrefix(set, "ccc=;") || !strings.Contains(set, "Max-Age=0") {
-		t.Errorf("the cookie after the end: %s", set)
-	}
-	thief.do(http.MethodGet, "/session", "", "Cookie: "+token).problem(CodeUnauthenticated)
-	c.do(http.MethodGet, "/session", "").problem(CodeUnauthenticated)
+		// The token is worth nothing after the end, wherever it was kept.
+		token, _, _ := strings.Cut(changed.header.Get("Set-Cookie"), ";")
+		thief := w.client()
+		thief.do(http.MethodGet, "/session", "", "Cookie: "+token).want(http.StatusOK)
+		out := c.do(http.MethodDelete, "/session", "").want(http.StatusNoContent)
+		if set := out.header.Get("Set-Cookie"); !strings.HasPrefix(set, "ccc=;") || !strings.Contains(set, "Max-Age=0") {
+			t.Errorf("the cookie after the end: %s", set)
+		}
+		thief.do(http.MethodGet, "/session", "", "Cookie: "+token).problem(CodeUnauthenticated)
+		c.do(http.MethodGet, "/session", "").problem(CodeUnauthenticated)
+	})
 }
 
 // TestNobodyIsGuessed: the answers for an unknown address, a wrong password and a

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,8 +25,10 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
+	"github.com/comtrexx-cloud/comtrexx/pki/store/pgtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -59,6 +62,7 @@ type options struct {
 	limits  pairing.Limits
 	replace func(Pairing) Pairing
 	view    func(view) view // of live events
+	store   store.Config    // default: SQLite, in a file of the test
 }
 
 type view = func(context.Context, func(*store.Tx) error) error
@@ -72,7 +76,10 @@ func newWorld(t *testing.T, change ...func(*options)) *world {
 	w := &world{t: t, fleet: newFakeFleet()}
 	w.path = filepath.Join(t.TempDir(), "ccc.db")
 	var err error
-	w.db, err = store.Open(t.Context(), store.Config{Path: w.path})
+	if o.store.Engine == "" {
+		o.store.Path = w.path
+	}
+	w.db, err = store.Open(t.Context(), o.store)
 	w.must(err)
 	t.Cleanup(func() { w.must(w.db.Close()) })
 	o.account.Store = w.db
@@ -96,6 +103,25 @@ func newWorld(t *testing.T, change ...func(*options)) *world {
 	w.api.view = o.view(w.api.view)
 	w.north, w.south = w.tenant("North GmbH"), w.tenant("South SARL")
 	return w
+}
+
+// engines runs a test with a world on each engine, with its API on a port.
+func engines(t *testing.T, test func(t *testing.T, w *world), change ...func(*options)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, newWorld(t, change...).serve())
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		file := filepath.Join(t.TempDir(), "url")
+		if err := os.WriteFile(file, []byte(pgtest.Database(t)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		test(t, newWorld(t, append(slices.Clone(change), func(o *options) {
+			o.store = store.Config{Engine: store.Postgres, URLFile: configs.SecretFile(file)}
+		})...).serve())
+	})
 }
 
 // serve puts the API on a port, with its loop beside it.
