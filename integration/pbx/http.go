@@ -18,6 +18,7 @@ import (
 	ara "github.com/comtrexx-cloud/comtrexx/ara/remote"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/conformance"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/pages"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -112,12 +113,30 @@ var routes = sync.OnceValue(func() http.Handler {
 	mux := http.NewServeMux()
 	routeAPI(mux)
 	routePages(mux)
+	return sameOrigin(mux)
+})
+
+// conforming is the page by which proxies are tested, for people who have signed in and
+// for the gateway, whom the administrator has let in. It takes bodies that are streams.
+var conforming = sync.OnceValue(func() http.Handler {
+	h := conformance.New()
+	return sameOrigin(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Context().Value(admittedKey{}) != nil {
+			h.ServeHTTP(w, r)
+			return
+		}
+		person(people, func(_ *PBX, w http.ResponseWriter, r *http.Request, _ login) { h.ServeHTTP(w, r) })(pbxOf(r), w, r)
+	}))
+})
+
+// sameOrigin refuses what pages of other origins send.
+func sameOrigin(h http.Handler) http.Handler {
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		pbxOf(r).refuse(w, r, problem(http.StatusForbidden, "cross_origin", "The request comes from a page of another origin."))
 	}))
-	return cross.Handler(mux)
-})
+	return cross.Handler(h)
+}
 
 // handler is pages and API.
 func (p *PBX) handler() http.Handler {
@@ -134,6 +153,10 @@ func (p *PBX) handler() http.Handler {
 			return
 		}
 		r = r.WithContext(context.WithValue(r.Context(), pbxKey{}, p))
+		if strings.HasPrefix(r.URL.Path, conformance.Path) {
+			conforming().ServeHTTP(w, r)
+			return
+		}
 		if err := readBody(w, r); err != nil {
 			p.refuse(w, r, err)
 			return
