@@ -13,10 +13,11 @@ type (
 	PairingID string // PairingID names a pairing.
 	GroupID   string // GroupID names a group of systems.
 	EventID   string // EventID names an event.
+	RemoteID  string // RemoteID names a remote access, as a grant.SessionID does.
 )
 
 type id interface {
-	TenantID | UserID | SystemID | OfferID | PairingID | GroupID | EventID
+	TenantID | UserID | SystemID | OfferID | PairingID | GroupID | EventID | RemoteID
 }
 
 // NewID makes an id: NewID[SystemID]().
@@ -30,6 +31,7 @@ func (OfferID) isID()   {}
 func (PairingID) isID() {}
 func (GroupID) isID()   {}
 func (EventID) isID()   {}
+func (RemoteID) isID()  {}
 
 // wellFormed tells whether an id can be that of anything. What cannot is not put to
 // the engines, which differ in what text they take.

@@ -15,6 +15,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 )
 
 // things are the ids of what a tenant has.
@@ -23,19 +24,24 @@ type things struct {
 	system, second store.SystemID // the first is paired
 	group          store.GroupID
 	offer          store.OfferID
+	remote         store.RemoteID // to the first system
 }
 
 // missing are ids of nothing.
 func missing() things {
 	return things{
 		store.NewID[store.UserID](), store.NewID[store.SystemID](), store.NewID[store.SystemID](),
-		store.NewID[store.GroupID](), store.NewID[store.OfferID](),
+		store.NewID[store.GroupID](), store.NewID[store.OfferID](), store.NewID[store.RemoteID](),
 	}
 }
 
 // byTenant calls each method of Tx whose first argument is a tenant.
 var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (any, error){
 	"CountSystems": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.CountSystems(tenant) },
+	"CountRemotes": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		system, user, asked, err := tx.CountRemotes(tenant, of.system, of.user, now.Add(-time.Hour))
+		return fmt.Sprint(system, user, asked), err
+	},
 	"DeleteGroup": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.DeleteGroup(tenant, of.group)
 	},
@@ -50,11 +56,19 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 		return fmt.Sprint(v, next), err
 	},
 	"Groups": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.Groups(tenant) },
+	"MayRemote": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) { return tx.MayRemote(tenant, of.user) },
 	"MoveMeta": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.MoveMeta(tenant, of.system, of.second)
 	},
 	"OpenOffer": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return tx.OpenOffer(tenant, of.second)
+	},
+	"Remote": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.Remote(tenant, of.system, of.remote)
+	},
+	"Remotes": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		v, next, err := tx.Remotes(tenant, of.system, store.Page{})
+		return fmt.Sprint(v, next), err
 	},
 	"SetLastSeen": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.SetLastSeen(tenant, of.system, now.Add(time.Hour))
@@ -107,10 +121,10 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 var forService = []string{
 	"AbandonIdempotent", "ActivePairing", "ActivePairings", "AddAttempt", "AddEvent", "AddTombstone", "AddTry",
 	"BeginIdempotent", "ClearAttempts", "CloseOffer", "CountAttempts", "CreateGroup", "CreateOffer",
-	"CreatePairing", "CreateSystem", "CreateTenant", "CreateUser", "DeleteAttempt", "DeletePairing", "DeleteSession",
-	"DeleteTombstone", "DeleteUserSessions", "DueOffers", "Epoch", "Erased", "FinishIdempotent", "LoseGroup", "Nested", "NextEpoch", "Offer",
-	"OpenOffers", "Paired", "Pairing", "PendingTombstones", "Plan", "PutSession", "ResealPairing", "Session", "SetProved", "SetReceived",
-	"SweepAttempts", "SweepEvents", "SweepIdempotent", "SweepSessions", "SweepTombstones", "SystemsByPairedSerial",
+	"CreatePairing", "CreateRemote", "CreateSystem", "CreateTenant", "CreateUser", "DeleteAttempt", "DeletePairing", "DeleteSession",
+	"DeleteTombstone", "DeleteUserSessions", "DueOffers", "EndRemotes", "EndingRemotes", "Epoch", "Erased", "FinishIdempotent", "LoseGroup", "Nested", "NextEpoch", "Offer",
+	"OpenOffers", "OpenRemotes", "Paired", "Pairing", "PendingTombstones", "Plan", "PutSession", "ResealPairing", "SerialRemote", "Session", "SetProved", "SetReceived", "SetRemote",
+	"SweepAttempts", "SweepEvents", "SweepIdempotent", "SweepRemotes", "SweepSessions", "SweepTombstones", "SystemsByPairedSerial",
 	"Tenants", "Tombstones", "TouchSession", "UserByEmail", "UserSessions",
 }
 
@@ -191,15 +205,15 @@ func populate(t *testing.T, db *store.DB, email string) (store.TenantID, things)
 	group := store.Group{ID: store.NewID[store.GroupID](), Tenant: tenant.ID, Name: "North", Created: now}
 	a, b := newSystem(tenant.ID, serial), newSystem(tenant.ID, "0000000002")
 	a.Tags, a.Groups = []string{"vip"}, []store.Group{group}
-	offer := newOffer(b)
+	offer, remote := newOffer(b), newRemote(a, user)
 	update(t, db, func(tx *store.Tx) error {
 		return errors.Join(
 			tx.CreateTenant(tenant), tx.CreateUser(user), tx.CreateGroup(group), tx.CreateSystem(a), tx.CreateSystem(b),
-			tx.CreateOffer(offer), tx.CreatePairing(newPairing(a)),
+			tx.CreateOffer(offer), tx.CreatePairing(newPairing(a)), tx.CreateRemote(remote),
 			tx.AddEvent(store.Event{Tenant: tenant.ID, System: a.ID, Kind: "paired", Actor: user.ID, At: now}),
 		)
 	})
-	return tenant.ID, things{user.ID, a.ID, b.ID, group.ID, offer.ID}
+	return tenant.ID, things{user.ID, a.ID, b.ID, group.ID, offer.ID, remote.ID}
 }
 
 // What a tenant makes cannot hang on what is another's.
@@ -234,6 +248,12 @@ func TestNothingIsMadeForAnother(t *testing.T) {
 		})
 		refused("a pairing of another's system", func(tx *store.Tx) error {
 			return tx.CreatePairing(newPairing(store.System{ID: own.second, Tenant: other, Serial: "0000000002"}))
+		})
+		refused("remote access to another's system", func(tx *store.Tx) error {
+			return tx.CreateRemote(newRemote(store.System{ID: own.system, Tenant: other, Serial: serial}, store.User{ID: own.user, Tenant: other}))
+		})
+		refused("another's remote access", func(tx *store.Tx) error {
+			return tx.SetRemote(store.Remote{ID: own.remote, Tenant: other, State: grant.Pending})
 		})
 		refused("what another's system is called", func(tx *store.Tx) error { return tx.MoveMeta(other, own.system, mine) })
 		refused("another's system called differently", func(tx *store.Tx) error { return tx.MoveMeta(other, mine, own.system) })
@@ -281,7 +301,7 @@ func raw(t testing.TB, cfg store.Config) *sql.DB {
 
 var tables = []string{
 	"tenants", "users", "sessions", "systems", "system_tags", "system_groups", "system_group_members", "offers",
-	"pairings", "ownership", "tombstones", "events", "idempotency", "attempts",
+	"pairings", "ownership", "tombstones", "events", "idempotency", "attempts", "remote_sessions",
 }
 
 // dump gives all rows of all tables, sorted.
