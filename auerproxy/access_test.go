@@ -174,4 +174,3 @@ func relayAddress(t *testing.T, admin string, done <-chan error) string {
 		}
 	}
 }
-

@@ -46,7 +46,7 @@ type Log struct {
 	scratch   []entry
 	unwritten []Stat // rows that could not be written yet
 	unseen    []Visitors
-	troubles  map[string]error
+	troubles  map[string]bool // what fails now
 	jumpedAt  time.Time
 }
 
@@ -56,7 +56,7 @@ func New(cfg Config) (*Log, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	l := &Log{cfg: cfg, log: cfg.Logger, buffer: newBuffer(cfg.Queue), troubles: map[string]error{}}
+	l := &Log{cfg: cfg, log: cfg.Logger, buffer: newBuffer(cfg.Queue), troubles: map[string]bool{}}
 	if !l.enabled() {
 		return l, nil
 	}
@@ -391,7 +391,7 @@ func (l *Log) sweep(note string) error {
 
 // report remembers trouble, which raises the alarm, and logs when it begins and ends.
 func (l *Log) report(what string, err error) {
-	_, was := l.troubles[what]
+	was := l.troubles[what]
 	switch {
 	case err != nil && !was:
 		l.log.Error("the access log cannot be kept as it should", "what", what, "error", err)
@@ -399,7 +399,7 @@ func (l *Log) report(what string, err error) {
 		l.log.Info("the access log is kept again", "what", what)
 	}
 	if err != nil {
-		l.troubles[what] = err
+		l.troubles[what] = true
 	} else {
 		delete(l.troubles, what)
 	}

@@ -432,7 +432,7 @@ func TestKilled(t *testing.T) {
 					t.Fatal(err)
 				}
 				err = l.Open()
-				if _, alarm := l.troubles["sweep"]; err == nil && !alarm {
+				if err == nil && !l.troubles["sweep"] {
 					t.Fatal("not interrupted")
 				}
 				if err := l.release(); err != nil {
