@@ -60,6 +60,14 @@
 // once, and the control centre is told when it can be. [PBX.Dissolve] is the
 // administrator's.
 //
+// # Remote access
+//
+// The control centre asks, the administrator consents or does not, in the local network;
+// package remote says how. Calls of the gateway are let in for a session that runs, and
+// are cut when it ends. It never passes for the local network, through the target "web" of
+// the service "tcp" neither. Below /conformance/ is a page by which proxies are tested,
+// for people who have signed in and for the gateway; see package conformance.
+//
 // # Thousands
 //
 // A process can hold thousands: with Dir empty the state is in memory, Hasher, Facts

@@ -2,6 +2,7 @@ package pbx
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	ara "github.com/comtrexx-cloud/comtrexx/ara/remote"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
@@ -583,5 +586,88 @@ func TestRemoteAPI(t *testing.T) {
 	}
 	if len(v.Sessions) != 2 || v.Sessions[0].State != grant.Refused || v.Sessions[1].State != grant.Ended || v.Sessions[1].Started == nil || len(v.Messages) != 3 || v.PIN != nil || !v.On {
 		t.Errorf("%+v", v)
+	}
+}
+
+// TestConformanceThroughTheTunnel: large bodies, a WebSocket, and events go through a call
+// of the gateway, and are cut with it.
+func TestConformanceThroughTheTunnel(t *testing.T) {
+	t.Parallel()
+	b := newTunnelBox(t)
+	if err := b.setSwitches(func(s *state.Switches) error { s.Remote = true; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	b.ask(b.ccc.remoteRequest("s-1"))
+	if err := b.Remote().Allow("s-1", 0); err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{
+		DialContext:       func(context.Context, string, string) (net.Conn, error) { return b.open("s-1", webService) },
+		DisableKeepAlives: true,
+	}}
+	const size = 20_000_000
+	pattern := make([]byte, size)
+	conformance.Fill(pattern, 0)
+	do := func(method, path string, body io.Reader) []byte {
+		t.Helper()
+		req, err := http.NewRequestWithContext(b.ctx, method, "http://pbx"+conformance.Path+path, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %d, %v", path, resp.StatusCode, err)
+		}
+		return text
+	}
+	if text := do("POST", "upload", bytes.NewReader(pattern)); string(text) != `{"bytes":20000000,"intact":true}`+"\n" {
+		t.Errorf("%s", text)
+	}
+	if !bytes.Equal(do("GET", "download?size=20000000", nil), pattern) {
+		t.Error("the download differs")
+	}
+	ws, _, err := websocket.Dial(b.ctx, "http://pbx"+conformance.Path+"ws", &websocket.DialOptions{HTTPClient: client}) //nolint:bodyclose // it has none
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ws.CloseNow() }()
+	if err := ws.Write(b.ctx, websocket.MessageText, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, text, err := ws.Read(b.ctx); string(text) != "hello" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	req, err := http.NewRequestWithContext(b.ctx, http.MethodGet, "http://pbx"+conformance.Path+"clock?every=50", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Body.Close()
+	if _, err := io.ReadFull(events.Body, make([]byte, 200)); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := b.Remote().Session("s-1"); s.In < size || s.Out < size {
+		t.Errorf("%d and %d bytes", s.In, s.Out)
+	}
+	begin := time.Now()
+	if err := b.Remote().End("s-1", grant.CauseAdmin); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); took > 2*time.Second {
+		t.Errorf("the end took %s", took)
+	}
+	if _, _, err := ws.Read(b.ctx); err == nil || b.ctx.Err() != nil {
+		t.Errorf("the WebSocket goes on: %v", err)
+	}
+	if _, err := io.Copy(io.Discard, events.Body); tunnel.CodeOf(err) != tunnel.CodeRefusedByDevice {
+		t.Errorf("the events go on: %v", err)
 	}
 }

@@ -212,10 +212,11 @@ func TestTransfer(t *testing.T) {
 	if status, _, _ := ask(t, c, "GET", base+"download?size=10", nil, header("Range", "bytes=0-1"), header("If-Range", `"other"`)); status != http.StatusOK {
 		t.Errorf("If-Range of another: %d", status)
 	}
-	result := func(body io.Reader) (r struct {
+	type received struct {
 		Bytes  int64
 		Intact bool
-	}) {
+	}
+	result := func(body io.Reader) (r received) {
 		_, _, text := ask(t, c, "POST", base+"upload", body)
 		if err := json.Unmarshal([]byte(text), &r); err != nil {
 			t.Errorf("%s: %v", text, err)
