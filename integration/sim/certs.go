@@ -6,12 +6,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/comtrexx-cloud/comtrexx/integration/load"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/cloud"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
 )
 
 // relayID is the name of the simulator's relay.
-const relayID = "sim"
+const relayID = cloud.RelayName
 
 func certsCommand() *cobra.Command {
 	var devices int
@@ -21,8 +22,9 @@ func certsCommand() *cobra.Command {
 		Use:   "certs",
 		Short: "Make a throw-away CA's certificates for a simulation with a relay elsewhere",
 		Long: "Makes a CA, which is forgotten, and its certificates for devices, for the caller\n" +
-			"(service/load) and for the relay (relay/sim). Copy OUT/relay/sim to the relay, name it\n" +
-			"as its credentials, and let service/load open web and echo on devices in its policy.",
+			"(service/load), for the relay (relay/sim) and for a control centre (service/ccc). Copy\n" +
+			"OUT/relay/sim to the relay, name it as its credentials, and let service/load open web\n" +
+			"and echo on devices in its policy.",
 		Example: "  sim certs --devices 1000 --out certs",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -35,7 +37,7 @@ func certsCommand() *cobra.Command {
 				return err
 			}
 			err = load.WriteDir(out, load.FromCA(ca, seed), devices,
-				identity.Relay(td, relayID), identity.Service(td, load.CallerName))
+				append(cloud.Identities(td), identity.Service(td, load.CallerName))...)
 			if err != nil {
 				return err
 			}

@@ -145,7 +145,7 @@ func settings(cmd *cobra.Command) []load.Setting {
 }
 
 // writeJSON writes the report to a file.
-func writeJSON(path string, r *load.Report) (err error) {
+func writeJSON(path string, r any) (err error) {
 	f, err := os.Create(path) //nolint:gosec // the path that the user named
 	if err != nil {
 		return err

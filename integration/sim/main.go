@@ -7,6 +7,8 @@
 //	sim run --devices 10000 --bystanders 50   all reconnect at once; the calls of 50 others meanwhile
 //	sim certs --devices 1000 --out certs      certificates for a relay elsewhere, and for
 //	sim run --relay relay.example.net:7844 --ca certs --devices 1000
+//	sim pbx --pair 200 --hostile 0.01         5,000 PBXs with state and calls against a whole cloud:
+//	                                          paired, attacked, without power; see sim pbx --help
 //	sim capacity --devices 1000000            what a fleet needs, on paper; see sim capacity --help
 //
 // The report says how fast the fleet connects, how long calls take, what a tunnel
@@ -29,8 +31,9 @@ func main() {
 		Short: "Simulate a fleet of devices and measure a relay",
 	})
 	app.Example = "  sim run\n" +
+		"  sim pbx --pair 200 --hostile 0.01 --churn 5\n" +
 		"  sim run --devices 1000 --transport tcp --load open:rate=200 --duration 30s --kill"
-	app.AddCommand(runCommand(app), certsCommand(), capacityCommand(app), relayCommand(), attackerCommand(), bystandersCommand())
+	app.AddCommand(runCommand(app), pbxCommand(app), certsCommand(), capacityCommand(app), relayCommand(), attackerCommand(), bystandersCommand())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := cli.Main(ctx, app.Command)
 	stop()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -37,15 +38,18 @@ func runCommand(app *cli.App) *cobra.Command {
 				report.Failures = append(report.Failures, err.Error())
 			}
 			report.Settings = settings(cmd)
-			return errors.Join(publish(cmd, app, o.out, report), err)
+			return errors.Join(publish(cmd, app, o.out, report, report.Failures), err)
 		},
 	}
 	o.register(cmd.Flags())
 	return cmd
 }
 
+// written is a report that people can read.
+type written interface{ Write(w io.Writer) error }
+
 // publish prints the report, and gives an error if it tells of failures.
-func publish(cmd *cobra.Command, app *cli.App, out string, report *load.Report) error {
+func publish(cmd *cobra.Command, app *cli.App, out string, report written, failures []string) error {
 	if out != "" {
 		if err := writeJSON(out, report); err != nil {
 			return err
@@ -57,7 +61,7 @@ func publish(cmd *cobra.Command, app *cli.App, out string, report *load.Report) 
 	} else {
 		err = report.Write(cmd.OutOrStdout())
 	}
-	if err == nil && len(report.Failures) > 0 {
+	if err == nil && len(failures) > 0 {
 		err = errors.New("not everything went well, see the report")
 	}
 	return err

@@ -79,7 +79,7 @@ func (s *simulation) run(ctx context.Context, dir string, phases phasesFunc) err
 	if err != nil && s.pid != 0 {
 		return err // not Linux: without a relay to measure that does not matter
 	}
-	if err := s.checkFiles(); err != nil {
+	if err := checkFiles(s.o.devices, s.o.transport); err != nil {
 		return err
 	}
 	s.progress.Say("making %d devices", s.o.devices)
@@ -191,14 +191,14 @@ func (s *simulation) steady() {
 const spareFiles = 512
 
 // checkFiles finds out beforehand that there will be too few file descriptors.
-func (s *simulation) checkFiles() error {
-	need := s.o.devices + spareFiles
+func checkFiles(devices int, transport string) error {
+	need := devices + spareFiles
 	limit, known := openFiles()
-	if s.o.transport == agent.TransportQUIC || !known || uint64(need) <= limit { //nolint:gosec // not negative
+	if transport == agent.TransportQUIC || !known || uint64(need) <= limit { //nolint:gosec // not negative
 		return nil
 	}
 	return &cli.Hint{
-		Err:  fmt.Errorf("%d devices over TCP need about %d open files, the limit is %d", s.o.devices, need, limit),
+		Err:  fmt.Errorf("%d devices over TCP need about %d open files, the limit is %d", devices, need, limit),
 		Hint: "raise it with ulimit -n, or use --transport quic",
 	}
 }
