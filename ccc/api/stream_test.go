@@ -124,6 +124,11 @@ func (s *sink) resume() {
 func (s *sink) read(w *world) string {
 	time.Sleep(w.api.cfg.Streams.Coalesce)
 	synctest.Wait()
+	return s.taken()
+}
+
+// taken gives what has come by now.
+func (s *sink) taken() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	text := s.text.String()

@@ -134,8 +134,7 @@ func TestResetsAreSpread(t *testing.T) {
 			time.Sleep(d)
 			synctest.Wait()
 			for _, s := range all {
-				n += strings.Count(s.text.String(), "event: reset\n")
-				s.text.Reset()
+				n += strings.Count(s.taken(), "event: reset\n")
 			}
 			return n
 		}
