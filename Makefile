@@ -68,7 +68,7 @@ agents: ## Build auer-agent for linux on amd64, arm64 and armv7, and check its s
 	  if [ $$size -ge $(AGENT_MAX) ]; then echo "larger than $(AGENT_MAX) bytes"; exit 1; fi; \
 	done
 
-run: build ## Start everything on this machine: PKI, relay, control centre, three PBXs
+run: build ## Start everything on this machine: PKI, relay, control centre, gateway, three PBXs
 	$(BIN)/dev
 
 smoke: build ## Start everything on free ports, use it as a newcomer would, stop it

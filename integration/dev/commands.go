@@ -12,7 +12,7 @@ import (
 // commands are the lines that a newcomer can copy and paste. "dev smoke" runs the
 // same lines.
 type commands struct {
-	centre, pbxs, pair                                      string
+	centre, pbxs, pair, gateway, gatewayCurl, gatewayLogs   string
 	curl, curlH1, names, forward, forwarded, proxy, proxied string
 	sessions, trace, status, list, revoke, unblock          string
 	stopRelay, startRelay                                   string
@@ -45,21 +45,23 @@ func newCommands(w *world.World, bin string) (commands, error) {
 		w.Device(1), w.Centre().HTTP, w.Centre().Email, quote(w.Centre().PasswordFile), w.PBX(1).URL, quote(w.PBX(1).PasswordFile))
 	return commands{
 		centre: centre, pbxs: password, pair: pair,
-		curl:       curl + " " + page,
-		curlH1:     curl + " --http1.1 -o /dev/null -w '%{http_code}\\n' " + page,
-		names:      fmt.Sprintf("openssl s_client -connect %s -servername %s </dev/null 2>/dev/null | openssl x509 -noout -subject -issuer -dates", w.RelayAddr(0), w.RelayName(0)),
-		forward:    fmt.Sprintf("%s connect %s web --listen %s %s", program("auerproxy"), first, forwardAddr, creds),
-		forwarded:  "curl -sS http://" + forwardAddr + "/facts.json",
-		proxy:      fmt.Sprintf("%s proxy --listen %s %s", program("auerproxy"), proxyAddr, creds),
-		proxied:    fmt.Sprintf("curl -sS -x http://%s http://%s/facts.json", proxyAddr, identity.Device(identity.DefaultTrustDomain, first).DNSName()),
-		sessions:   fmt.Sprintf("%s sessions --admin %s", program("auerproxy"), quote(w.RelayAdmin(0))),
-		trace:      fmt.Sprintf("%s trace %s %s", program("auerproxy"), first, creds),
-		status:     fmt.Sprintf("%s status --config %s", program("auer-agent"), at("device-"+string(first), "auer-agent.yaml")),
-		list:       fmt.Sprintf("%s list %s", pki, pkiConfig),
-		revoke:     fmt.Sprintf("%s block %s --reason lost %s", pki, last, pkiConfig),
-		unblock:    fmt.Sprintf("%s unblock %s %s", pki, last, pkiConfig),
-		stopRelay:  fmt.Sprintf("kill -9 $(cat %s)", at("relay-1", "pid")),
-		startRelay: fmt.Sprintf("%s serve --config %s", program("auerproxy"), at("relay-1", "auerproxy.yaml")),
+		gateway: w.Gateway().URL, gatewayCurl: fmt.Sprintf("curl -sS --cacert %s %s/", roots, w.Gateway().URL),
+		gatewayLogs: fmt.Sprintf("%s logs raw --config %s", program("ara"), at("ara", "ara.yaml")),
+		curl:        curl + " " + page,
+		curlH1:      curl + " --http1.1 -o /dev/null -w '%{http_code}\\n' " + page,
+		names:       fmt.Sprintf("openssl s_client -connect %s -servername %s </dev/null 2>/dev/null | openssl x509 -noout -subject -issuer -dates", w.RelayAddr(0), w.RelayName(0)),
+		forward:     fmt.Sprintf("%s connect %s web --listen %s %s", program("auerproxy"), first, forwardAddr, creds),
+		forwarded:   "curl -sS http://" + forwardAddr + "/facts.json",
+		proxy:       fmt.Sprintf("%s proxy --listen %s %s", program("auerproxy"), proxyAddr, creds),
+		proxied:     fmt.Sprintf("curl -sS -x http://%s http://%s/facts.json", proxyAddr, identity.Device(identity.DefaultTrustDomain, first).DNSName()),
+		sessions:    fmt.Sprintf("%s sessions --admin %s", program("auerproxy"), quote(w.RelayAdmin(0))),
+		trace:       fmt.Sprintf("%s trace %s %s", program("auerproxy"), first, creds),
+		status:      fmt.Sprintf("%s status --config %s", program("auer-agent"), at("device-"+string(first), "auer-agent.yaml")),
+		list:        fmt.Sprintf("%s list %s", pki, pkiConfig),
+		revoke:      fmt.Sprintf("%s block %s --reason lost %s", pki, last, pkiConfig),
+		unblock:     fmt.Sprintf("%s unblock %s %s", pki, last, pkiConfig),
+		stopRelay:   fmt.Sprintf("kill -9 $(cat %s)", at("relay-1", "pid")),
+		startRelay:  fmt.Sprintf("%s serve --config %s", program("auerproxy"), at("relay-1", "auerproxy.yaml")),
 	}, nil
 }
 
@@ -104,6 +106,10 @@ Everything runs.
   The PBXs' own pages (serial, address, user, first password):
 %s
 
+  The gateway for remote access to those pages, for a browser that trusts the same roots;
+  sessions begin in the control centre:
+      %s
+
 To pair one, add its serial in the control centre, and type the token that you get on the
 page "CCC" of the PBX. Or try, in another terminal:
 
@@ -125,6 +131,11 @@ page "CCC" of the PBX. Or try, in another terminal:
   %s
   %s
 
+  # The gateway's own page, and who has asked for it: addresses are in this log alone,
+  # sealed, for 14 days.
+  %s
+  %s
+
   # Who is connected; each hop to a device, timed; the device's own view.
   %s
   %s
@@ -140,5 +151,5 @@ page "CCC" of the PBX. Or try, in another terminal:
   %s
 
 Ctrl-C stops everything but a relay that was started by hand.
-`, c.centre, c.pbxs, c.pair, c.curl, c.names, c.forward, c.forwarded, c.proxy, c.proxied, c.sessions, c.trace, c.status, c.list, c.revoke, c.unblock, c.stopRelay, c.startRelay)
+`, c.centre, c.pbxs, c.gateway, c.pair, c.curl, c.names, c.forward, c.forwarded, c.proxy, c.proxied, c.gatewayCurl, c.gatewayLogs, c.sessions, c.trace, c.status, c.list, c.revoke, c.unblock, c.stopRelay, c.startRelay)
 }

@@ -1,11 +1,11 @@
-// Dev is the all-in-one command: a PKI, a relay, a control centre, three PBXs and a
-// device on this machine, as the real programs, with addresses and commands to try
+// Dev is the all-in-one command: a PKI, a relay, a control centre, a gateway for remote
+// access, three PBXs and a device on this machine, as the real programs, with addresses and commands to try
 // printed at the end.
 //
 //	dev          start everything, run until Ctrl-C
 //	dev smoke    start everything on free ports, do what a newcomer would, stop
 //
-// The programs pki, auerproxy, ccc, pbx and auer-agent are taken from the directory of dev
+// The programs pki, auerproxy, ccc, ara, pbx and auer-agent are taken from the directory of dev
 // itself; "make run" and "make smoke" build them first.
 package main
 
@@ -29,10 +29,11 @@ func main() {
 	o := &options{bin: filepath.Dir(exe)}
 	app := cli.New(cli.Program{
 		Name:  "dev",
-		Short: "The whole cloud on this machine: PKI, relay, control centre, three PBXs",
-		Long: "Starts a PKI, a relay, a control centre, three PBXs and a device as processes of the\n" +
-			"real programs, all on loopback, and prints addresses and commands to try. Ends with\n" +
-			"Ctrl-C. State is kept in --dir, so that the next start finds everything again.",
+		Short: "The whole cloud on this machine: PKI, relay, control centre, gateway, three PBXs",
+		Long: "Starts a PKI, a relay, a control centre, a gateway for remote access, three PBXs and a\n" +
+			"device as processes of the real programs, all on loopback, and prints addresses and\n" +
+			"commands to try. Ends with Ctrl-C. State is kept in --dir, so that the next start finds\n" +
+			"everything again.",
 	})
 	app.PersistentFlags().StringVar(&o.bin, "bin", o.bin, "`directory` with the programs")
 	app.PersistentFlags().IntVar(&o.pbxs, "pbxs", 3, "`number` of PBXs")

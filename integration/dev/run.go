@@ -41,7 +41,7 @@ const startTimeout = time.Minute
 
 // start starts the world in dir and says how it goes.
 func (o *options) start(ctx context.Context, out io.Writer, dir string) (*world.World, error) {
-	for _, program := range []string{"pki", "auerproxy", "auer-agent", "ccc", "pbx"} {
+	for _, program := range []string{"pki", "auerproxy", "auer-agent", "ccc", "ara", "pbx"} {
 		if _, err := os.Stat(filepath.Join(o.bin, program)); err != nil {
 			return nil, &cli.Hint{Err: err, Hint: `"make build" makes the programs; --bin says where they are`}
 		}
@@ -56,15 +56,15 @@ func (o *options) start(ctx context.Context, out io.Writer, dir string) (*world.
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	say("starting PKI, relay, control centre, %d PBXs and a device in %s", o.pbxs, dir)
+	say("starting PKI, relay, control centre, gateway, %d PBXs and a device in %s", o.pbxs, dir)
 	w, err := world.Start(ctx, world.Config{
-		Dir: dir, Kind: world.Processes, Bin: o.bin, Devices: o.devices(), Centre: true, Heartbeat: 5 * time.Second,
+		Dir: dir, Kind: world.Processes, Bin: o.bin, Devices: o.devices(), Centre: true, Gateway: true, Heartbeat: 5 * time.Second,
 		OnEnd: func(part string, _ error) { say("%s has ended", part) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	say("PKI, relay and control centre are up; devices are connecting")
+	say("PKI, relay, control centre and gateway are up; devices are connecting")
 	blocked, err := w.Blocked(ctx)
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
@@ -82,7 +82,7 @@ func (o *options) start(ctx context.Context, out io.Writer, dir string) (*world.
 	if err := w.AwaitNames(ctx); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
-	say("%s and %s have certificates from the PKI's ACME server", w.RelayName(0), world.CentreName)
+	say("%s, %s and %s have certificates from the PKI's ACME server", w.RelayName(0), world.CentreName, world.GatewayName)
 	return w, nil
 }
 

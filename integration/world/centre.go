@@ -169,8 +169,8 @@ func (p *programs) startCentre(ctx context.Context) (unit, error) {
 			"eab_file": string(cfg.Names.EABFile), "storage": cfg.Names.Storage,
 		},
 		"dial": section{"relays": cfg.Dial.Relays}, "store": section{"path": cfg.Store.Path}, "keys": cfg.Keys, "brands": brands,
-		"first_admin":      section{"file": cfg.FirstAdmin.File, "email": cfg.FirstAdmin.Email, "tenant": cfg.FirstAdmin.Tenant, "language": string(cfg.FirstAdmin.Language)},
-		"admin":            section{"listen": "unix:" + w.path(centreDir, "admin.sock")},
+		"first_admin": section{"file": cfg.FirstAdmin.File, "email": cfg.FirstAdmin.Email, "tenant": cfg.FirstAdmin.Tenant, "language": string(cfg.FirstAdmin.Language)},
+		"admin":       section{"listen": "unix:" + w.path(centreDir, "admin.sock")}, "log": w.log(), "access_log": w.accessLog(centreDir),
 		"shutdown_timeout": (10 * time.Second).String(),
 	})
 	if err != nil {

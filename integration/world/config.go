@@ -35,7 +35,8 @@ type Config struct {
 	// Kind of the world. Default InProcess.
 	Kind Kind
 	// Bin is the directory with the programs pki, auerproxy and auer-agent, ccc where
-	// there is a control centre, and pbx where devices are PBXs.
+	// there is a control centre, ara where there is a gateway, and pbx where devices are
+	// PBXs.
 	Bin string
 	// TrustDomain; default comtrexx.test.
 	TrustDomain identity.TrustDomain
@@ -51,6 +52,9 @@ type Config struct {
 	Centre bool
 	// CentreSet are further keys of its file, as in "pairing.offers_per_hour=1000".
 	CentreSet []string
+	// Gateway runs the gateway for remote access, which brings names with it; see
+	// [World.Gateway].
+	Gateway bool
 	// PBX makes all devices PBXs; see [DeviceConfig].
 	PBX bool
 
@@ -69,6 +73,8 @@ type Config struct {
 	// the back-off ends at 1 s and the long one at 5 s.
 	Timing agent.Timing
 
+	// LogLevel is that of the programs, with [Processes]. Default: info.
+	LogLevel string
 	// Logger gets what happens in the world and, with InProcess, in its parts.
 	// Default: none.
 	Logger hclog.Logger
@@ -128,7 +134,8 @@ func (c Config) withDefaults() (Config, error) {
 	c.Relays = cmp.Or(c.Relays, 1)
 	c.Heartbeat = cmp.Or(c.Heartbeat, time.Second)
 	c.DrainDeadline = cmp.Or(c.DrainDeadline, 2*time.Second)
-	c.Names = c.Names || c.Centre
+	c.Names = c.Names || c.Centre || c.Gateway
+	c.LogLevel = cmp.Or(c.LogLevel, "info")
 	c.Timing.BackoffCap = cmp.Or(c.Timing.BackoffCap, time.Second)
 	c.Timing.LongBackoff = cmp.Or(c.Timing.LongBackoff, 5*time.Second)
 	if c.Policy == nil {

@@ -10,8 +10,8 @@
 //
 // There are two kinds with one interface. [InProcess] runs everything in goroutines
 // of this process: fast, and under the race detector. [Processes] runs the real
-// programs pki, auerproxy and auer-agent, with the configuration files that it
-// writes for them. A test that passes over both shows that the programs put the
+// programs pki, auerproxy and auer-agent, ccc, ara and pbx, with the configuration files
+// that it writes for them. A test that passes over both shows that the programs put the
 // libraries together as the test does.
 //
 // Everything is real: devices enrol with one-time tokens, services and relays get
@@ -32,11 +32,12 @@
 //	roots.pem               trust bundle
 //	pki/                    pki.yaml, state/, health.sock
 //	relay-1/                auerproxy.yaml, credentials/, state/, admin.sock; eab.json, names/
+//	ccc/, ara/              ccc.yaml and ara.yaml, credentials/, admin.sock, eab.json, names/
 //	device-<serial>/        auer-agent.yaml, credentials/, instance-id, status.sock
 //	services/<name>/        cert.pem, key.pem, roots.pem of a calling service
 //
-// Each program's folder also has its log and, while it runs, its pid. InProcess
-// writes none of these, no yaml file and no instance-id, and logs to [Config].Logger.
+// Each program's folder also has its log and, while it runs, its pid; those of servers
+// have their access log, access/. InProcess writes none of these, no yaml file and no instance-id, and logs to [Config].Logger.
 // The keys of the PKI are not encrypted: the directory is for state that is thrown
 // away.
 package world

@@ -38,6 +38,13 @@ func (w *World) acmeConfig() acmesrv.Config {
 			cfg.Dial[net.JoinHostPort(name, "443")] = w.centreTLS
 		}
 	}
+	if w.cfg.Gateway {
+		cfg.Roles = append(cfg.Roles, acmesrv.Role{Name: gatewayRole, Names: []string{GatewayName, "*." + GatewayName}})
+		for _, name := range []string{GatewayName, "*." + GatewayName} {
+			cfg.Dial[net.JoinHostPort(name, "443")] = w.gatewayAddr
+		}
+		cfg.OrdersPerHour = -1 // one for each session
+	}
 	return cfg
 }
 
@@ -64,8 +71,8 @@ func (w *World) writeEAB(ctx context.Context, role, dir string) error {
 	return os.WriteFile(w.path(dir, "eab.json"), text, 0o600)
 }
 
-// AwaitNames waits until every relay and the control centre show a certificate for
-// their names, with [Config].Names.
+// AwaitNames waits until every relay, the control centre and the gateway show a
+// certificate for their names, with [Config].Names.
 func (w *World) AwaitNames(ctx context.Context) error {
 	pool := x509.NewCertPool()
 	for _, r := range w.roots {
@@ -79,6 +86,9 @@ func (w *World) AwaitNames(ctx context.Context) error {
 	}
 	if w.cfg.Centre {
 		at[CentreName], at[FontevoName] = w.centreTLS, w.centreTLS
+	}
+	if w.cfg.Gateway {
+		at[GatewayName] = w.gatewayAddr
 	}
 	for name, addr := range at {
 		for {

@@ -88,7 +88,7 @@ func (p *programs) startPBX(ctx context.Context, i int) (unit, error) {
 	}
 	err := writeConfig(dir, path, section{
 		"state_dir": dir, "listen": w.pages[i], "pki": about,
-		"relays": cfg.Relays, "transport": cfg.Transport, "slots": cfg.Slots, "timing": timing(cfg.Timing),
+		"relays": cfg.Relays, "transport": cfg.Transport, "slots": cfg.Slots, "timing": timing(cfg.Timing), "log": w.log(),
 	})
 	if err != nil {
 		return nil, err

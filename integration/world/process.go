@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -57,10 +58,13 @@ func startProcess(bin, dir, name string, args ...string) (*process, error) {
 	return p, nil
 }
 
+// prefixes of variables that the programs read.
+var prefixes = []string{"PKI_", "AUERPROXY_", "AUER_AGENT_", "CCC_", "ARA_"}
+
 // environment leaves out what would change the programs' configuration.
 func environment(all []string) (out []string) {
 	for _, kv := range all {
-		if !strings.HasPrefix(kv, "PKI_") && !strings.HasPrefix(kv, "AUERPROXY_") && !strings.HasPrefix(kv, "AUER_AGENT_") {
+		if !slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(kv, p) }) {
 			out = append(out, kv)
 		}
 	}

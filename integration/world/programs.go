@@ -37,6 +37,16 @@ func writeConfig(dir, path string, cfg any) error {
 
 type section = map[string]any
 
+// log is what every program is told about its log.
+func (w *World) log() section { return section{"level": w.cfg.LogLevel} }
+
+// accessLog keeps the addresses of a program's clients in its folder.
+func (w *World) accessLog(dir string) section { return section{"dir": w.AccessLog(dir)} }
+
+// AccessLog is the directory of a program's access log, with [Processes]; dir is the
+// program's folder, e.g. "relay-1".
+func (w *World) AccessLog(dir string) string { return w.path(dir, "access") }
+
 func (p *programs) startPKI(ctx context.Context) (unit, error) {
 	w := p.world
 	dir, path := w.path("pki"), w.path("pki", "pki.yaml")
@@ -48,12 +58,12 @@ func (p *programs) startPKI(ctx context.Context) (unit, error) {
 		for _, r := range acme.Roles {
 			roles = append(roles, section{"name": r.Name, "names": r.Names})
 		}
-		server["acme"] = section{"roles": roles, "dial": acme.Dial}
+		server["acme"] = section{"roles": roles, "dial": acme.Dial, "orders_per_hour": acme.OrdersPerHour}
 	}
 	err := writeConfig(dir, path, section{
 		"authority": section{"state_dir": w.path("pki", "state"), "trust_domain": string(w.cfg.TrustDomain), "plain_keys": true},
 		"server":    server,
-		"admin":     section{"listen": "unix:" + w.path("pki", "health.sock")},
+		"admin":     section{"listen": "unix:" + w.path("pki", "health.sock")}, "log": w.log(), "access_log": w.accessLog("pki"),
 	})
 	if err != nil {
 		return nil, err
@@ -90,7 +100,7 @@ func (p *programs) startRelay(ctx context.Context, i int) (unit, error) {
 			"listen": cfg.Listen, "state_dir": cfg.StateDir, "heartbeat": cfg.Heartbeat.String(), "ports": cfg.Ports,
 			"policy": cfg.Policy, "drain": section{"deadline": cfg.Drain.Deadline.String()},
 		},
-		"admin":            section{"listen": w.RelayAdmin(i)},
+		"admin": section{"listen": w.RelayAdmin(i)}, "log": w.log(), "access_log": w.accessLog(relayDir(i)),
 		"shutdown_timeout": (cfg.Drain.Deadline + 10*time.Second).String(),
 	})
 	if err != nil {

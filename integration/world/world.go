@@ -33,6 +33,8 @@ type starter interface {
 	startRelay(ctx context.Context, i int) (unit, error)
 	// startCentre returns when the control centre is ready.
 	startCentre(ctx context.Context) (unit, error)
+	// startGateway returns when the gateway is ready.
+	startGateway(ctx context.Context) (unit, error)
 	// startDevice starts device i, which connects by itself.
 	startDevice(ctx context.Context, i int) (unit, error)
 	// drain empties relay i.
@@ -56,12 +58,14 @@ type World struct {
 	pages    []string   // addresses of PBXs' pages, by device
 	// Addresses of the control centre, with Centre.
 	centreTLS, centreHTTP string
+	gatewayAddr           string // with Gateway
 
 	mu      sync.Mutex
 	pki     unit            // guarded by mu
 	relay   []unit          // guarded by mu; nil where stopped
 	device  []unit          // guarded by mu; nil where stopped
 	centre  []unit          // guarded by mu; one, nil where there is none
+	gateway []unit          // guarded by mu; as centre
 	dialers []*dial.Dialer  // guarded by mu
 	leaving map[string]bool // guarded by mu; parts that were told to end
 }
@@ -77,7 +81,7 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 	}
 	w = &World{
 		cfg: cfg, relays: make([]string, cfg.Relays), relay: make([]unit, cfg.Relays), device: make([]unit, len(cfg.Devices)),
-		centre: make([]unit, 1), pages: make([]string, len(cfg.Devices)), targets: make([]*targets, len(cfg.Devices)),
+		centre: make([]unit, 1), gateway: make([]unit, 1), pages: make([]string, len(cfg.Devices)), targets: make([]*targets, len(cfg.Devices)),
 		admin:   server.Admin{Socket: filepath.Join(cfg.Dir, "pki", "state", "admin.sock"), Actor: "world"},
 		leaving: make(map[string]bool),
 	}
@@ -98,6 +102,9 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 	}
 	if cfg.Centre {
 		addrs = append(addrs, &w.centreTLS, &w.centreHTTP)
+	}
+	if cfg.Gateway {
+		addrs = append(addrs, &w.gatewayAddr)
 	}
 	for i, d := range cfg.Devices {
 		if d.PBX {
@@ -137,6 +144,14 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 			return w, fmt.Errorf("ccc: %w", err)
 		}
 		if err := w.StartCentre(ctx); err != nil {
+			return w, err
+		}
+	}
+	if cfg.Gateway {
+		if err := w.prepareGateway(ctx); err != nil {
+			return w, fmt.Errorf("ara: %w", err)
+		}
+		if err := w.StartGateway(ctx); err != nil {
 			return w, err
 		}
 	}
@@ -424,6 +439,7 @@ func (w *World) Close() error {
 		defer cancel()
 		errs = append(errs, w.end(name, units, i, func(u unit) error { return u.stop(ctx) }))
 	}
+	stop(gatewayDir, w.gateway, 0)
 	for i := range w.device {
 		stop(deviceDir(w.Device(i)), w.device, i)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -35,6 +36,8 @@ func newProver(dial map[string]string, timeout time.Duration) *prover {
 func (p *prover) dialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	if to, ok := p.dial[addr]; ok {
 		addr = to
+	} else if _, above, ok := strings.Cut(addr, "."); ok && p.dial["*."+above] != "" {
+		addr = p.dial["*."+above]
 	}
 	return (&net.Dialer{Timeout: p.timeout}).DialContext(ctx, network, addr)
 }

@@ -37,7 +37,8 @@ type Config struct {
 	RequestsPerMinute int `yaml:"requests_per_minute"`
 	// Dial says where names are found that this machine does not resolve, or not
 	// on the standard ports: "name:443" (tls-alpn-01) or "name:80" (http-01) to
-	// the address that is dialled instead. Default: none.
+	// the address that is dialled instead; with "*.<domain>" as the name, for every
+	// name one label below the domain that is not there itself. Default: none.
 	Dial map[string]string `yaml:"dial"`
 	// ChallengeTimeout bounds the proof of one name. Default: 10s.
 	ChallengeTimeout time.Duration `yaml:"challenge_timeout"`
@@ -163,10 +164,10 @@ func (c Config) Validate() error {
 		bad("challenge_timeout", "", "is below zero")
 	}
 	for _, from := range slices.Sorted(maps.Keys(c.Dial)) {
-		_, port, err := net.SplitHostPort(from)
+		host, port, err := net.SplitHostPort(from)
 		_, _, terr := net.SplitHostPort(c.Dial[from])
-		if err != nil || (port != "443" && port != "80") || terr != nil {
-			bad("dial", `as in "relay.localhost:443": "127.0.0.1:7844"`, "%q: %q, want name:443 or name:80, and an address with a port", from, c.Dial[from])
+		if err != nil || (port != "443" && port != "80") || terr != nil || strings.Contains(strings.TrimPrefix(host, "*."), "*") {
+			bad("dial", `as in "relay.localhost:443": "127.0.0.1:7844"`, "%q: %q, want name:443 or name:80, where the name can begin with \"*.\", and an address with a port", from, c.Dial[from])
 		}
 	}
 	return errors.Join(all...)

@@ -23,6 +23,7 @@ func TestValidate(t *testing.T) {
 		"lifetime":          func(c *acmesrv.Config) { c.Lifetime = time.Second },
 		"challenge_timeout": func(c *acmesrv.Config) { c.ChallengeTimeout = -1 },
 		"dial":              func(c *acmesrv.Config) { c.Dial = map[string]string{"ara.comtrexx.test:8443": "127.0.0.1:1"} },
+		`dial: "a.*`:        func(c *acmesrv.Config) { c.Dial = map[string]string{"a.*.comtrexx.test:443": "127.0.0.1:1"} },
 		`dial: "ara`:        func(c *acmesrv.Config) { c.Dial = map[string]string{"ara.comtrexx.test:443": "127.0.0.1"} },
 	} {
 		c := acmesrv.Config{Roles: roles()}
