@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/configs/accesslog"
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
 	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
@@ -136,8 +138,9 @@ func TestExampleConfig(t *testing.T) {
 	want.Authority.StateDir = "/var/lib/pki"
 	want.Authority.FactoryRoots, want.Authority.ServerNames, want.Server.Names = []string{}, []string{}, []string{}
 	want.Server.Log.Readers = []string{}
+	want.AccessLog.Dir, want.AccessLog.Show = "/var/lib/pki/access", []accesslog.Network{{Prefix: netip.MustParsePrefix("10.20.0.0/24")}}
 	want.Server.ACMEListen = "127.0.0.1:8446"
-	want.Server.ACME.Dial = map[string]string{"ara.comtrexx.test:443": "127.0.0.1:8445"}
+	want.Server.ACME.Dial = map[string]string{"ara.comtrexx.test:443": "127.0.0.1:8445", "*.ara.comtrexx.test:443": "127.0.0.1:8445"}
 	if len(got.Server.ACME.Roles) != 4 {
 		t.Errorf("roles %+v", got.Server.ACME.Roles)
 	}
