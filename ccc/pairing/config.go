@@ -35,6 +35,9 @@ type Config struct {
 	Online func(identity.Serial) bool `yaml:"-"`
 	// Notify is told of every change after it was made. It must not block. Nil: nobody.
 	Notify func(Change) `yaml:"-"`
+	// Remote takes what PBXs report about remote access; the serial is that of the
+	// connection. Nil: they are told that there is no such session.
+	Remote func(context.Context, identity.Serial, wire.RemoteReport) error `yaml:"-"`
 	// Logger; nil means silence.
 	Logger hclog.Logger `yaml:"-"`
 	// Metrics; nil means none.

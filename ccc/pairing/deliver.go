@@ -45,7 +45,7 @@ func (s *Service) visit(ctx context.Context, serial identity.Serial, withdrawn [
 	if s.pace.Wait(ctx) != nil {
 		return true
 	}
-	pbx := wire.PBX{HTTP: wire.HTTPClient(s.dial(serial, wire.Service)), MaxBody: int64(s.cfg.MaxBody)}
+	pbx := s.pbx(serial)
 	var jobs []job
 	for _, t := range r.tombstones {
 		jobs = append(jobs, job{bringTombstone, string(t.Pairing), func(ctx context.Context) error { return s.bringTombstone(ctx, pbx, t) }})

@@ -23,6 +23,9 @@ func (s *Service) dissolve(w *work, p store.Pairing, why wire.Reason, by wire.Si
 			return err
 		}
 	}
+	if err := w.endRemote(p); err != nil {
+		return err
+	}
 	st, shown := stepDissolve, OfferStep("")
 	// A PBX may give any reason, also once the login was proved.
 	if why == wire.ReasonProofFailed && by == wire.SideCCC {

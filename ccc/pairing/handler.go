@@ -34,6 +34,7 @@ func (s *Service) Handler() http.Handler {
 	mux.Handle("POST "+wire.PathComplete, wire.Handle(maxBody, s.complete))
 	mux.Handle("POST "+wire.PathDeclined, wire.Handle(maxBody, s.declined))
 	mux.Handle("POST "+wire.PathSync, wire.Handle(maxBody, s.sync))
+	mux.Handle("POST "+wire.PathRemoteReport, wire.Handle(maxBody, s.remoteReport))
 	return mux
 }
 

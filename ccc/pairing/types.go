@@ -52,6 +52,7 @@ const (
 	ChangeSystem  ChangeKind = "system"  // a system is new or different
 	ChangeOffer   ChangeKind = "offer"   // an offer or a pairing has come further; the system has changed, too
 	ChangeRemoved ChangeKind = "removed" // a system is gone
+	ChangeRemote  ChangeKind = "remote"  // remote access to a system has ended with its pairing
 )
 
 // OfferStep says how far a pairing has come.

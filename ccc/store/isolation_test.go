@@ -56,7 +56,9 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 		return fmt.Sprint(v, next), err
 	},
 	"Groups": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.Groups(tenant) },
-	"MayRemote": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) { return tx.MayRemote(tenant, of.user) },
+	"MayRemote": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.MayRemote(tenant, of.user)
+	},
 	"MoveMeta": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.MoveMeta(tenant, of.system, of.second)
 	},
