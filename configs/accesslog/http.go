@@ -20,6 +20,15 @@ func (l *Log) Watch(s *http.Server) {
 		s.Handler = http.DefaultServeMux
 	}
 	s.Handler = l.Handler(s.Handler)
+	l.Connections(s)
+}
+
+// Connections is the part of [Log.Watch] that notes connections without a request. It is
+// for servers that call [Log.Handler] where the client's address is known, behind a proxy.
+func (l *Log) Connections(s *http.Server) {
+	if !l.enabled() {
+		return
+	}
 	w := &silent{log: l, next: s.ConnState, conns: map[net.Conn]struct{}{}}
 	s.ConnState = w.change
 }

@@ -203,6 +203,9 @@ func TestClockBack(t *testing.T) {
 					w.log.Record(minute(i), OK)
 					born[minute(i)] = time.Now()
 					w.sleep(time.Hour)
+					if i%4 != 3 {
+						continue // to read everything takes long
+					}
 					n := 0
 					for _, r := range w.records() {
 						if age := time.Since(born[r.Address]); age > MaxRaw {

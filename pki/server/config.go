@@ -48,6 +48,7 @@ package server
 import (
 	"errors"
 	"net"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -57,7 +58,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
-	"github.com/comtrexx-cloud/comtrexx/configs/accesslog"
 	"github.com/comtrexx-cloud/comtrexx/pki/acmesrv"
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/crl"
@@ -120,9 +120,10 @@ type Config struct {
 	Logger hclog.Logger `yaml:"-"`
 	// Metrics; nil means that none are registered.
 	Metrics prometheus.Registerer `yaml:"-"`
-	// AccessLog notes the address of every request to the listeners, but the admin
-	// socket, and of connections without one; nil means that nothing is noted.
-	AccessLog *accesslog.Log `yaml:"-"`
+	// AccessLog, an accesslog.Log, notes the address of every request to the listeners,
+	// but the admin socket, and of connections without one; nil means that nothing is
+	// noted.
+	AccessLog interface{ Watch(*http.Server) } `yaml:"-"`
 }
 
 // AdminSocketFile is the name of the admin socket in the state directory.

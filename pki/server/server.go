@@ -163,7 +163,7 @@ func (s *Server) httpServer(name string, h http.Handler) *http.Server {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          s.cfg.Logger.Named(name).StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
-	if name != admin {
+	if name != admin && s.cfg.AccessLog != nil {
 		s.cfg.AccessLog.Watch(server)
 	}
 	return server
