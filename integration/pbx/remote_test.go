@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -432,6 +433,43 @@ func TestRemoteTargets(t *testing.T) {
 	if _, err := io.ReadAll(open); tunnel.CodeOf(err) != tunnel.CodeRefusedByDevice {
 		t.Errorf("consent withdrawn: %v", err)
 	}
+}
+
+// TestGatewayWatches: the status of a session comes as long as the session runs, which is
+// longer than the server lets other answers take.
+func TestGatewayWatches(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(t)
+		b.pair(t)
+		b.switchRemote(t, true)
+		if _, err := b.askRemote(t, b.ccc.remoteRequest("s-1")); err != nil {
+			t.Fatal(err)
+		}
+		srv := b.server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			b.gateway.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), purposeKey{}, grant.SessionID("s-1").Purpose())))
+		}))
+		ctx, cancel := context.WithCancel(t.Context())
+		line, done := make(chan net.Conn), make(chan struct{})
+		go func() { defer close(done); _ = srv.Serve(pipeListener{line, ctx}) }()
+		c := ara.Client{HTTP: ara.HTTPClient(func(context.Context) (net.Conn, error) {
+			here, there := net.Pipe()
+			line <- there
+			return here, nil
+		})}
+		time.AfterFunc(10*time.Minute, func() { _ = b.Remote().Allow("s-1", 20*time.Minute) })
+		begin := time.Now()
+		var last ara.Status
+		if err := c.Watch(t.Context(), func(s ara.Status) { last = s }); err != nil {
+			t.Errorf("after %s: %v", time.Since(begin), err)
+		}
+		if last.Cause != grant.CauseTime || time.Since(begin) != 30*time.Minute {
+			t.Errorf("%+v after %s", last, time.Since(begin))
+		}
+		cancel()
+		<-done
+		_ = srv.Close()
+	})
 }
 
 // TestConformanceAccess: who has signed in, and whom the administrator lets in.
