@@ -24,6 +24,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/integration/e2e/canary"
 	"github.com/comtrexx-cloud/comtrexx/integration/e2e/curious"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/password"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
 )
@@ -54,6 +55,7 @@ func centre(t *testing.T, ca *pkitest.CA, relay, dir string, log hclog.Logger) (
 	cfg.Keys = []configs.SecretFile{configs.SecretFile(filepath.Join(dir, "key"))}
 	cfg.FirstAdmin = server.FirstAdmin{File: filepath.Join(dir, "first-password"), Email: "admin@operator.test", Tenant: "Musterfirma GmbH", Language: "en"}
 	cfg.Credentials, cfg.Logger = ca.Credentials(identity.Service(ca.TrustDomain, "ccc")), log
+	cfg.Account.Hash.Memory, cfg.Account.Hash.Passes, cfg.Account.Hash.Lanes = 8<<20, 1, 1 // as cheapHash
 	if err := server.WriteSecret(filepath.Join(dir, "key"), seal.NewKey()); err != nil {
 		t.Fatal(err)
 	}
@@ -78,11 +80,11 @@ func centre(t *testing.T, ca *pkitest.CA, relay, dir string, log hclog.Logger) (
 }
 
 // device runs a PBX, and gives the address of its pages and its first password.
-func device(t *testing.T, ca *pkitest.CA, relay, dir string, log hclog.Logger) (url, password string, stop func()) {
+func device(t *testing.T, ca *pkitest.CA, relay, dir string, log hclog.Logger) (url, first string, stop func()) {
 	t.Helper()
 	tunnel := agent.Default()
 	tunnel.Relays = []string{relay}
-	p, err := pbx.New(pbx.Config{Dir: dir, Credentials: ca.Credentials(identity.Device(ca.TrustDomain, "0123456789")), Agent: tunnel, Logger: log})
+	p, err := pbx.New(pbx.Config{Dir: dir, Credentials: ca.Credentials(identity.Device(ca.TrustDomain, "0123456789")), Agent: tunnel, Hasher: password.NewHasher(password.Cheap, 1), Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,8 +103,8 @@ func device(t *testing.T, ca *pkitest.CA, relay, dir string, log hclog.Logger) (
 	work.Go(func() { _ = srv.Serve(ln) })
 	stop = sync.OnceFunc(func() { cancel(); _ = srv.Close(); work.Wait() })
 	t.Cleanup(stop)
-	password, _ = p.FirstPassword()
-	return "http://" + ln.Addr().String(), password, stop
+	first, _ = p.FirstPassword()
+	return "http://" + ln.Addr().String(), first, stop
 }
 
 // TestCuriousRelay: a relay that keeps all that it can read sees neither token nor user
@@ -177,7 +179,7 @@ func TestCuriousRelay(t *testing.T) {
 
 			stopPBX()
 			stopCentre()
-			secrets["password"] = canary.Canary(password(t, cdir))
+			secrets["password"] = canary.Canary(pairingPassword(t, cdir))
 			for what, c := range secrets {
 				if forms := c.Found(t, r.Contains); forms != nil {
 					t.Errorf("the relay has read the %s: %q", what, forms)
@@ -205,8 +207,8 @@ func TestCuriousRelay(t *testing.T) {
 	}
 }
 
-// password opens what the control centre has sealed, with its key.
-func password(t *testing.T, dir string) string {
+// pairingPassword opens what the control centre has sealed, with its key.
+func pairingPassword(t *testing.T, dir string) string {
 	t.Helper()
 	keys, err := seal.Load([]configs.SecretFile{configs.SecretFile(filepath.Join(dir, "key"))})
 	if err != nil {
