@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
+	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
 
@@ -92,10 +93,13 @@ func (a *API) answer(operation string, err error) error {
 	return problem(CodeInternal, "")
 }
 
-// known makes a problem of the errors that the store and the pairing service give.
+// known makes a problem of the errors that the store, the pairing service and the broker give.
 func known(err error) *Problem {
 	if e, ok := errors.AsType[*pairing.Error](err); ok {
 		return pairingProblem(e)
+	}
+	if e, ok := errors.AsType[*remote.Error](err); ok {
+		return remoteProblem(e)
 	}
 	switch {
 	case errors.Is(err, store.ErrNotFound):

@@ -48,8 +48,8 @@ func New(cfg Config) (*API, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if cfg.Store == nil || cfg.Keys == nil || cfg.Accounts == nil || cfg.Pairing == nil || cfg.Fleet == nil {
-		return nil, errors.New("api: Store, Keys, Accounts, Pairing and Fleet are needed")
+	if cfg.Store == nil || cfg.Keys == nil || cfg.Accounts == nil || cfg.Pairing == nil || cfg.Remote == nil || cfg.Fleet == nil {
+		return nil, errors.New("api: Store, Keys, Accounts, Pairing, Remote and Fleet are needed")
 	}
 	a := newAPI(cfg)
 	a.view = cfg.Store.View

@@ -15,6 +15,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
 
@@ -59,6 +60,26 @@ var causes = map[Code]func(t *testing.T) answer{
 		w := newWorld(t).serve()
 		id := w.signedIn(w.north, store.RoleOwner).save("0000000001", "One").System.ID
 		return w.signedIn(w.north, store.RoleOwner).do(http.MethodGet, "/systems/"+id+"/offer", "")
+	},
+	CodeNotRequester: func(t *testing.T) answer {
+		w := newWorld(t).serve()
+		id := w.signedIn(w.north, store.RoleOwner).scene().paired
+		return w.signedIn(w.north, store.RoleOwner).do(http.MethodPost, "/systems/"+id+"/remote/"+w.session+"/grant", atGateway)
+	},
+	CodeOffline:   askRefused(errors.New("secret detail")),
+	CodeRemoteOff: askRefused(wire.NewProblem(wire.CodeRemoteOff, "secret")),
+	CodeNoTarget:  askRefused(wire.NewProblem(wire.CodeNoTarget, "secret")),
+	CodeRemoteOver: func(t *testing.T) answer {
+		w := newWorld(t).serve()
+		c := w.signedIn(w.north, store.RoleOwner)
+		path := "/systems/" + c.scene().paired + "/remote/" + w.session
+		c.do(http.MethodDelete, path, "").want(http.StatusNoContent)
+		return c.do(http.MethodPost, path+"/grant", atGateway)
+	},
+	CodeQuotaRemote: func(t *testing.T) answer {
+		w := newWorld(t, func(o *options) { o.remote.PerSystem = 1 }).serve()
+		c := w.signedIn(w.north, store.RoleOwner)
+		return c.do(http.MethodPost, "/systems/"+c.scene().paired+"/remote", examples["askRemote"].body)
 	},
 	CodeWrongPassword: func(t *testing.T) answer {
 		w := newWorld(t).serve()

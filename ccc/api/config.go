@@ -39,7 +39,7 @@ type Config struct {
 	// where the host has none. Default: DefaultBrands.
 	Brands []BrandConfig `yaml:"-"`
 
-	// Store keeps everything. Needed, as the next four.
+	// Store keeps everything. Needed, as the next five.
 	Store *store.DB `yaml:"-"`
 	// Keys seal the answers that are kept for repeats.
 	Keys *seal.Keyring `yaml:"-"`
@@ -47,6 +47,9 @@ type Config struct {
 	Accounts *account.Accounts `yaml:"-"`
 	// Pairing does what is asked for. Its Notify is to be [API.PairingChanged].
 	Pairing Pairing `yaml:"-"`
+	// Remote does what is asked for about remote access. Its Notify is to be
+	// [API.RemoteChanged].
+	Remote RemoteAccess `yaml:"-"`
 	// Fleet tells who is connected.
 	Fleet Fleet `yaml:"-"`
 	// Pages answer what is not for the API. Default: nothing is found.

@@ -18,6 +18,7 @@ var eventTypes = []struct {
 	{"removed", reflect.TypeFor[Removed](), "A system is gone"},
 	{"presence", reflect.TypeFor[Presence](), "A paired system went online or offline"},
 	{"offer", reflect.TypeFor[OfferStep](), "An offer has come further"},
+	{"remote", reflect.TypeFor[RemoteChange](), "Remote access to a system has changed: load it anew"},
 	{"reset", reflect.TypeFor[Reset](), "Events were left out: load everything anew"},
 }
 

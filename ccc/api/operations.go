@@ -8,6 +8,7 @@ const (
 	tagSystems = "systems"
 	tagOffers  = "offers"
 	tagLabels  = "labels"
+	tagRemote  = "remote access"
 	tagLive    = "live"
 )
 
@@ -108,5 +109,6 @@ func (a *API) register() {
 		summary: "All tags in use, by name",
 	}, a.listTags)
 
+	a.registerRemote()
 	a.registerEvents()
 }

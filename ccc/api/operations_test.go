@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -94,7 +95,15 @@ var examples = map[string]example{
 	"removeGroup":      {id: group1, status: 204},
 	"listTags":         {status: 200},
 	"streamEvents":     {status: 200},
+	"listRemote":       {id: paired1, status: 200},
+	"askRemote":        {id: paired1, body: `{"reason":"a phone is silent","service":"web"}`, status: 201},
+	"getRemote":        {id: paired1, status: 200},
+	"grantRemote":      {id: paired1, body: atGateway, status: 200},
+	"endRemote":        {id: paired1, status: 204},
 }
+
+// atGateway is a browser that began at the gateway.
+const atGateway = `{"label":"abcdefghijklmnopqrstuvwx23","browser":"AQIDAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`
 
 // scene makes what examples are about, for the client's tenant.
 func (c *client) scene() scene {
@@ -102,6 +111,7 @@ func (c *client) scene() scene {
 	s := scene{offered: c.save("0000000001", "One").System.ID, paired: c.save("0000000002", "Two").System.ID}
 	c.w.pair(c.user.Tenant, s.paired)
 	s.group = read[Group](c.do(http.MethodPost, "/groups", `{"name":"First"}`).want(http.StatusCreated)).ID
+	c.w.session = c.ask(s.paired).ID
 	return s
 }
 
@@ -111,7 +121,7 @@ func (c *client) call(op operationDoc, e example, id string, headers ...string) 
 	if e.header != "" {
 		headers = append(headers, e.header)
 	}
-	return c.do(op.method, strings.ReplaceAll(op.path, "{id}", id), e.body, headers...)
+	return c.do(op.method, strings.NewReplacer("{id}", id, "{session}", cmp.Or(c.w.session, "x")).Replace(op.path), e.body, headers...)
 }
 
 func TestEveryOperationHasAnExample(t *testing.T) {
@@ -231,7 +241,8 @@ func TestRoles(t *testing.T) {
 	needs := map[string]store.Role{
 		"createSystem": store.RoleAdministrator, "updateSystem": store.RoleAdministrator, "replaceSystem": store.RoleAdministrator,
 		"getOffer": store.RoleAdministrator, "renewOffer": store.RoleAdministrator, "withdrawOffer": store.RoleAdministrator,
-		"createGroup": store.RoleAdministrator, "removeGroup": store.RoleAdministrator, "removeSystem": store.RoleOwner,
+		"createGroup": store.RoleAdministrator, "removeGroup": store.RoleAdministrator,
+		"askRemote": store.RoleAdministrator, "grantRemote": store.RoleAdministrator, "endRemote": store.RoleAdministrator, "removeSystem": store.RoleOwner,
 	}
 	rank := map[store.Role]int{store.RoleViewer: 0, store.RoleAdministrator: 1, store.RoleOwner: 2}
 	w := newWorld(t).serve()

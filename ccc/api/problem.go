@@ -22,6 +22,7 @@ const (
 	CodeForbidden           Code = "forbidden"
 	CodeCrossOrigin         Code = "cross_origin"
 	CodeNotCreator          Code = "not_creator"
+	CodeNotRequester        Code = "not_requester"
 	CodeWrongPassword       Code = "wrong_password"
 	CodeNotFound            Code = "not_found"
 	CodeMethod              Code = "method_not_allowed"
@@ -30,6 +31,10 @@ const (
 	CodeSerialTaken         Code = "serial_taken_by_you"
 	CodeState               Code = "state"
 	CodeConflict            Code = "conflict"
+	CodeOffline             Code = "offline"
+	CodeRemoteOff           Code = "remote_off"
+	CodeNoTarget            Code = "no_target"
+	CodeRemoteOver          Code = "remote_over"
 	CodeIdempotencyBusy     Code = "idempotency_in_progress"
 	CodeVersion             Code = "version"
 	CodeTooLarge            Code = "too_large"
@@ -40,6 +45,7 @@ const (
 	CodeRateLimited         Code = "rate_limited"
 	CodeLoginLimited        Code = "login_limited"
 	CodeQuotaOffers         Code = "quota_offers"
+	CodeQuotaRemote         Code = "quota_remote"
 	CodeInternal            Code = "internal"
 	CodeUnavailable         Code = "unavailable"
 )
@@ -55,6 +61,7 @@ var codes = map[Code]struct {
 	CodeForbidden:           {http.StatusForbidden, "The role does not permit it"},
 	CodeCrossOrigin:         {http.StatusForbidden, "The request came from a page of another origin"},
 	CodeNotCreator:          {http.StatusForbidden, "Only whoever made the offer sees its token"},
+	CodeNotRequester:        {http.StatusForbidden, "Only whoever asked for the remote access gets in"},
 	CodeWrongPassword:       {http.StatusForbidden, "The current password is wrong"},
 	CodeNotFound:            {http.StatusNotFound, "There is no such thing"},
 	CodeMethod:              {http.StatusMethodNotAllowed, "The address does not take this method"},
@@ -62,6 +69,10 @@ var codes = map[Code]struct {
 	CodeSerialTaken:         {http.StatusConflict, "The serial is among the tenant's systems already"},
 	CodeState:               {http.StatusConflict, "The state of the system does not permit it"},
 	CodeConflict:            {http.StatusConflict, "There is one already"},
+	CodeOffline:             {http.StatusConflict, "The PBX cannot be reached"},
+	CodeRemoteOff:           {http.StatusConflict, "The PBX lets nobody in"},
+	CodeNoTarget:            {http.StatusConflict, "The PBX does not let this target be reached"},
+	CodeRemoteOver:          {http.StatusConflict, "The remote access is over, or has not begun"},
 	CodeIdempotencyBusy:     {http.StatusConflict, "The same request is being worked on"},
 	CodeVersion:             {http.StatusPreconditionFailed, "Somebody else has changed it meanwhile"},
 	CodeMisdirected:         {http.StatusMisdirectedRequest, "The server has another name"},
@@ -73,6 +84,7 @@ var codes = map[Code]struct {
 	CodeRateLimited:         {http.StatusTooManyRequests, "Too many requests"},
 	CodeLoginLimited:        {http.StatusTooManyRequests, "Too many attempts to sign in"},
 	CodeQuotaOffers:         {http.StatusTooManyRequests, "Too many offers"},
+	CodeQuotaRemote:         {http.StatusTooManyRequests, "Too many remote accesses"},
 	CodeInternal:            {http.StatusInternalServerError, "The server failed"},
 	CodeUnavailable:         {http.StatusServiceUnavailable, "The server cannot do it at the moment"},
 }

@@ -16,6 +16,7 @@ const (
 	eventRemoved  = "removed"
 	eventPresence = "presence"
 	eventOffer    = "offer"
+	eventRemote   = "remote"
 	eventReset    = "reset"
 )
 

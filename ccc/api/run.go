@@ -230,6 +230,8 @@ func notices(c pairing.Change) []notice {
 	switch c.Kind {
 	case pairing.ChangeRemoved:
 		return []notice{{subject: subject{eventRemoved, c.System}}, total}
+	case pairing.ChangeRemote:
+		return []notice{{subject: subject{eventRemote, c.System}}}
 	case pairing.ChangeOffer:
 		return []notice{
 			{subject{eventOffer, c.System}, OfferStep{SystemID: string(c.System), Step: c.Step, Detail: c.Detail}},

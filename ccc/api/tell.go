@@ -111,6 +111,8 @@ func (a *API) data(ctx context.Context, tenant store.TenantID, n notice, s *stor
 	case eventOffer:
 		n.v.Detail = cmp.Or(s.ErrorCode, n.v.Detail)
 		return n.v, nil
+	case eventRemote:
+		return RemoteChange{SystemID: string(s.ID)}, nil
 	default:
 		return a.system(*s), nil
 	}

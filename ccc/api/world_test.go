@@ -23,6 +23,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/fleet"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
+	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/configs"
@@ -51,6 +52,9 @@ type world struct {
 	fleet    *fakeFleet
 	url      string
 	path     string // of the database
+	pbx      *fakePBX
+	broker   *remote.Broker
+	session  string // a remote access, of the last scene
 	north    store.TenantID
 	south    store.TenantID
 }
@@ -60,6 +64,7 @@ type options struct {
 	api     Config
 	account account.Config
 	limits  pairing.Limits
+	remote  remote.Config
 	replace func(Pairing) Pairing
 	view    func(view) view // of live events
 	store   store.Config    // default: SQLite, in a file of the test
@@ -69,11 +74,11 @@ type view = func(context.Context, func(*store.Tx) error) error
 
 func newWorld(t *testing.T, change ...func(*options)) *world {
 	t.Helper()
-	o := options{account: cheap(), replace: func(p Pairing) Pairing { return p }, view: func(v view) view { return v }}
+	o := options{account: cheap(), remote: remote.Config{ARAURL: "https://ara.example.net:8443"}, replace: func(p Pairing) Pairing { return p }, view: func(v view) view { return v }}
 	for _, f := range change {
 		f(&o)
 	}
-	w := &world{t: t, fleet: newFakeFleet()}
+	w := &world{t: t, fleet: newFakeFleet(), pbx: &fakePBX{}}
 	w.path = filepath.Join(t.TempDir(), "ccc.db")
 	var err error
 	if o.store.Engine == "" {
@@ -97,6 +102,11 @@ func newWorld(t *testing.T, change ...func(*options)) *world {
 		Notify: func(c pairing.Change) { w.api.PairingChanged(c) },
 	})
 	w.must(err)
+	o.remote.Store, o.remote.PBX, o.remote.Credentials = w.db, w.pbx, ca.Credentials(identity.Service(identity.DefaultTrustDomain, "ccc"))
+	o.remote.Notify = func(tenant store.TenantID, system store.SystemID) { w.api.RemoteChanged(tenant, system) }
+	w.broker, err = remote.New(o.remote)
+	w.must(err)
+	o.api.Remote = w.broker
 	o.api.Store, o.api.Keys, o.api.Accounts, o.api.Pairing, o.api.Fleet = w.db, keys, w.accounts, o.replace(service), w.fleet
 	w.api, err = New(o.api)
 	w.must(err)

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
@@ -14,6 +15,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/fleet"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
+	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
@@ -43,6 +45,8 @@ type Config struct {
 	Account account.Config `yaml:"account"`
 	// Pairing bounds offers.
 	Pairing pairing.Limits `yaml:"pairing"`
+	// Remote is remote access to PBXs.
+	Remote remote.Config `yaml:"remote"`
 	// Fleet is what is known of who is online.
 	Fleet fleet.Config `yaml:"fleet"`
 	// API bounds requests and live events.
@@ -78,7 +82,7 @@ type FirstAdmin struct {
 func DefaultConfig() Config {
 	return Config{
 		Names: servercert.DefaultConfig(), Dial: dial.Default(), Store: store.DefaultConfig(),
-		Account: account.DefaultConfig(), Pairing: pairing.DefaultLimits(), Fleet: fleet.DefaultConfig(),
+		Account: account.DefaultConfig(), Pairing: pairing.DefaultLimits(), Remote: remote.DefaultConfig(), Fleet: fleet.DefaultConfig(),
 		API: api.DefaultConfig(), Brands: api.DefaultBrands(),
 		FirstAdmin: FirstAdmin{Email: "admin@ccc.invalid", Tenant: "Operator", Language: store.German},
 	}
@@ -90,7 +94,7 @@ func (c Config) Validate() error {
 		c.validateListeners(),
 		configs.Under("names", c.Names.Validate()), configs.Under("dial", c.Dial.Validate()),
 		configs.Under("store", c.Store.Validate()), configs.Under("account", c.Account.Validate()),
-		configs.Under("pairing", c.Pairing.Validate()), configs.Under("fleet", c.Fleet.Validate()),
+		configs.Under("pairing", c.Pairing.Validate()), configs.Under("remote", c.Remote.Validate(c.hosts()...)), configs.Under("fleet", c.Fleet.Validate()),
 		configs.Under("api", c.API.Validate()), configs.Under("brands", api.ValidateBrands(c.Brands)),
 	}
 	wrong := func(key, problem, hint string) {
@@ -111,6 +115,16 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(all...)
+}
+
+// hosts are the names under which browsers find the control centre.
+func (c Config) hosts() []string {
+	all := slices.Concat(c.API.Hosts, c.Names.Domains)
+	for _, b := range c.Brands {
+		all = append(all, b.Hosts...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func (c Config) validateListeners() error {

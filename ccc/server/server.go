@@ -15,12 +15,14 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/fleet"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
+	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/ccc/web"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/configs/daemon"
 	"github.com/comtrexx-cloud/comtrexx/pki/blocks"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/servercert"
 )
 
@@ -33,6 +35,7 @@ type Server struct {
 	dialer   *dial.Dialer
 	fleet    *fleet.Presence
 	pairing  *pairing.Service
+	remote   *remote.Broker
 	api      *api.API
 	names    *servercert.Server // nil: no https
 	plain    net.Listener       // nil: none
@@ -101,23 +104,34 @@ func (s *Server) connect() (err error) {
 	return nil
 }
 
-// join makes the pairing service and the API, which know of each other.
+// join makes the pairing service, the broker of remote access and the API, which know of
+// each other: all are there before anything runs.
 func (s *Server) join(keys *seal.Keyring) (err error) {
 	s.pairing, err = pairing.New(pairing.Config{
 		Limits: s.cfg.Pairing, Store: s.db, Keys: keys, Credentials: s.cfg.Credentials,
 		Dial: s.dialer.DialContext, Online: s.fleet.MayBeOnline,
-		Notify: func(c pairing.Change) { s.api.PairingChanged(c) }, // there before anything runs
+		Notify: func(c pairing.Change) { s.api.PairingChanged(c) },
+		Remote: func(ctx context.Context, serial identity.Serial, m wire.RemoteReport) error {
+			return s.remote.Report(ctx, serial, m)
+		},
 		Logger: s.log.Named("pairing"), Metrics: s.cfg.Metrics,
 	})
 	if err != nil {
 		return configs.Under("pairing", err)
+	}
+	r := s.cfg.Remote
+	r.Store, r.Credentials, r.PBX, r.Online = s.db, s.cfg.Credentials, s.pairing, s.fleet.MayBeOnline
+	r.Notify = func(tenant store.TenantID, system store.SystemID) { s.api.RemoteChanged(tenant, system) }
+	r.Logger, r.Metrics = s.log.Named("remote"), s.cfg.Metrics
+	if s.remote, err = remote.New(r); err != nil {
+		return configs.Under("remote", err)
 	}
 	pages, err := web.Handler(web.Config{})
 	if err != nil {
 		return err
 	}
 	c := s.cfg.API
-	c.Brands, c.Store, c.Keys, c.Accounts, c.Pairing, c.Fleet = s.cfg.Brands, s.db, keys, s.accounts, s.pairing, s.fleet
+	c.Brands, c.Store, c.Keys, c.Accounts, c.Pairing, c.Remote, c.Fleet = s.cfg.Brands, s.db, keys, s.accounts, s.pairing, s.remote, s.fleet
 	c.Pages, c.Logger, c.Metrics = pages, s.log.Named("api"), s.cfg.Metrics
 	s.api, err = api.New(c)
 	return configs.Under("api", err)
@@ -152,6 +166,7 @@ func (s *Server) Components() []daemon.Component {
 		{Name: "accounts", Run: s.accounts.Run},
 		{Name: "api", Run: s.api.Run, Ready: s.api.Ready()},
 		{Name: "pairing", Run: s.pairing.Run},
+		{Name: "remote", Run: s.remote.Run},
 		{Name: "online", Run: func(ctx context.Context) error { return s.tellOnline(ctx, online) }, Ready: online},
 		{Name: "presence", Run: s.fleet.Run},
 		{Name: "calls", Run: func(ctx context.Context) error { return s.pairing.Serve(ctx, s.calls) }},

@@ -258,6 +258,8 @@ func TestValidate(t *testing.T) {
 		"dial":                func(c *Config) { c.Dial.Relays = nil },
 		"account.idle":        func(c *Config) { c.Account.Idle = time.Second },
 		"pairing.token_life":  func(c *Config) { c.Pairing.TokenLife = time.Second },
+		"remote.ara_url":      func(c *Config) { c.Remote.ARAURL, c.API.Hosts = "https://ara.example.com", []string{"ccc.example.com"} },
+		"remote.max_minutes":  func(c *Config) { c.Remote.MaxMinutes = 1441 },
 		"fleet.offline_after": func(c *Config) { c.Fleet.OfflineAfter = time.Hour },
 		"api.limits.body":     func(c *Config) { c.API.Limits.Body = 1 },
 		"api.hosts":           func(c *Config) { c.API.Hosts = []string{"https://ccc.example.com"} },
