@@ -7,6 +7,7 @@
 //	ccc pair SERIAL --url … --user …     pair a PBX without a browser
 //	ccc backup FILE, ccc restore FILE    copy the database
 //	ccc key new --out FILE               make a key for the secrets in the database
+//	ccc logs raw|stats                   read the access log
 //	ccc openapi                          print the API's description
 //	ccc config check|print|example
 package main
@@ -18,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
+	"github.com/comtrexx-cloud/comtrexx/configs/daemon"
 )
 
 func main() { os.Exit(run()) }
@@ -37,6 +39,11 @@ func run() int {
 		pairCommand(app),
 		backupCommand(app), restoreCommand(app),
 		keyCommand(app), openapiCommand(app),
+		daemon.LogsCommand(app, func() (daemon.Config, error) {
+			cfg := defaultConfig()
+			err := app.Load(&cfg)
+			return cfg.Config, err
+		}),
 	)
 	return cli.Main(context.Background(), app.Command)
 }

@@ -43,11 +43,16 @@ func serve(ctx context.Context, cfg config, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	restore, err := d.CatchOutput()
+	if err != nil {
+		return err
+	}
+	defer restore()
 	creds, err := enrol.LoadCredentials(cfg.Credentials)
 	if err != nil {
 		return &cli.Hint{Err: err, Hint: "make them with: pki issue service/ccc --out " + cfg.Credentials, ExitCode: cli.ExitConfig}
 	}
-	cfg.Server.Credentials, cfg.Server.Logger, cfg.Server.Metrics = creds, d.Logger(), d.Registry()
+	cfg.Server.Credentials, cfg.Server.Logger, cfg.Server.AccessLog, cfg.Server.Metrics = creds, d.Logger(), d.AccessLog(), d.Registry()
 	s, first, err := server.New(ctx, cfg.Server)
 	if err != nil {
 		return &cli.Hint{Err: err, ExitCode: cli.ExitConfig}

@@ -17,6 +17,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/configs/accesslog"
 )
 
 // Config is everything that the API can be told. Fields with a yaml key may come from a
@@ -56,6 +57,8 @@ type Config struct {
 	Pages http.Handler `yaml:"-"`
 	// Logger; nil means silence. No token, password, address or name is logged.
 	Logger hclog.Logger `yaml:"-"`
+	// AccessLog notes every request; nil means that none is.
+	AccessLog *accesslog.Log `yaml:"-"`
 	// Metrics; nil means that none are registered.
 	Metrics prometheus.Registerer `yaml:"-"`
 }

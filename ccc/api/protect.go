@@ -19,13 +19,13 @@ func (a *API) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", a.protect(a.limitNetwork(a.sessions(a.limitUser(http.HandlerFunc(a.route))))))
 	mux.Handle("/", a.cfg.Pages)
-	return a.recovered(a.deadline(a.proxied(a.hosts(mux))))
+	return a.recovered(a.deadline(a.proxied(a.cfg.AccessLog.Handler(a.hosts(mux)))))
 }
 
 // Server makes a server with the handler and the bounds that fit its answers: none on the
 // time for writing them, which each answer sets for itself.
 func (a *API) Server() *http.Server {
-	return &http.Server{
+	s := &http.Server{
 		Handler:           a.Handler(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute, // a stream lifts it
@@ -37,6 +37,8 @@ func (a *API) Server() *http.Server {
 			WriteByteTimeout: a.cfg.Streams.WriteTimeout, SendPingTimeout: time.Minute, PingTimeout: 30 * time.Second,
 		},
 	}
+	a.cfg.AccessLog.Connections(s)
+	return s
 }
 
 // route gives the request to its operation. What has none gets a problem.

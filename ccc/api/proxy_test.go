@@ -1,6 +1,8 @@
 package api
 
 import (
+	"context"
+	"maps"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -8,6 +10,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/configs/accesslog"
 )
 
 // TestTrustedProxy: behind a proxy that is named the client is who it says; anybody else
@@ -21,8 +24,9 @@ func TestTrustedProxy(t *testing.T) {
 	}{{"named", []string{"127.0.0.0/8"}, true}, {"another", []string{"192.0.2.1"}, false}, {"none", nil, false}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			notes, noted := accessLog(t)
 			w := newWorld(t, func(o *options) {
-				o.api.TrustedProxies = tt.proxies
+				o.api.TrustedProxies, o.api.AccessLog = tt.proxies, notes
 				o.api.Limits.Requests, o.api.Limits.Window = 4, time.Hour
 			}).serve()
 			w.user(w.north, "anna@example.com", store.RoleViewer)
@@ -54,7 +58,47 @@ func TestTrustedProxy(t *testing.T) {
 			if got := get("203.0.113.2"); got != want {
 				t.Errorf("another client: status %d", got)
 			}
+			got := map[string]int{}
+			for _, r := range noted() {
+				got[r.Address.Unmap().String()+" "+r.Class.String()]++
+			}
+			asked := map[string]int{"127.0.0.1 ok": 4, "127.0.0.1 limited": 2}
+			if tt.trusted {
+				asked = map[string]int{"203.0.113.1 ok": 4, "203.0.113.1 limited": 1, "203.0.113.2 ok": 1}
+			}
+			if !maps.Equal(got, asked) {
+				t.Errorf("the access log has %v, want %v", got, asked)
+			}
 		})
+	}
+}
+
+// accessLog gives a log that is written, and what ends it and reads it.
+func accessLog(t *testing.T) (*accesslog.Log, func() []accesslog.Record) {
+	t.Helper()
+	cfg := accesslog.Config{Dir: t.TempDir(), Service: "ccc"}
+	l, err := accesslog.New(cfg)
+	if err == nil {
+		err = l.Open()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	return l, func() (all []accesslog.Record) {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		for r, err := range (accesslog.Reader{Dir: cfg.Dir}).Raw(time.Time{}, time.Time{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, r)
+		}
+		return all
 	}
 }
 

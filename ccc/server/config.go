@@ -18,6 +18,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/configs/accesslog"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/servercert"
 )
@@ -61,6 +62,8 @@ type Config struct {
 	Credentials *enrol.Credentials `yaml:"-"`
 	// Logger; nil means silence.
 	Logger hclog.Logger `yaml:"-"`
+	// AccessLog notes every request; nil means that none is.
+	AccessLog *accesslog.Log `yaml:"-"`
 	// Metrics; nil means that none are registered.
 	Metrics prometheus.Registerer `yaml:"-"`
 }
