@@ -143,8 +143,11 @@ func (c Config) Validate(hosts ...string) error {
 		key    string
 		v, max int
 	}{
-		{"max_minutes", c.MaxMinutes, int(wire.MaxRemote / time.Minute)}, {"default_minutes", c.DefaultMinutes, max(1, c.MaxMinutes)},
-		{"per_system", c.PerSystem, 1000}, {"per_user", c.PerUser, 1000}, {"per_hour", c.PerHour, 1_000_000},
+		{"max_minutes", c.MaxMinutes, int(wire.MaxRemote / time.Minute)},
+		{"default_minutes", c.DefaultMinutes, max(1, c.MaxMinutes)},
+		{"per_system", c.PerSystem, 1000},
+		{"per_user", c.PerUser, 1000},
+		{"per_hour", c.PerHour, 1_000_000},
 	} {
 		if n.v < 1 || n.v > n.max {
 			wrong(n.key, "", fmt.Sprintf("is not from 1 to %d", n.max))
@@ -154,7 +157,8 @@ func (c Config) Validate(hosts ...string) error {
 		key         string
 		v, min, max time.Duration
 	}{
-		{"wait", c.Wait, time.Minute, wire.MaxRemoteWait}, {"call_timeout", c.CallTimeout, time.Second, time.Minute},
+		{"wait", c.Wait, time.Minute, wire.MaxRemoteWait},
+		{"call_timeout", c.CallTimeout, time.Second, time.Minute},
 		{"records_keep", c.RecordsKeep, 7 * 24 * time.Hour, 10 * 365 * 24 * time.Hour},
 	} {
 		if d.v < d.min || d.v > d.max {
