@@ -214,8 +214,8 @@ func (l *Log) next() time.Duration {
 	if l.stats.open() {
 		d = min(d, m.wall.Truncate(time.Hour).Add(time.Hour).Sub(m.wall))
 	}
-	if len(l.troubles) > 0 {
-		d = min(d, time.Minute)
+	if len(l.troubles) > 0 { // what could not be done is due already
+		d = max(min(d, time.Minute), time.Second)
 	}
 	return max(d, 10*time.Millisecond)
 }
