@@ -206,3 +206,33 @@ func TestRemoteValues(t *testing.T) {
 		}
 	}
 }
+
+// TestRemoteMigration: a database of before has the table after it was opened, and keeps
+// what it had.
+func TestRemoteMigration(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, cfg store.Config) {
+		db, err := store.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := fixture(t, db)
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		pool := raw(t, cfg)
+		for _, query := range []string{"DROP TABLE remote_sessions", "DELETE FROM goose_db_version WHERE version_id >= 2"} {
+			if _, err := pool.ExecContext(t.Context(), query); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := pool.Close(); err != nil {
+			t.Fatal(err)
+		}
+		db = open(t, cfg)
+		equal(t, "the system", get(t, db, func(tx *store.Tx) (store.System, error) { return tx.System(s.Tenant, s.ID) }), s)
+		v := newRemote(s, store.User{ID: "jo", Name: "Jo"})
+		update(t, db, func(tx *store.Tx) error { return tx.CreateRemote(v) })
+		equal(t, "a record", get(t, db, func(tx *store.Tx) (store.Remote, error) { return tx.Remote(s.Tenant, s.ID, v.ID) }), v)
+	})
+}
