@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +38,7 @@ func newCurl(t *testing.T, w *world.World, args ...string) *curl {
 // run gives what curl writes to standard output.
 func (c *curl) run(ctx context.Context, args ...string) string {
 	c.t.Helper()
-	cmd := exec.CommandContext(ctx, c.path, append(c.common[:len(c.common):len(c.common)], args...)...)
+	cmd := exec.CommandContext(ctx, c.path, append(slices.Clip(c.common), args...)...)
 	var complaints strings.Builder
 	cmd.Stderr = &complaints
 	out, err := cmd.Output()

@@ -72,7 +72,7 @@ func (g gateway) stream(ctx context.Context, id grant.SessionID) (cut <-chan tim
 		t.Fatal(err)
 	}
 	r := bufio.NewReader(c)
-	resp, err := http.ReadResponse(r, nil)
+	resp, err := http.ReadResponse(r, nil) //nolint:bodyclose // its end is that of the connection
 	if err == nil && resp.StatusCode == http.StatusOK {
 		_, err = resp.Body.Read(make([]byte, 1)) // it runs
 	} else {
