@@ -41,9 +41,9 @@ var promises = []promise{
 	{"P19", "backup data take no third path", nil, "backup"},
 	{"P20", "the PBX asks for availability by its certificate", nil, "backup"},
 	{"P21", "the serial comes from the certificate", []string{"pki/identity.TestFromConnectionStateIgnoresWhatWasNotVerified", "ccc/pairing.TestThreatBodySaysSerial"}, ""},
-	{"P22", "remote access is brokered by CCC", nil, "remote access"},
-	{"P23", "log files hold address and time of access", nil, "access logs"},
-	{"P24", "logs are anonymised, the originals gone after 14 days", nil, "access logs"},
+	{"P22", "remote access is brokered by CCC", []string{"ara/gateway.TestGrants", "ara/gateway.TestGrantIsGoodOnce", "integration/e2e/remote.TestCurl", "integration/e2e/remote.TestRulelessGateway"}, ""},
+	{"P23", "log files hold address and time of access", []string{"configs/accesslog.TestClosedSchema", "auerproxy.TestAddressesAreInTheAccessLogOnly", "integration/e2e/remote.TestSilence"}, ""},
+	{"P24", "logs are anonymised, the originals gone after 14 days", []string{"configs/accesslog.TestFortyDays", "configs/accesslog.TestTheSecond", "configs/accesslog.TestNoAddressOnDisk", "configs/accesslog.TestAdversary"}, ""},
 	{"P25", "the servers stand in Germany", []string{"ccc.TestRegionHasToBeGermany", "auerproxy.TestRegionHasToBeGermany"}, ""},
 	{"P26", "data subjects can have information and deletion", nil, "export and deletion of a person's data"},
 }
