@@ -75,7 +75,8 @@ func NewPool(cfg PoolConfig) *Pool {
 // Open opens a call: a stream in the session for key, which is dialled where
 // there is none. p.Target and p.Service are filled in from key. If a kept session
 // turns out to be dead before the open-ack, the call is tried once more in a new
-// one. The stream must be closed, or the session counts as busy for ever.
+// one; one that does not answer in the time of ctx gets no further calls. The stream must
+// be closed, or the session counts as busy for ever.
 func (p *Pool) Open(ctx context.Context, key Key, pre *tunnel.Preamble) (tunnel.Stream, *tunnel.OpenAck, error) {
 	pre.Target, pre.Service = key.Target.Path(), key.Service
 	for {
@@ -86,6 +87,9 @@ func (p *Pool) Open(ctx context.Context, key Key, pre *tunnel.Preamble) (tunnel.
 		st, ack, err := tunnel.Open(ctx, e.session, pre)
 		if err == nil {
 			return &pooledStream{Stream: st, done: sync.OnceFunc(func() { p.release(e) })}, ack, nil
+		}
+		if tunnel.CodeOf(err) == tunnel.CodeOpenTimeout {
+			p.forget(e) // its device may be gone without a word, and be back in another one
 		}
 		p.release(e)
 		if fresh || e.usable() || !tunnel.Retryable(err) {

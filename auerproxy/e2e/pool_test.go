@@ -20,6 +20,7 @@ type poolWorld struct {
 	dialing chan struct{} // closed at the first dial
 	hold    chan struct{} // where set, a dial waits for it
 	fail    atomic.Pointer[tunnel.Error]
+	silent  atomic.Bool // the device answers nothing
 
 	mu   sync.Mutex
 	last *Session // guarded by mu; the device's side of the newest session
@@ -57,7 +58,9 @@ func (w *poolWorld) dial(ctx context.Context, _ Key) (*Session, error) {
 	w.last = s
 	go func() {
 		_ = Serve(w.ctx, s, ServeConfig{IdleTimeout: -1, Handle: func(_ context.Context, st tunnel.Stream, _ *tunnel.Preamble) {
-			if tunnel.WriteAck(st) == nil {
+			if w.silent.Load() {
+				<-w.ctx.Done()
+			} else if tunnel.WriteAck(st) == nil {
 				_, _ = io.Copy(st, st)
 			}
 			_ = st.Close()
@@ -215,6 +218,41 @@ func TestPoolCallerGivesUp(t *testing.T) {
 	_ = w.mustCall().Close()
 	if got := w.dials.Load(); got > 1 {
 		t.Errorf("%d dials", got)
+	}
+}
+
+// TestPoolSilentDevice: the calls that a session has go on, but it gets no more once one
+// had no answer in its time.
+func TestPoolSilentDevice(t *testing.T) {
+	t.Parallel()
+	w := newPoolWorld(t, time.Minute, nil)
+	st := w.mustCall()
+	defer st.Close()
+	w.silent.Store(true)
+	ctx, cancel := context.WithTimeout(w.ctx, 50*time.Millisecond)
+	defer cancel()
+	if _, _, err := w.pool.Open(ctx, key, &tunnel.Preamble{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("the silent device: %v", err)
+	}
+	w.silent.Store(false)
+	again := w.mustCall()
+	defer again.Close()
+	echo(t, again)
+	echo(t, st)
+	if got := w.dials.Load(); got != 2 {
+		t.Errorf("%d dials, want 2", got)
+	}
+	gone, stop := context.WithCancel(w.ctx) // control: a caller who gives up says nothing about the session
+	w.silent.Store(true)
+	stop()
+	if _, _, err := w.pool.Open(gone, key, &tunnel.Preamble{}); err == nil {
+		t.Fatal("a call without a caller")
+	}
+	w.silent.Store(false)
+	third := w.mustCall()
+	defer third.Close()
+	if got := w.dials.Load(); got != 2 {
+		t.Errorf("after a caller gave up: %d dials, want 2", got)
 	}
 }
 
