@@ -174,14 +174,19 @@ func (r *Relay) Run(ctx context.Context) error {
 
 // serve starts to serve both listeners.
 func (r *Relay) serve(ctx context.Context, g *errgroup.Group, ln net.Listener, pc net.PacketConn) error {
-	if pc != nil {
+	r.mu.Lock() // Status may be asked already
+	if ln != nil {
+		r.addr = ln.Addr().String()
+	} else {
 		r.addr = pc.LocalAddr().String()
+	}
+	r.mu.Unlock()
+	if pc != nil {
 		if err := r.serveQUIC(ctx, g, pc); err != nil {
 			return err
 		}
 	}
 	if ln != nil {
-		r.addr = ln.Addr().String()
 		if err := r.serveTCP(ctx, g, ln); err != nil {
 			return err
 		}
