@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -323,11 +324,11 @@ var errDisk = errors.New("no space left on device")
 func TestDiskFullDuringASweep(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		full := false
+		var full atomic.Bool
 		reg := prometheus.NewRegistry()
 		w := newWorld(t, Config{Metrics: reg, fault: func(point string) error {
 			// The state file is never extended, and files can be removed.
-			if full && point != "state" && point != "ratchet" && point != "clock" && point != "remove" {
+			if full.Load() && point != "state" && point != "ratchet" && point != "clock" && point != "remove" {
 				return fmt.Errorf("%s: %w", point, errDisk)
 			}
 			return nil
@@ -343,7 +344,7 @@ func TestDiskFullDuringASweep(t *testing.T) {
 			}
 			size = info.Size()
 		}
-		full = true
+		full.Store(true)
 		for i := range 3 * 24 {
 			w.log.Record(minute(i), OK)
 			w.sleep(time.Hour)
@@ -359,7 +360,7 @@ func TestDiskFullDuringASweep(t *testing.T) {
 		if v := gauge(t, reg, "comtrexx_access_log_alarm"); v != 1 {
 			t.Errorf("alarm is %v", v)
 		}
-		full = false
+		full.Store(false)
 		w.log.Record(minute(0), OK)
 		w.sleep(time.Hour)
 		if v := gauge(t, reg, "comtrexx_access_log_alarm"); v != 0 {
@@ -377,9 +378,9 @@ func TestDiskFullDuringASweep(t *testing.T) {
 func TestKeysCannotBeDeleted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		broken := false
+		var broken atomic.Bool
 		w := newWorld(t, Config{fault: func(point string) error {
-			if broken && point == "state" {
+			if broken.Load() && point == "state" {
 				return errDisk
 			}
 			return nil
@@ -387,7 +388,7 @@ func TestKeysCannotBeDeleted(t *testing.T) {
 		w.start()
 		w.log.Record(minute(0), OK)
 		w.sleep(MaxRaw - time.Hour)
-		broken = true
+		broken.Store(true)
 		w.sleep(2 * time.Hour)
 		if n := len(files(t, w.dir, "*"+segmentExt)); n != 0 {
 			t.Errorf("%d files", n)
@@ -395,7 +396,7 @@ func TestKeysCannotBeDeleted(t *testing.T) {
 		if keys, _, err := readState(w.dir + "/state"); err != nil || len(keys) != 1 {
 			t.Errorf("control: %d keys, %v", len(keys), err)
 		}
-		broken = false
+		broken.Store(false)
 		w.sleep(2 * time.Minute)
 		if keys, _, err := readState(w.dir + "/state"); err != nil || len(keys) != 0 {
 			t.Errorf("%d keys, %v", len(keys), err)
@@ -412,9 +413,9 @@ func TestKilled(t *testing.T) {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				killed := false
+				var killed atomic.Bool
 				w := newWorld(t, Config{fault: func(p string) error {
-					if killed && p == point {
+					if killed.Load() && p == point {
 						return errors.New("killed")
 					}
 					return nil
@@ -429,7 +430,7 @@ func TestKilled(t *testing.T) {
 				w.sleep(MaxRaw - time.Hour - time.Minute)
 
 				// What the process would have done next is lost with it.
-				killed = true
+				killed.Store(true)
 				l, err := New(w.cfg)
 				if err != nil {
 					t.Fatal(err)
@@ -446,7 +447,7 @@ func TestKilled(t *testing.T) {
 						t.Error("the old record can be read after the kill")
 					}
 				}
-				killed = false
+				killed.Store(false)
 				w.start()
 				if now := files(t, w.dir, "*"+segmentExt); len(old) != 2 || len(now) != 1 {
 					t.Errorf("%v are left of %v", now, old)
