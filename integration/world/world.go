@@ -68,6 +68,8 @@ type World struct {
 	gateway []unit          // guarded by mu; as centre
 	dialers []*dial.Dialer  // guarded by mu
 	leaving map[string]bool // guarded by mu; parts that were told to end
+
+	issuing sync.Mutex // held while a service gets its certificate: its directory has one writer
 }
 
 // Start starts a world and returns when every relay accepts; devices may still be
@@ -381,6 +383,8 @@ func (w *World) AwaitDevices(ctx context.Context, n int) error {
 // in the directory that is returned with it, services/<name>.
 func (w *World) Credentials(ctx context.Context, service string) (*enrol.Credentials, string, error) {
 	dir := w.path("services", service)
+	w.issuing.Lock()
+	defer w.issuing.Unlock()
 	if creds, err := enrol.LoadCredentials(dir); err == nil {
 		return creds, dir, nil
 	}
