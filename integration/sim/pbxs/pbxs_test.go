@@ -74,7 +74,7 @@ func lab(t *testing.T, n int) Options {
 	cfg.HTTPListen, cfg.Dial.Relays, cfg.Store.Path = "127.0.0.1:0", []string{r.Addr()}, filepath.Join(dir, "ccc.db")
 	cfg.Keys = []configs.SecretFile{configs.SecretFile(key)}
 	cfg.FirstAdmin.File = filepath.Join(dir, "password")
-	cfg.Pairing.OffersPerHour, cfg.API.Limits.Requests = 1000, 1_000_000
+	cfg.Pairing.OffersPerHour, cfg.API.Limits.Requests, cfg.API.Limits.NetworkRequests = 1000, 1_000_000, 1_000_000
 	cfg.Pairing.CallTimeout = 5 * time.Second // how long a slow PBX is waited for
 	cfg.Credentials = creds(identity.Service(td, cloud.CentreName))
 	s, _, err := server.New(t.Context(), cfg)
