@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -128,24 +127,7 @@ func (s *Server) http3() daemon.Component {
 func (s *Server) component(name string, serve, stop func() error, drain func(context.Context) error) daemon.Component {
 	return daemon.Component{
 		Name: name,
-		Run: func(ctx context.Context) error {
-			failed := make(chan error, 1)
-			go func() { failed <- serve() }()
-			select {
-			case err := <-failed:
-				if errors.Is(err, http.ErrServerClosed) { // by Drain
-					<-ctx.Done()
-					return stop()
-				}
-				return err
-			case <-ctx.Done():
-				err := stop()
-				if e := <-failed; !errors.Is(e, http.ErrServerClosed) {
-					err = errors.Join(err, e)
-				}
-				return err
-			}
-		},
+		Run:  daemon.Serving(serve, stop),
 		Drain: func(ctx context.Context) error {
 			s.gateway.Drain()
 			return drain(ctx)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -207,24 +206,7 @@ func (s *Server) web(name string, ln net.Listener) daemon.Component {
 	}
 	return daemon.Component{
 		Name: name,
-		Run: func(ctx context.Context) error {
-			failed := make(chan error, 1)
-			go func() { failed <- serve() }()
-			select {
-			case err := <-failed:
-				if errors.Is(err, http.ErrServerClosed) { // by Drain
-					<-ctx.Done()
-					return server.Close()
-				}
-				return err
-			case <-ctx.Done():
-				err := server.Close()
-				if e := <-failed; !errors.Is(e, http.ErrServerClosed) {
-					err = errors.Join(err, e)
-				}
-				return err
-			}
-		},
+		Run:  daemon.Serving(serve, server.Close),
 		Drain: func(ctx context.Context) error {
 			return errors.Join(s.api.Drain(ctx), server.Shutdown(ctx))
 		},
