@@ -27,7 +27,7 @@ const types = /** @type {Record<string, string>} */ ({
 export const password = 'correct horse battery';
 
 /** @type {Record<string, Me['user']>} */
-const users = {
+const everybody = {
   'anna@example.org': { id: 'u-1', name: 'Anna Berger', email: 'anna@example.org', role: 'owner', language: 'de' },
   'emma@example.org': { id: 'u-2', name: 'Emma Clark', email: 'emma@example.org', role: 'owner', language: 'en' },
   'luc@example.org': { id: 'u-3', name: 'Luc Moreau', email: 'luc@example.org', role: 'administrator', language: 'fr' },
@@ -84,6 +84,7 @@ export async function startMock({ systems: size }) {
     failures: 0,
     churn: 0,
   };
+  const users = structuredClone(everybody); // they change their language
   let ids = 0;
 
   /** @param {LiveEvent} message */
