@@ -92,7 +92,6 @@ type Issue struct {
 type Refusal struct {
 	Role   string
 	Path   string // below the role, e.g. new-order
-	Remote string // address of the client
 	Type   string // RFC 8555 §6.7, e.g. rejectedIdentifier
 	Detail string
 }

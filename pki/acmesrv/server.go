@@ -226,7 +226,7 @@ func (s *Server) refused(r *http.Request, rec *recorder) {
 	if !slices.ContainsFunc(s.cfg.Roles, func(known Role) bool { return known.Name == role }) {
 		role = ""
 	}
-	out := Refusal{Role: role, Path: path, Remote: r.RemoteAddr, Type: strings.TrimPrefix(problem.Type, errorPrefix), Detail: problem.Detail}
+	out := Refusal{Role: role, Path: path, Type: strings.TrimPrefix(problem.Type, errorPrefix), Detail: problem.Detail}
 	s.cfg.Logger.Debug("refused", "role", role, "path", path, "status", rec.status, "type", out.Type, "detail", out.Detail)
 	if out.Type == acme.ErrorBadNonceType.String() {
 		return
