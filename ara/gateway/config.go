@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -113,39 +114,32 @@ func DefaultConfig() Config {
 
 func (c Config) withDefaults() Config {
 	d := DefaultConfig()
-	or(&c.PublicPort, d.PublicPort)
+	c.PublicPort = cmp.Or(c.PublicPort, d.PublicPort)
 	t, dt := &c.Timing, d.Timing
-	or(&t.Begin, dt.Begin)
-	or(&t.Idle, dt.Idle)
-	or(&t.Header, dt.Header)
-	or(&t.Open, dt.Open)
-	or(&t.Answer, dt.Answer)
-	or(&t.Queue, dt.Queue)
-	or(&t.RetryMin, dt.RetryMin)
-	or(&t.RetryMax, dt.RetryMax)
+	t.Begin = cmp.Or(t.Begin, dt.Begin)
+	t.Idle = cmp.Or(t.Idle, dt.Idle)
+	t.Header = cmp.Or(t.Header, dt.Header)
+	t.Open = cmp.Or(t.Open, dt.Open)
+	t.Answer = cmp.Or(t.Answer, dt.Answer)
+	t.Queue = cmp.Or(t.Queue, dt.Queue)
+	t.RetryMin = cmp.Or(t.RetryMin, dt.RetryMin)
+	t.RetryMax = cmp.Or(t.RetryMax, dt.RetryMax)
 	l, dl := &c.Limits, d.Limits
-	or(&l.Connections, dl.Connections)
-	or(&l.HeaderBytes, dl.HeaderBytes)
-	or(&l.Begun, dl.Begun)
-	or(&l.BeginsPerMinute, dl.BeginsPerMinute)
-	or(&l.Sessions, dl.Sessions)
-	or(&l.SessionsPerSerial, dl.SessionsPerSerial)
-	or(&l.SessionsPerUser, dl.SessionsPerUser)
-	or(&l.Streams, dl.Streams)
-	or(&l.Upgrades, dl.Upgrades)
-	or(&l.Events, dl.Events)
-	or(&l.Grants, dl.Grants)
+	l.Connections = cmp.Or(l.Connections, dl.Connections)
+	l.HeaderBytes = cmp.Or(l.HeaderBytes, dl.HeaderBytes)
+	l.Begun = cmp.Or(l.Begun, dl.Begun)
+	l.BeginsPerMinute = cmp.Or(l.BeginsPerMinute, dl.BeginsPerMinute)
+	l.Sessions = cmp.Or(l.Sessions, dl.Sessions)
+	l.SessionsPerSerial = cmp.Or(l.SessionsPerSerial, dl.SessionsPerSerial)
+	l.SessionsPerUser = cmp.Or(l.SessionsPerUser, dl.SessionsPerUser)
+	l.Streams = cmp.Or(l.Streams, dl.Streams)
+	l.Upgrades = cmp.Or(l.Upgrades, dl.Upgrades)
+	l.Events = cmp.Or(l.Events, dl.Events)
+	l.Grants = cmp.Or(l.Grants, dl.Grants)
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
 	return c
-}
-
-func or[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // Validate checks what a file can set, each error a [configs.KeyError].

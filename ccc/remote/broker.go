@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -72,7 +73,7 @@ func (b *Broker) check(w Wish) (time.Duration, error) {
 	if strings.TrimSpace(w.Reason) == "" || len(w.Reason) > wire.MaxReason || !printable(w.Reason) {
 		wrong = append(wrong, FieldError{"reason", "is not a printable line of 1 to 512 bytes"})
 	}
-	or(&w.Minutes, b.cfg.DefaultMinutes)
+	w.Minutes = cmp.Or(w.Minutes, b.cfg.DefaultMinutes)
 	if w.Minutes < 1 || w.Minutes > b.cfg.MaxMinutes {
 		wrong = append(wrong, FieldError{"minutes", "is below 1 or above the longest time"})
 	}

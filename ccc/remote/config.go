@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,14 +87,14 @@ func DefaultConfig() Config {
 
 func (c Config) withDefaults() Config {
 	d := DefaultConfig()
-	or(&c.MaxMinutes, d.MaxMinutes)
-	or(&c.DefaultMinutes, min(d.DefaultMinutes, c.MaxMinutes))
-	or(&c.Wait, d.Wait)
-	or(&c.PerSystem, d.PerSystem)
-	or(&c.PerUser, d.PerUser)
-	or(&c.PerHour, d.PerHour)
-	or(&c.CallTimeout, d.CallTimeout)
-	or(&c.RecordsKeep, d.RecordsKeep)
+	c.MaxMinutes = cmp.Or(c.MaxMinutes, d.MaxMinutes)
+	c.DefaultMinutes = cmp.Or(c.DefaultMinutes, min(d.DefaultMinutes, c.MaxMinutes))
+	c.Wait = cmp.Or(c.Wait, d.Wait)
+	c.PerSystem = cmp.Or(c.PerSystem, d.PerSystem)
+	c.PerUser = cmp.Or(c.PerUser, d.PerUser)
+	c.PerHour = cmp.Or(c.PerHour, d.PerHour)
+	c.CallTimeout = cmp.Or(c.CallTimeout, d.CallTimeout)
+	c.RecordsKeep = cmp.Or(c.RecordsKeep, d.RecordsKeep)
 	if c.Online == nil {
 		c.Online = func(identity.Serial) bool { return true }
 	}
@@ -107,13 +108,6 @@ func (c Config) withDefaults() Config {
 		c.now = func() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 	}
 	return c
-}
-
-func or[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // Validate checks what a file can set, each error a [configs.KeyError] with the key below

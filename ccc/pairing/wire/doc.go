@@ -63,7 +63,7 @@
 //	 │ RemoteTaken{pending}                       │
 //	 ◄────────────────────────────────────────────┤
 //	 │      … the PBX's administrator consents, there …
-//	 │ RemoteReport{active, until}                │  lets calls of this session in
+//	 │ RemoteReport{active, until}                │  lets in what it has allowed
 //	 ◄────────────────────────────────────────────┤
 //	 │ RemoteReport{ended, cause, bytes}          │  has cut them
 //	 ◄────────────────────────────────────────────┤
