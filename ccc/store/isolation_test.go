@@ -72,6 +72,13 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 		v, next, err := tx.Remotes(tenant, of.system, store.Page{})
 		return fmt.Sprint(v, next), err
 	},
+	"TenantRemote": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.TenantRemote(tenant, of.remote)
+	},
+	"TenantRemotes": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		v, next, err := tx.TenantRemotes(tenant, store.RemoteFilter{System: of.system}, store.Page{})
+		return fmt.Sprint(v, next), err
+	},
 	"SetLastSeen": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.SetLastSeen(tenant, of.system, now.Add(time.Hour))
 	},

@@ -120,27 +120,7 @@ func (t *Tx) SerialRemote(serial identity.Serial, id RemoteID) (Remote, error) {
 // Remotes gives a page of a system's records, the newest first, and the cursor of the
 // next page.
 func (t *Tx) Remotes(tenant TenantID, system SystemID, p Page) (items []Remote, next string, err error) {
-	w := &where{t: t, args: []any{tenant}}
-	w.sql.WriteString("tenant_id = $1")
-	w.id("system_id = ?", string(system))
-	if p.Cursor != "" {
-		from, err := parseCursor(p.Cursor, "-requested")
-		if err != nil {
-			return nil, "", err
-		}
-		w.beyond("requested", "<", from.Number, from.ID)
-	}
-	items, err = rows(t, scanRemote, "SELECT "+remoteColumns+" FROM remote_sessions WHERE "+
-		w.sql.String()+" ORDER BY requested DESC, id DESC LIMIT "+w.parameter(p.limit()+1), w.args...)
-	if err != nil {
-		return nil, "", err
-	}
-	if n := p.limit(); len(items) > n {
-		items = items[:n]
-		last := items[n-1]
-		next = cursor{Column: "-requested", Number: millis(last.Requested), ID: string(last.ID)}.String()
-	}
-	return items, next, nil
+	return t.TenantRemotes(tenant, RemoteFilter{System: system}, p)
 }
 
 // CountRemotes tells how many of a tenant's remote accesses have not ended: of the
