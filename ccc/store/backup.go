@@ -52,7 +52,7 @@ const epochGap = 1 << 20
 // this program or of a newer one, with [ErrInUse] while the database is open, and with
 // [os.ErrExist] where there is a database, unless force is set.
 //
-// What must not come back does not: sessions and idempotency keys are gone, open offers
+// What must not come back does not: sessions, API tokens and idempotency keys are gone, open offers
 // have expired, and the epochs of ownership go on above all that were given since the
 // backup. Pairings made since are unknown; their PBXs learn that when they connect.
 func Restore(ctx context.Context, cfg Config, backup string, force bool) (err error) {
@@ -128,6 +128,8 @@ func check(ctx context.Context, cfg Config, path string, now time.Time) error {
 		{sql: "DELETE FROM sessions"},
 		{sql: "DELETE FROM idempotency"},
 		{sql: "DELETE FROM attempts"},
+		{sql: "DELETE FROM challenges"},
+		{sql: "DELETE FROM api_tokens"}, // some may have been revoked since
 		{"UPDATE offers SET expires = $1 WHERE expires > $1 AND state IN " + open, []any{millis(now)}},
 		{`INSERT INTO ownership (serial, epoch) SELECT '', coalesce(max(epoch), 0) + $1 FROM ownership WHERE true
 			ON CONFLICT (serial) DO UPDATE SET epoch = excluded.epoch`, []any{epochGap}},

@@ -6,32 +6,46 @@ import "github.com/google/uuid"
 // The store takes every id of 1 to 64 letters, digits, '-' and '_'; any other is that of
 // nothing.
 type (
-	TenantID  string // TenantID names a tenant.
-	UserID    string // UserID names a user.
-	SystemID  string // SystemID names a system.
-	OfferID   string // OfferID names an offer.
-	PairingID string // PairingID names a pairing.
-	GroupID   string // GroupID names a group of systems.
-	EventID   string // EventID names an event.
-	RemoteID  string // RemoteID names a remote access, as a grant.SessionID does.
+	TenantID     string // TenantID names a tenant.
+	UserID       string // UserID names a user.
+	SystemID     string // SystemID names a system.
+	OfferID      string // OfferID names an offer.
+	PairingID    string // PairingID names a pairing.
+	GroupID      string // GroupID names a group of systems.
+	EventID      string // EventID names an event.
+	RemoteID     string // RemoteID names a remote access, as a grant.SessionID does.
+	SiteID       string // SiteID names a site.
+	GrantID      string // GrantID names what one tenant grants another.
+	BreakGlassID string // BreakGlassID names a break-glass access.
+	HandoverID   string // HandoverID names a hand-over.
+
+	PasskeyID  string // PasskeyID names a passkey.
+	APITokenID string // APITokenID names an API token.
 )
 
 type id interface {
-	TenantID | UserID | SystemID | OfferID | PairingID | GroupID | EventID | RemoteID
+	TenantID | UserID | SystemID | OfferID | PairingID | GroupID | EventID | RemoteID | SiteID | GrantID | BreakGlassID | HandoverID | PasskeyID | APITokenID
 }
 
 // NewID makes an id: NewID[SystemID]().
 func NewID[T id]() T { return T(uuid.Must(uuid.NewV7()).String()) }
 
 // isID marks the ids for [Tx.args].
-func (TenantID) isID()  {}
-func (UserID) isID()    {}
-func (SystemID) isID()  {}
-func (OfferID) isID()   {}
-func (PairingID) isID() {}
-func (GroupID) isID()   {}
-func (EventID) isID()   {}
-func (RemoteID) isID()  {}
+func (TenantID) isID()     {}
+func (UserID) isID()       {}
+func (SystemID) isID()     {}
+func (OfferID) isID()      {}
+func (PairingID) isID()    {}
+func (GroupID) isID()      {}
+func (EventID) isID()      {}
+func (RemoteID) isID()     {}
+func (SiteID) isID()       {}
+func (GrantID) isID()      {}
+func (BreakGlassID) isID() {}
+func (HandoverID) isID()   {}
+
+func (PasskeyID) isID()  {}
+func (APITokenID) isID() {}
 
 // wellFormed tells whether an id can be that of anything. What cannot is not put to
 // the engines, which differ in what text they take.
