@@ -100,6 +100,9 @@ var examples = map[string]example{
 	"getRemote":        {id: paired1, status: 200},
 	"grantRemote":      {id: paired1, body: atGateway, status: 200},
 	"endRemote":        {id: paired1, status: 204},
+
+	"listRemoteRecords": {status: 200},
+	"getRemoteRecord":   {status: 404}, // of nobody; see TestRemoteRecords
 }
 
 // atGateway is a browser that began at the gateway.

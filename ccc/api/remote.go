@@ -9,6 +9,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
 // RemoteAccess does what users ask for about remote access; a [*remote.Broker].
@@ -18,6 +19,9 @@ type RemoteAccess interface {
 	Show(ctx context.Context, tenant store.TenantID, system store.SystemID, id store.RemoteID) (store.Remote, error)
 	Grant(ctx context.Context, who remote.Actor, system store.SystemID, id store.RemoteID, label, browser string) (remote.Ticket, error)
 	End(ctx context.Context, who remote.Actor, system store.SystemID, id store.RemoteID) error
+	Records(ctx context.Context, tenant store.TenantID, filter store.RemoteFilter, page store.Page) (all []store.Remote, next string, err error)
+	Record(ctx context.Context, tenant store.TenantID, id store.RemoteID) (store.Remote, error)
+	Start(record store.Remote) string
 }
 
 // NewRemote asks for remote access to a system.
@@ -32,7 +36,8 @@ type NewRemote struct {
 // done is kept.
 type RemoteSession struct {
 	ID          string        `json:"id"`
-	SystemID    string        `json:"system_id"`
+	SystemID    string        `json:"system_id" doc:"Of a system that may be gone"`
+	Serial      string        `json:"serial" example:"0123456789"`
 	User        Actor         `json:"user" doc:"Who asked, with the name of then"`
 	Own         bool          `json:"own" doc:"Whether that is who is signed in, who alone gets a grant"`
 	Reason      string        `json:"reason"`
@@ -50,6 +55,7 @@ type RemoteSession struct {
 	Confirmed   bool          `json:"confirmed" doc:"Whether the PBX has said that it is over"`
 	BytesIn     int64         `json:"bytes_in" doc:"That came to the PBX, as it last said"`
 	BytesOut    int64         `json:"bytes_out" doc:"That came from it"`
+	StartURL    string        `json:"start_url,omitempty" doc:"Where the browser of who has asked begins at the gateway, while there is something to begin. The gateway sends it back to the page /remote/<id> with the query of label and browser"`
 }
 
 // RemoteList is one page of remote accesses, the newest first.
@@ -82,6 +88,19 @@ type RemotePath struct {
 	Session string `path:"session" maxLength:"64" doc:"Of the remote access"`
 }
 
+// RemoteQuery is which remote accesses of the tenant are wanted.
+type RemoteQuery struct {
+	Page
+	System string        `query:"system" maxLength:"64" doc:"Id of a system, which may be gone"`
+	Serial string        `query:"serial" maxLength:"10" pattern:"^([0-9]{10})?$" patternDescription:"ten digits" doc:"Of a PBX"`
+	State  []grant.State `query:"state,explode" nullable:"false" maxItems:"6" enum:"requested,pending,active,ended,refused,expired" doc:"Any of these"`
+}
+
+// RecordPath is a remote access in an address without its system.
+type RecordPath struct {
+	Session string `path:"session" maxLength:"64" doc:"Of the remote access"`
+}
+
 // registerRemote is the table of the operations about remote access.
 func (a *API) registerRemote() {
 	const list, one = "/systems/{id}/remote", "/systems/{id}/remote/{session}"
@@ -111,6 +130,14 @@ func (a *API) registerRemote() {
 		id: "endRemote", method: http.MethodDelete, path: one, tag: tagRemote, access: writing, status: http.StatusNoContent,
 		summary: "End a remote access, or take back the request", description: "The PBX is told at once, or when it can be reached.",
 	}, a.endRemote)
+	add(a, operation{
+		id: "listRemoteRecords", method: http.MethodGet, path: "/remote", tag: tagRemote, access: reading,
+		summary: "Who had, has or wants remote access to any system", description: "Also to systems that are gone.",
+	}, a.listRemoteRecords)
+	add(a, operation{
+		id: "getRemoteRecord", method: http.MethodGet, path: "/remote/{session}", tag: tagRemote, access: reading,
+		summary: "Get a remote access without its system", description: "For the page that the gateway sends a browser back to.",
+	}, a.getRemoteRecord)
 }
 
 // remote is how ccc/remote knows the actor.
@@ -118,13 +145,45 @@ func (a actor) remote() remote.Actor {
 	return remote.Actor{Tenant: a.tenant.ID, User: a.user.ID, Name: a.user.Name, Company: a.tenant.LegalName}
 }
 
-func remoteOf(who actor, r store.Remote) RemoteSession {
-	return RemoteSession{
-		ID: string(r.ID), SystemID: string(r.System), User: Actor{ID: string(r.User), Name: r.Name}, Own: r.User == who.user.ID,
+func (a *API) remoteOf(who actor, r store.Remote) RemoteSession {
+	out := RemoteSession{
+		ID: string(r.ID), SystemID: string(r.System), Serial: string(r.Serial), User: Actor{ID: string(r.User), Name: r.Name}, Own: r.User == who.user.ID,
 		Reason: r.Reason, Minutes: int(r.Seconds / 60), Service: r.Service, Target: r.Target, State: r.State, Consent: r.Consent, Cause: r.Cause,
 		RequestedAt: r.Requested, ExpiresAt: r.Expires, StartedAt: r.Started, Until: r.Until, EndedAt: r.Ended, Confirmed: r.Confirmed,
 		BytesIn: r.BytesIn, BytesOut: r.BytesOut,
 	}
+	if out.Own {
+		out.StartURL = a.cfg.Remote.Start(r)
+	}
+	return out
+}
+
+// remoteList makes a page of records.
+func (a *API) remoteList(who actor, found []store.Remote, next string) *body[RemoteList] {
+	out := &body[RemoteList]{Body: RemoteList{Items: make([]RemoteSession, len(found)), Next: next}}
+	for i, r := range found {
+		out.Body.Items[i] = a.remoteOf(who, r)
+	}
+	return out
+}
+
+func (a *API) listRemoteRecords(ctx context.Context, in *RemoteQuery) (*body[RemoteList], error) {
+	who := mustActor(ctx)
+	filter := store.RemoteFilter{System: store.SystemID(in.System), Serial: identity.Serial(in.Serial), States: in.State}
+	found, next, err := a.cfg.Remote.Records(ctx, who.tenant.ID, filter, store.Page{Cursor: in.Cursor, Limit: in.Limit})
+	if err != nil {
+		return nil, err
+	}
+	return a.remoteList(who, found, next), nil
+}
+
+func (a *API) getRemoteRecord(ctx context.Context, in *RecordPath) (*body[RemoteSession], error) {
+	who := mustActor(ctx)
+	r, err := a.cfg.Remote.Record(ctx, who.tenant.ID, store.RemoteID(in.Session))
+	if err != nil {
+		return nil, err
+	}
+	return &body[RemoteSession]{Body: a.remoteOf(who, r)}, nil
 }
 
 type listRemoteInput struct {
@@ -138,11 +197,7 @@ func (a *API) listRemote(ctx context.Context, in *listRemoteInput) (*body[Remote
 	if err != nil {
 		return nil, err
 	}
-	out := &body[RemoteList]{Body: RemoteList{Items: make([]RemoteSession, len(found)), Next: next}}
-	for i, r := range found {
-		out.Body.Items[i] = remoteOf(who, r)
-	}
-	return out, nil
+	return a.remoteList(who, found, next), nil
 }
 
 type askRemoteInput struct {
@@ -162,7 +217,7 @@ func (a *API) askRemote(ctx context.Context, in *askRemoteInput) (*created[Remot
 		}
 		return &created[RemoteSession]{
 			Location: Prefix + "/systems/" + url.PathEscape(string(r.System)) + "/remote/" + url.PathEscape(string(r.ID)),
-			Body:     remoteOf(who, r),
+			Body:     a.remoteOf(who, r),
 		}, nil
 	})
 }
@@ -173,7 +228,7 @@ func (a *API) getRemote(ctx context.Context, in *RemotePath) (*body[RemoteSessio
 	if err != nil {
 		return nil, err
 	}
-	return &body[RemoteSession]{Body: remoteOf(who, r)}, nil
+	return &body[RemoteSession]{Body: a.remoteOf(who, r)}, nil
 }
 
 type grantRemoteInput struct {
