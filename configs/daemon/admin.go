@@ -33,6 +33,7 @@ func (d *Daemon) newMux() *http.ServeMux {
 	}))
 	mux.HandleFunc("GET /log-level", d.serveLevel)
 	mux.HandleFunc("PUT /log-level", d.setLevel)
+	mux.HandleFunc("GET /access-log/statistics", d.serveStatistics)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

@@ -43,6 +43,8 @@
 //	GET  /metrics       Prometheus
 //	GET  /debug/pprof/  profiles (net/http/pprof)
 //	GET  /log-level     {"level":"info"}
+//	GET  /access-log/statistics?by=day&days=30
+//	                    anonymous counts of accesses, by hour or day (accesslog.Summary)
 //	PUT  /log-level     sets it: curl -X PUT -d '{"level":"debug"}' http://127.0.0.1:9090/log-level
 //
 // A browser on the same machine cannot be used against it: requests from other
@@ -73,6 +75,7 @@ type Daemon struct {
 	registry *prometheus.Registry
 	admin    *http.ServeMux
 	started  chan struct{} // closed when every component is ready
+	counting chan struct{} // full while somebody has accesses counted
 
 	signals chan os.Signal // nil: the process's own; set by tests
 	exit    func(code int) // os.Exit, or a test's
@@ -106,6 +109,7 @@ func New(cfg Config, name string) (*Daemon, error) {
 		output:   out,
 		registry: registry,
 		started:  make(chan struct{}),
+		counting: make(chan struct{}, 1),
 		exit:     os.Exit,
 		notReady: map[string]error{},
 	}
