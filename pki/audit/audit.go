@@ -79,6 +79,7 @@ const (
 	EventSecret    = "secret"    // a device got a new factory secret
 	EventImport    = "import"    // devices were imported; the reason tells how many
 	EventBundle    = "bundle"    // the trust bundle was changed
+	EventRepeat    = "repeat"    // the answer to an enrolment was given once more
 )
 
 // Entry is one line of the log.

@@ -43,6 +43,7 @@ func TestSignedTooEarly(t *testing.T) {
 	a := open(t, Config{})
 	db := a.db
 	_, csr := request(t, x509.CertificateRequest{})
+	_, faster := request(t, x509.CertificateRequest{})
 	tok := token(t, a, device)
 	within := func(f func()) {
 		once := false
@@ -71,7 +72,7 @@ func TestSignedTooEarly(t *testing.T) {
 		t.Fatal(err)
 	}
 	within(func() {
-		if _, err := a.Enrol(t.Context(), tok, csr); err != nil {
+		if _, err := a.Enrol(t.Context(), tok, faster); err != nil {
 			t.Errorf("the token was used up by the refusal: %v", err)
 		}
 	})

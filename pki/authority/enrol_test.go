@@ -23,6 +23,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
 	"github.com/comtrexx-cloud/comtrexx/pki/profile"
 	"github.com/comtrexx-cloud/comtrexx/pki/store"
 )
@@ -194,6 +195,81 @@ func TestTokenWorksOnce(t *testing.T) {
 	}
 }
 
+// Whoever asks again with the same key and token has lost the answer, and gets the same
+// certificate; nobody else gets anything, and nothing more is issued.
+func TestTokenAgain(t *testing.T) {
+	t.Parallel()
+	a := open(t, Config{})
+	tok := token(t, a, device)
+	key := pkitest.NewKey()
+	ask := func(tmpl x509.CertificateRequest) (enrol.Issued, error) {
+		return a.Enrol(t.Context(), tok, requestFor(t, key, tmpl))
+	}
+	chains := make(chan string, 20)
+	var wg sync.WaitGroup
+	for range cap(chains) { // a device that is in a hurry
+		wg.Go(func() {
+			issued, err := ask(x509.CertificateRequest{})
+			if err != nil {
+				t.Error(err)
+			}
+			chains <- issued.Chain
+		})
+	}
+	wg.Wait()
+	first := <-chains
+	for range cap(chains) - 1 {
+		if c := <-chains; c != first {
+			t.Errorf("another certificate:\n%s\nthe first was\n%s", c, first)
+		}
+	}
+	if n := issuedTo(t, a, device); n != 1 {
+		t.Errorf("%d certificates, want 1", n)
+	}
+	issued, err := ask(x509.CertificateRequest{})
+	if err != nil || issued.Chain != first {
+		t.Fatalf("once more: %v", err)
+	}
+	c := credentials(t, a, key, issued)
+	if e := last(t, a); e.Event != audit.EventRepeat || e.Identity != device.Path() || e.Fingerprint != enrol.Fingerprint(c.Leaf()) {
+		t.Errorf("audit log says %+v", e)
+	}
+	refused := func(what string, err, want error) {
+		t.Helper()
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", what, err, want)
+		}
+		if e := last(t, a); e.Event != audit.EventRefuse {
+			t.Errorf("%s: audit log says %+v", what, e)
+		}
+	}
+	_, csr := request(t, x509.CertificateRequest{})
+	_, err = a.Enrol(t.Context(), tok, csr)
+	refused("another key", err, enrol.ErrToken)
+	_, err = ask(x509.CertificateRequest{DNSNames: other.DNSNames()})
+	refused("another name", err, enrol.ErrForbidden)
+	if _, err := a.Block(t.Context(), device, "", "test"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = ask(x509.CertificateRequest{})
+	refused("blocked", err, enrol.ErrBlocked)
+	if _, err := a.Unblock(t.Context(), device, "", "test"); err != nil {
+		t.Fatal(err)
+	}
+	if issued, err := ask(x509.CertificateRequest{}); err != nil || issued.Chain != first {
+		t.Errorf("not blocked any more: %v", err)
+	}
+	next, err := renew(t, a, c)
+	if err == nil {
+		_, err = renew(t, a, next) // which shows that it is in use
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = ask(x509.CertificateRequest{})
+	refused("after a renewal", err, enrol.ErrToken)
+}
+
 func TestTokenForms(t *testing.T) {
 	t.Parallel()
 	a := open(t, Config{})
@@ -239,8 +315,15 @@ func TestTokenExpires(t *testing.T) {
 			wait time.Duration
 			ok   bool
 		}{{59 * time.Minute, true}, {time.Hour, false}} {
-			tok := token(t, a, device)
+			tok, used := token(t, a, device), token(t, a, device)
+			_, again := request(t, x509.CertificateRequest{})
+			if _, err := a.Enrol(t.Context(), used, again); err != nil {
+				t.Fatal(err)
+			}
 			time.Sleep(c.wait)
+			if _, err := a.Enrol(t.Context(), used, again); (err == nil) != c.ok {
+				t.Errorf("once more after %v: %v", c.wait, err)
+			}
 			_, csr := request(t, x509.CertificateRequest{})
 			if _, err := a.Enrol(t.Context(), tok, csr); (err == nil) != c.ok {
 				t.Errorf("after %v: %v", c.wait, err)

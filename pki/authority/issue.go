@@ -33,13 +33,15 @@ type application struct {
 	extra      profile.Extra
 	method     string
 	actor      string
+	token      []byte // the key of the token in the store, of an enrolment with one
 	lineage    string // empty starts a new one
 	generation uint64 // within the lineage
 }
 
 // Enrol exchanges a one-time token for a certificate. The token decides the
-// identity. Whatever the reason for a refusal, the token stays unused by it.
-// Errors wrap those of package enrol.
+// identity. Whatever the reason for a refusal, the token stays unused by it. Until the
+// token would have expired, a request with the same key gets the same certificate
+// again: the answer may have been lost. Errors wrap those of package enrol.
 func (a *Authority) Enrol(ctx context.Context, token string, csrPEM []byte) (enrol.Issued, error) {
 	csr, err := enrol.ParseRequest(csrPEM)
 	if err != nil {
@@ -49,9 +51,9 @@ func (a *Authority) Enrol(ctx context.Context, token string, csrPEM []byte) (enr
 	if err != nil {
 		return enrol.Issued{}, err
 	}
-	app := application{csr: csr, method: MethodEnrol}
+	app := application{csr: csr, method: MethodEnrol, token: tokenKey(random)}
 	return a.decide(ctx, &app, func(tx store.Tx) error {
-		record, err := useToken(tx, tokenKey(random), time.Now().UTC())
+		record, err := checkToken(tx, app.token, spki(csr.RawSubjectPublicKeyInfo), time.Now().UTC())
 		if record.Identity != "" {
 			var parseErr error
 			if app.id, parseErr = identity.ParsePath(a.cfg.TrustDomain, record.Identity); parseErr != nil {
@@ -112,7 +114,7 @@ func (a *Authority) decide(ctx context.Context, app *application, evidence func(
 		return a.admit(tx, app, time.Now().UTC())
 	}
 	if err := a.db.Rehearse(ctx, judge); err != nil {
-		return enrol.Issued{}, a.refuse(ctx, app, err)
+		return a.unless(ctx, app, err)
 	}
 	id := app.id
 	chain, err := keys.signers[id.Kind].sign(ctx, id, app.csr, app.extra)
@@ -129,14 +131,19 @@ func (a *Authority) decide(ctx context.Context, app *application, evidence func(
 		return a.record(tx, app, chain[0])
 	})
 	if err != nil {
-		return enrol.Issued{}, a.refuse(ctx, app, err)
+		return a.unless(ctx, app, err)
 	}
 	a.cfg.Logger.Info("certificate issued", "identity", app.id.Path(), "method", app.method,
 		"certificate", serialOf(chain[0]), "generation", max(1, app.generation), "expires", chain[0].NotAfter)
-	return enrol.Issued{
-		Chain: string(enrol.EncodeCertificates(chain...)),
-		Roots: string(enrol.EncodeCertificates(keys.roots...)), Bundle: &keys.bundle,
-	}, nil
+	return keys.issued(chain), nil
+}
+
+// unless refuses, unless the request is one that was granted before.
+func (a *Authority) unless(ctx context.Context, app *application, cause error) (enrol.Issued, error) {
+	if r, ok := errors.AsType[repeated](cause); ok {
+		return a.repeat(ctx, app, r.certificate)
+	}
+	return enrol.Issued{}, a.refuse(ctx, app, cause)
 }
 
 // record stores the certificate, its place in the lineage and the audit log entry.
@@ -162,6 +169,11 @@ func (a *Authority) record(tx store.Tx, app *application, leaf *x509.Certificate
 	}
 	if err := addCertificate(tx, c); err != nil {
 		return err
+	}
+	if app.token != nil {
+		if err := useToken(tx, app.token, c); err != nil {
+			return err
+		}
 	}
 	return audit.Append(tx, audit.Entry{
 		Event: audit.EventIssue, Method: app.method, Actor: app.actor, Identity: path,

@@ -37,6 +37,7 @@ func TestPostgres(t *testing.T) {
 		"ImportRefusals":          TestImportRefusals,
 		"RequestsThatClaimOthers": TestRequestsThatClaimOthers,
 		"TokenWorksOnce":          TestTokenWorksOnce,
+		"TokenAgain":              TestTokenAgain,
 		"NoAuditNoCertificate":    TestNoAuditNoCertificate,
 		"Renew":                   TestRenew,
 		"LostAnswers":             TestLostAnswers,

@@ -51,11 +51,8 @@ func newSigner(kind identity.Kind, i *Issuer, b enrol.Bundle, cfg Config) (*sign
 		return nil, err
 	}
 	public := jwk.Public()
-	s := &signer{kind: kind, cert: i.Certificate, name: i.Role, lifetime: cfg.Lifetimes.of(kind), links: cfg.PublicURL}
-	for _, r := range b.Roots {
-		if r.Certificate.Equal(i.Root) {
-			s.cross = r.Cross
-		}
+	s := &signer{
+		kind: kind, cert: i.Certificate, cross: crossOf(b, i.Root), name: i.Role, lifetime: cfg.Lifetimes.of(kind), links: cfg.PublicURL,
 	}
 	s.token, err = jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jwk.Key},
 		(&jose.SignerOptions{}).WithType("JWT").WithHeader("kid", jwk.KeyID))
@@ -164,12 +161,26 @@ func (s *signer) sign(ctx context.Context, id identity.ID, csr *x509.Certificate
 	if err != nil {
 		return nil, signError(err)
 	}
-	for _, c := range s.cross {
-		if now.Before(c.NotAfter) {
-			chain = append(chain, c)
+	return append(chain, unexpired(s.cross, now)...), nil
+}
+
+// crossOf gives the certificates of a root by other roots.
+func crossOf(b enrol.Bundle, root *x509.Certificate) []*x509.Certificate {
+	for _, r := range b.Roots {
+		if r.Certificate.Equal(root) {
+			return r.Cross
 		}
 	}
-	return chain, nil
+	return nil
+}
+
+func unexpired(certs []*x509.Certificate, now time.Time) (out []*x509.Certificate) {
+	for _, c := range certs {
+		if now.Before(c.NotAfter) {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // shape makes the certificate follow the profile, whatever the templates and the

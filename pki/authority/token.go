@@ -38,6 +38,10 @@ type tokenRecord struct {
 	Created  time.Time `json:"created"`
 	Expires  time.Time `json:"expires"`
 	Used     time.Time `json:"used"`
+	// Key is the SHA-256 in hex of the public key that was enrolled with it,
+	// Certificate the serial of what that got.
+	Key         string `json:"key,omitempty"`
+	Certificate string `json:"certificate,omitempty"`
 }
 
 // Token makes a token with which the identity can enrol once. A ttl of zero
@@ -114,20 +118,32 @@ type tokenProblem struct{ reason string }
 func (tokenProblem) Error() string { return enrol.ErrToken.Error() }
 func (tokenProblem) Unwrap() error { return enrol.ErrToken }
 
-// useToken marks the token as used, in the transaction that issues for it.
-func useToken(tx store.Tx, key []byte, now time.Time) (tokenRecord, error) {
-	record, ok, err := get[tokenRecord](tx, bucketTokens, key)
-	if err != nil {
-		return record, err
-	}
+// checkToken tells whether the token is good for a request with a key, whose SHA-256 is
+// given in hex.
+func checkToken(tx store.Tx, token []byte, key string, now time.Time) (tokenRecord, error) {
+	record, ok, err := get[tokenRecord](tx, bucketTokens, token)
 	switch {
+	case err != nil:
+		return record, err
 	case !ok:
 		return record, enrol.ErrToken
-	case !record.Used.IsZero():
-		return record, tokenProblem{fmt.Sprintf("token was used at %s", record.Used.Format(time.RFC3339))}
 	case !now.Before(record.Expires):
 		return record, tokenProblem{fmt.Sprintf("token expired at %s", record.Expires.Format(time.RFC3339))}
+	case record.Certificate != "" && record.Key == key:
+		return record, repeated{record.Certificate}
+	case !record.Used.IsZero():
+		return record, tokenProblem{fmt.Sprintf("token was used at %s", record.Used.Format(time.RFC3339))}
 	}
-	record.Used = now
-	return record, put(tx, bucketTokens, key, record)
+	return record, nil
+}
+
+// useToken marks the token as used for the certificate, in the transaction that checked
+// the token.
+func useToken(tx store.Tx, token []byte, c Certificate) error {
+	record, _, err := get[tokenRecord](tx, bucketTokens, token)
+	if err != nil {
+		return err
+	}
+	record.Used, record.Key, record.Certificate = c.Issued, c.SPKI, c.Serial
+	return put(tx, bucketTokens, token, record)
 }

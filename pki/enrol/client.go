@@ -51,10 +51,10 @@ type Client struct {
 	// Factory is the device's factory certificate (IEEE 802.1AR IDevID) with its
 	// key, for [Client.EnrolFactory]; see [LoadFactory].
 	Factory tls.Certificate
-	// KeyFile keeps the key of an enrolment with a secret from before the request
-	// until the caller, who has saved the credentials, removes the file: after a loss
-	// of power in between, the PKI lets the same key have another certificate. Empty:
-	// it is not kept.
+	// KeyFile keeps the key of an enrolment with a secret or a token from before the
+	// request until the caller, who has saved the credentials, removes the file: after
+	// a loss of power in between, the PKI answers the same key once more. Empty: it is
+	// not kept.
 	KeyFile string
 	// RecoveryURL is where the PKI renews certificates that have expired.
 	RecoveryURL string
@@ -80,10 +80,11 @@ func Fingerprint(c *x509.Certificate) string {
 
 // Enrol makes a key, and exchanges the one-time token for a certificate. The
 // identity comes from the token; a want that is not the zero ID must equal it.
-// The caller saves the result. Errors wrap [ErrToken], [ErrBlocked] and the
-// other reasons, or tell of the connection.
+// The caller saves the result. With the same key (KeyFile) and token, the PKI gives the
+// same certificate again. Errors wrap [ErrToken], [ErrBlocked] and the other reasons, or
+// tell of the connection.
 func (c *Client) Enrol(ctx context.Context, token string, want identity.ID) (*Credentials, error) {
-	return c.first(ctx, want, "", func(cfg *tls.Config, csr []byte, out *Issued) error {
+	return c.first(ctx, want, c.KeyFile, func(cfg *tls.Config, csr []byte, out *Issued) error {
 		return c.post(ctx, cfg, nil, EnrolPath, Request{Token: strings.TrimSpace(token), CSR: string(csr)}, out)
 	})
 }

@@ -132,6 +132,31 @@ func TestSecretAfterAPowerCut(t *testing.T) {
 	}
 }
 
+// The same with a token, which gives the same certificate again.
+func TestTokenAfterAPowerCut(t *testing.T) {
+	t.Parallel()
+	p := start(t, "", authority.Config{}, server.Config{})
+	client, tok := p.client(), p.token(t, device)
+	client.KeyFile = filepath.Join(t.TempDir(), "enrolling.key")
+	lost, err := client.Enrol(t.Context(), tok, device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := client.Enrol(t.Context(), tok, device)
+	if err != nil || !next.Leaf().Equal(lost.Leaf()) {
+		t.Fatalf("not the same certificate: %v", err)
+	}
+	if _, err := client.Renew(t.Context(), next); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(client.KeyFile); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Enrol(t.Context(), tok, device); !errors.Is(err, enrol.ErrToken) {
+		t.Errorf("with a new key: %v", err)
+	}
+}
+
 // The loop of a device that was switched off: a day, and too long.
 func TestLoopAfterALongTime(t *testing.T) {
 	t.Parallel()
