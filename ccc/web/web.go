@@ -16,10 +16,14 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/configs"
 )
 
 const (
@@ -44,6 +48,11 @@ type Config struct {
 	// a file name.js, name.js.br and name.js.gz are its compressed forms.
 	Files fs.FS
 
+	// Gateway is the address of the gateway for remote access, https://host[:port]. Forms
+	// may be posted to its sessions, which are one label below the host: with them a
+	// browser gets in. Empty: there is none.
+	Gateway string
+
 	// HSTS is how long a browser that came by https keeps to https, in whole seconds.
 	// 0: a year; negative: the header is not sent.
 	HSTS time.Duration
@@ -52,6 +61,30 @@ type Config struct {
 // Built tells whether the pages are in this binary (build tag webui) or only the page
 // that says how to build them.
 func Built() bool { return built }
+
+// gatewayMark stands in policy.txt, with the space before it, where the origins of the
+// gateway's sessions belong.
+const gatewayMark = " {gateway}"
+
+// sessionsOf gives the origins of all sessions of a gateway, for the policy.
+func sessionsOf(gateway string) (string, error) {
+	if gateway == "" {
+		return "", nil
+	}
+	u, err := url.Parse(gateway)
+	if err != nil || u.Scheme != "https" || !hostname.MatchString(u.Hostname()) || u.Port() != "" && !port.MatchString(u.Port()) {
+		return "", &configs.KeyError{Key: "ara_url", Problem: "is not an https address with the name of a host", Hint: "as in https://ara.example.net"}
+	}
+	u.Host = "*." + u.Host
+	return " " + u.Scheme + "://" + u.Host, nil
+}
+
+// What may stand in a policy: a name of two labels at least, so that it is no whole
+// top-level domain, and no address; and a port.
+var (
+	hostname = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\.[a-z]([a-z0-9-]*[a-z0-9])?$`)
+	port     = regexp.MustCompile(`^[0-9]{1,5}$`)
+)
 
 type handler struct {
 	files  map[string]*file
@@ -81,7 +114,12 @@ func Handler(c Config) (http.Handler, error) {
 	}
 	h := &handler{files: files, index: bytes.Split(index.plain, []byte(nonceMark))}
 	delete(files, indexFile)
-	before, after, ok := strings.Cut(strings.Join(strings.Split(strings.TrimSpace(policyText), "\n"), "; "), "{nonce}")
+	sessions, err := sessionsOf(c.Gateway)
+	if err != nil {
+		return nil, err
+	}
+	policy := strings.ReplaceAll(strings.Join(strings.Split(strings.TrimSpace(policyText), "\n"), "; "), gatewayMark, sessions)
+	before, after, ok := strings.Cut(policy, "{nonce}")
 	if !ok {
 		return nil, fmt.Errorf("policy.txt has no {nonce}")
 	}

@@ -174,7 +174,7 @@ func TestPolicyAndNonce(t *testing.T) {
 				t.Errorf("policy %q lacks %q", policy, want)
 			}
 		}
-		for _, bad := range []string{"unsafe", "http:", "https:", "*", "{"} {
+		for _, bad := range []string{"unsafe", "http:", "https:", "*", "{", "  "} {
 			if strings.Contains(policy, bad) {
 				t.Errorf("policy %q has %q", policy, bad)
 			}
@@ -182,6 +182,37 @@ func TestPolicyAndNonce(t *testing.T) {
 	}
 	if len(nonces) != 2 {
 		t.Error("two answers share a nonce")
+	}
+}
+
+// TestGatewayMayBePostedTo: of the gateway its sessions, and nothing else, and that for
+// forms alone.
+func TestGatewayMayBePostedTo(t *testing.T) {
+	for gateway, want := range map[string]string{
+		"":                                 "form-action 'self'",
+		"https://ara.example.net":          "form-action 'self' https://*.ara.example.net",
+		"https://ara.example.net:8443":     "form-action 'self' https://*.ara.example.net:8443",
+		"https://ara.localhost:8443/":      "form-action 'self' https://*.ara.localhost:8443",
+		"http://ara.example.net":           "",
+		"https://net":                      "",
+		"https://*.example.net":            "",
+		"https://ara.example.net;x":        "",
+		"https://ara.example.net 'unsafe'": "",
+		"https://192.0.2.1/":               "",
+		"https://[2001:db8::1]/":           "",
+		"https://":                         "",
+	} {
+		h, err := Handler(Config{Files: testFiles(), Gateway: gateway})
+		if (err == nil) != (want != "") {
+			t.Errorf("%q: %v", gateway, err)
+		}
+		if err != nil {
+			continue
+		}
+		policy := get(h, "GET", "/").header.Get("Content-Security-Policy")
+		if !strings.Contains("; "+policy+";", "; "+want+";") || strings.Count(policy, "https:") > 1 {
+			t.Errorf("%q: policy %q lacks %q", gateway, policy, want)
+		}
 	}
 }
 
