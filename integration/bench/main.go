@@ -20,6 +20,7 @@
 // program, see package fleet.
 //
 //	bench ca                                 our PKI beside a stock step-ca, see package ca
+//	bench gateway                            our gateway beside nginx and Caddy, see package gateway
 //
 // With --out or --keep each run also writes figures, and the text format of Go
 // benchmarks. "make bench-compare" compares the last two that were kept; or
@@ -35,6 +36,7 @@ import (
 	"syscall"
 
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
+	"github.com/comtrexx-cloud/comtrexx/integration/bench/gateway"
 	"github.com/comtrexx-cloud/comtrexx/integration/bench/peer"
 )
 
@@ -44,8 +46,8 @@ func main() {
 		Short: "Compare the programs of others with ours",
 	})
 	app.Example = "  bench run --out results\n  bench quick"
-	app.AddCommand(runCommand(app), quickCommand(app), growCommand(app), caCommand(app), pairingCommand(app), contestantsCommand(app))
-	app.AddCommand(peer.Roles()...)
+	app.AddCommand(runCommand(app), quickCommand(app), growCommand(app), caCommand(app), gatewayCommand(app), pairingCommand(app), contestantsCommand(app))
+	app.AddCommand(append(peer.Roles(), gateway.Role())...)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := cli.Main(ctx, app.Command)
 	stop()

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -116,6 +117,43 @@ func (p *Process) Stop() {
 	case <-t.C:
 		_ = p.cmd.Process.Kill()
 		<-p.done
+	}
+}
+
+// readyEvery is how often a program is asked whether it serves.
+const readyEvery = 20 * time.Millisecond
+
+// readyPatience bounds the start of a program.
+const readyPatience = time.Minute
+
+// AwaitReady waits until a program says at its admin listener that it serves; url is that
+// of its /readyz.
+func (p *Process) AwaitReady(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, readyPatience)
+	defer cancel()
+	tick := time.NewTicker(readyEvery)
+	defer tick.Stop()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			err = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return err
+			}
+		}
+		select {
+		case <-tick.C:
+			continue
+		case <-p.done:
+			err = errors.New("it has ended")
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		return fmt.Errorf("%s does not start: %w%s", p.name, err, p.Said())
 	}
 }
 

@@ -55,6 +55,7 @@ type Report struct {
 var metrics = []Metric{
 	Bits, Mbits, P50Loaded, P99Loaded, P50Alone, P99Alone, Rate, Certs, P50, P99, P999, CPUByte, CPUOp, IdleConn, Accepts, Connects, TunnelMemory,
 	IdleCPU, Storm, StormP99, CPUCert, StartUp, FirstCert, Anon, Resident, StoreSize, StoreCert, CRLTime, CRLSize, CRLPeak,
+	ProxyByte, ProxyOp, ProxyConn,
 }
 
 // Write prints the tables for people; ratios are to the contestant peer.

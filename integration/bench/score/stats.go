@@ -88,6 +88,12 @@ const (
 	CRLTime Metric = "crl-ms"
 	CRLSize Metric = "crl-KiB"
 	CRLPeak Metric = "crl-peak-MiB"
+
+	// Of reverse proxies, see integration/bench/gateway: processor time of the proxy for a
+	// request and for what it carried, and memory for each connection that stays.
+	ProxyOp   Metric = "proxy-cpu-us/op"
+	ProxyByte Metric = "proxy-cpu-s/GB"
+	ProxyConn Metric = "proxy-KiB/conn"
 )
 
 // Fleet is the work of many tunnels; it is none of package work.

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -139,7 +138,7 @@ func Start(ctx context.Context, cfg Config) (c *Cloud, err error) {
 	if c.centre, err = start(ctx, cfg.Programs.Centre, "ccc", file("ccc.yaml")); err != nil {
 		return c, err
 	}
-	return c, errors.Join(ready(ctx, c.relay, at(2)), ready(ctx, c.centre, at(3)))
+	return c, errors.Join(c.relay.AwaitReady(ctx, "http://"+at(2)+"/readyz"), c.centre.AwaitReady(ctx, "http://"+at(3)+"/readyz"))
 }
 
 func start(ctx context.Context, program, name, config string) (*process.Process, error) {
@@ -164,35 +163,6 @@ func writeJSON(path string, v any) error {
 		return err
 	}
 	return os.WriteFile(path, text, 0o600)
-}
-
-// startTimeout bounds the start of a program.
-const startTimeout = time.Minute
-
-// ready waits until a program says at its admin listener that it serves.
-func ready(ctx context.Context, p *process.Process, admin string) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	err := Poll(ctx, func() (bool, error) {
-		select {
-		case <-p.Ended():
-			return false, errors.New("it has ended")
-		default:
-		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+"/readyz", nil)
-		if err != nil {
-			return false, err
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return false, nil //nolint:nilerr // not yet
-		}
-		return resp.StatusCode == http.StatusOK, resp.Body.Close()
-	})
-	if err != nil {
-		return fmt.Errorf("a program of the cloud does not start: %w%s", err, p.Said())
-	}
-	return nil
 }
 
 // Stop ends both programs, and returns when they have ended.
