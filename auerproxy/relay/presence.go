@@ -65,6 +65,7 @@ func (s *session) presence() presence.Session {
 	return presence.Session{
 		Device: s.peer.Serial(), Session: presence.SessionID(s.name), Epoch: s.epoch, Online: true, Since: s.since,
 		Transport: s.ts.Transport(), RTT: time.Duration(s.shown.value.Load()),
+		Instance: presence.Tag(s.hello.GetInstanceId()), Boot: presence.Tag(s.hello.GetBootId()),
 	}
 }
 

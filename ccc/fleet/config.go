@@ -28,6 +28,14 @@ type Config struct {
 	// OfflineAfter is how long a PBX may be without a session before it is offline.
 	// Default 5 s, at most 10 min.
 	OfflineAfter time.Duration `yaml:"offline_after"`
+	// CloneAfter is how long two holders of one PBX's certificate may be connected at
+	// once before it is taken for a copy. It has to be longer than a relay waits for one
+	// that has gone without a word (45 s with its defaults): until then a PBX that
+	// was restarted looks like two. Default 2 min, at most 1 h.
+	CloneAfter time.Duration `yaml:"clone_after"`
+	// Quarantine is how long the PBX is not used after one of the two has gone. Default
+	// 10 min, at most 24 h.
+	Quarantine time.Duration `yaml:"quarantine"`
 	// PBXs is how many PBXs the fleet knows at once; of more it takes no notice, and
 	// counts them. Default 1000000.
 	PBXs int `yaml:"pbxs"`
@@ -48,13 +56,18 @@ type Config struct {
 
 // DefaultConfig is what an empty file means.
 func DefaultConfig() Config {
-	return Config{OfflineAfter: 5 * time.Second, PBXs: 1_000_000, Remembered: 100_000, Pending: 16_384}
+	return Config{
+		OfflineAfter: 5 * time.Second, CloneAfter: 2 * time.Minute, Quarantine: 10 * time.Minute,
+		PBXs: 1_000_000, Remembered: 100_000, Pending: 16_384,
+	}
 }
 
 // fill replaces zero values by their defaults.
 func (c *Config) fill() {
 	d := DefaultConfig()
 	c.OfflineAfter = cmp.Or(c.OfflineAfter, d.OfflineAfter)
+	c.CloneAfter = cmp.Or(c.CloneAfter, d.CloneAfter)
+	c.Quarantine = cmp.Or(c.Quarantine, d.Quarantine)
 	c.PBXs = cmp.Or(c.PBXs, d.PBXs)
 	c.Remembered = cmp.Or(c.Remembered, d.Remembered)
 	c.Pending = cmp.Or(c.Pending, d.Pending)
@@ -70,8 +83,15 @@ func (c Config) Validate() error {
 	bad := func(key, format string, args ...any) {
 		errs = append(errs, &configs.KeyError{Key: key, Problem: fmt.Sprintf(format, args...)})
 	}
-	if c.OfflineAfter < 0 || c.OfflineAfter > 10*time.Minute {
-		bad("offline_after", "%s is out of range, want up to 10m", c.OfflineAfter)
+	for _, d := range []struct {
+		key         string
+		value, most time.Duration
+	}{
+		{"offline_after", c.OfflineAfter, 10 * time.Minute}, {"clone_after", c.CloneAfter, time.Hour}, {"quarantine", c.Quarantine, 24 * time.Hour},
+	} {
+		if d.value < 0 || d.value > d.most {
+			bad(d.key, "%s is out of range, want up to %s", d.value, d.most)
+		}
 	}
 	for key, n := range map[string]int{"pbxs": c.PBXs, "remembered": c.Remembered, "pending": c.Pending} {
 		if n < 0 {

@@ -22,8 +22,24 @@
 // PBX nothing is known, and it should be shown like that. A relay that comes back soon
 // is not noticed.
 //
+// # Two holders
+//
+// A relay refuses a second holder of a certificate that connects to it. Where the two are
+// at different relays, none of them can see that, and the fleet does, by the ids that a
+// PBX has from its enrolment and from its start. If they stay, it is an alarm, and the PBX
+// is quarantined: offline, with the reason [tunnel.CodeQuarantined], for nobody can tell
+// which of the two is the right one. Both keep their tunnels; to block the serial is for
+// the operator of the PKI.
+//
+//	         two holders                   for Config.CloneAfter
+//	single ──────────────► suspected ────────────────────────────► quarantined
+//	  ▲  ▲       one           │                                     │     ▲
+//	  │  └─────────────────────┘                                one  ▼     │ two
+//	  └────────────────────────────────────────────────────────── clearing
+//	                     one, for Config.Quarantine
+//
 // # Cost
 //
-// About half a kilobyte for each PBX, and no goroutine or timer of its own. PBXs that are
+// About 600 bytes for each PBX, and no goroutine or timer of its own. PBXs that are
 // offline are remembered up to Config.Remembered.
 package fleet

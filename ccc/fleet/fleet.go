@@ -31,6 +31,7 @@ type Status struct {
 	Relay     string
 	// Reason is why it is offline, [tunnel.CodeOK] while it is not. With
 	// [tunnel.CodeUnreachable] its relay is lost, and whether it is online is not known.
+	// With [tunnel.CodeQuarantined] there were two holders of its certificate at once.
 	// ByPBX says that the reason is the PBX's own word.
 	Reason tunnel.Code
 	ByPBX  bool
@@ -52,6 +53,7 @@ type Presence struct {
 	online int
 	gone   *list.List // of *pbx: online without a session, by the time of that
 	past   *list.List // of *pbx: offline, by the time of that
+	held   holders
 	subs   map[*subscription]struct{}
 }
 
@@ -72,6 +74,8 @@ type pbx struct {
 	at   *list.Element
 	due  time.Time // in gone: when it goes offline
 	next Status    // in gone: as what
+
+	holding
 }
 
 // session is one session of a PBX.
@@ -82,6 +86,7 @@ type session struct {
 	since     time.Time
 	transport tunnel.Transport
 	rtt       time.Duration
+	holder    holder
 }
 
 // maxSessions is how many sessions of one PBX are known: it has one for each of its
@@ -105,7 +110,7 @@ func New(cfg Config) (*Presence, error) {
 		cfg: cfg, log: cfg.Logger, metrics: m,
 		known: make(chan struct{}), wake: make(chan struct{}, 1),
 		pbxs: make(map[identity.Serial]*pbx), relays: make(map[string]*relay),
-		gone: list.New(), past: list.New(),
+		gone: list.New(), past: list.New(), held: newHolders(),
 		subs: make(map[*subscription]struct{}),
 	}
 	for _, l := range cfg.Watch.Relays() {
@@ -156,12 +161,12 @@ func (p *Presence) IsOnline(s identity.Serial) bool {
 }
 
 // MayBeOnline reports whether a PBX is worth a call: it is online, or a relay does not
-// tell at the moment, at which it may be.
+// tell at the moment, at which it may be. One in quarantine is not.
 func (p *Presence) MayBeOnline(s identity.Serial) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if b := p.pbxs[s]; b != nil && b.status.Online {
-		return true
+	if b := p.pbxs[s]; b != nil && (b.status.Online || b.quarantined()) {
+		return !b.quarantined()
 	}
 	for _, r := range p.relays {
 		if !r.tells {
@@ -256,7 +261,10 @@ func (p *Presence) take(r *relay, s *dial.PresenceSession, now time.Time) {
 		b = &pbx{serial: s.Device}
 		p.pbxs[s.Device] = b
 	}
-	fresh := session{id: s.Session, relay: r, epoch: s.Epoch, since: s.Since, transport: s.Transport, rtt: s.RTT}
+	fresh := session{
+		id: s.Session, relay: r, epoch: s.Epoch, since: s.Since, transport: s.Transport, rtt: s.RTT,
+		holder: holder{s.Instance, s.Boot},
+	}
 	if i := slices.IndexFunc(b.sessions, func(o session) bool { return o.relay == r && o.id == s.Session }); i >= 0 {
 		b.sessions[i] = fresh
 	} else {
@@ -268,6 +276,7 @@ func (p *Presence) take(r *relay, s *dial.PresenceSession, now time.Time) {
 		b.sessions = append(b.sessions, fresh)
 		r.sessions[s.Session] = b
 	}
+	p.watchHolders(b, now)
 	p.show(b, now)
 }
 
@@ -275,8 +284,13 @@ func (p *Presence) take(r *relay, s *dial.PresenceSession, now time.Time) {
 func (p *Presence) remove(b *pbx, r *relay, id presence.SessionID, end Status, now time.Time) {
 	delete(r.sessions, id)
 	b.sessions = slices.DeleteFunc(b.sessions, func(s session) bool { return s.relay == r && s.id == id })
+	p.watchHolders(b, now)
 	if len(b.sessions) > 0 {
 		p.show(b, now)
+		return
+	}
+	if !b.status.Online { // it was in quarantine
+		p.bury(b)
 		return
 	}
 	if end.Since.IsZero() || end.Since.After(now) { // the relay's clock is ahead
@@ -287,10 +301,29 @@ func (p *Presence) remove(b *pbx, r *relay, id presence.SessionID, end Status, n
 	b.due = now.Add(p.cfg.OfflineAfter)
 	b.at = p.gone.PushBack(b)
 	if p.gone.Len() == 1 {
-		select {
-		case p.wake <- struct{}{}:
-		default: // it has not looked yet
+		p.rouse()
+	}
+}
+
+// rouse has settle look at what is first now.
+func (p *Presence) rouse() {
+	select {
+	case p.wake <- struct{}{}:
+	default: // it has not looked yet
+	}
+}
+
+// bury remembers a PBX that is offline, and forgets the one that has been for longest if
+// they are too many.
+func (p *Presence) bury(b *pbx) {
+	b.at = p.past.PushBack(b)
+	if p.past.Len() > p.cfg.Remembered {
+		old := p.past.Remove(p.past.Front()).(*pbx) //nolint:forcetypeassert // nothing else is in the list
+		if old.quarantined() {
+			p.metrics.held.Dec()
 		}
+		p.held.leave(old)
+		delete(p.pbxs, old.serial)
 	}
 }
 
@@ -304,6 +337,9 @@ func (p *Presence) show(b *pbx, now time.Time) {
 		}
 	}
 	b.status = Status{Online: true, Since: was.Since, Transport: newest.transport, RTT: newest.rtt, Relay: newest.relay.id}
+	if b.quarantined() {
+		b.status.Online, b.status.Reason = false, tunnel.CodeQuarantined
+	}
 	if b.at != nil {
 		if was.Online {
 			p.gone.Remove(b.at)
@@ -312,15 +348,19 @@ func (p *Presence) show(b *pbx, now time.Time) {
 		}
 		b.at, b.next = nil, Status{}
 	}
-	if !was.Online {
+	switch {
+	case b.status.Online && !was.Online:
 		p.online++
 		b.status.Since = newest.since
 		if newest.since.IsZero() || newest.since.After(now) { // the relay's clock is ahead
 			b.status.Since = now
 		}
+	case was.Online && !b.status.Online:
+		p.online--
+		b.status.Since = now
 	}
 	if b.status != was {
-		p.tell(b, !was.Online)
+		p.tell(b, was.Online != b.status.Online)
 	}
 }
 
@@ -334,7 +374,7 @@ func oldest(all []session) int {
 	return old
 }
 
-// settle takes those offline whose time has come, until ctx ends.
+// settle does what is due, until ctx ends.
 func (p *Presence) settle(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -351,28 +391,42 @@ func (p *Presence) settle(ctx context.Context) {
 	}
 }
 
-// settleNow takes those offline whose time has come, and gives the time until that of
-// the next one; false: there is none.
-func (p *Presence) settleNow(now time.Time) (time.Duration, bool) {
+// settleNow takes those offline, into quarantine and out of it, whose time has come, and
+// gives the time until that of the next one; false: there is none.
+func (p *Presence) settleNow(now time.Time) (wait time.Duration, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer func() { p.metrics.online.Set(float64(p.online)) }()
-	for e := p.gone.Front(); e != nil; e = p.gone.Front() {
-		b := p.gone.Remove(e).(*pbx) //nolint:forcetypeassert // nothing else is in the list
-		if wait := b.due.Sub(now); wait > 0 {
-			b.at = p.gone.PushFront(b)
-			return wait, true
-		}
-		p.online--
-		b.status, b.next = b.next, Status{}
-		b.at = p.past.PushBack(b)
-		p.tell(b, true)
-		if p.past.Len() > p.cfg.Remembered {
-			old := p.past.Remove(p.past.Front()).(*pbx) //nolint:forcetypeassert // as above
-			delete(p.pbxs, old.serial)
+	for _, q := range []struct {
+		list *list.List
+		due  func(*pbx) time.Time
+		do   func(*pbx, time.Time) // takes it from the list
+	}{
+		{p.gone, func(b *pbx) time.Time { return b.due }, p.end},
+		{p.held.suspected, func(b *pbx) time.Time { return b.check }, p.quarantine},
+		{p.held.clearing, func(b *pbx) time.Time { return b.check }, p.release},
+	} {
+		for e := q.list.Front(); e != nil; e = q.list.Front() {
+			b := e.Value.(*pbx) //nolint:forcetypeassert // nothing else is in the lists
+			if left := q.due(b).Sub(now); left > 0 {
+				if !ok || left < wait {
+					wait, ok = left, true
+				}
+				break
+			}
+			q.do(b, now)
 		}
 	}
-	return 0, false
+	return wait, ok
+}
+
+// end takes a PBX offline that has been without a session for long enough.
+func (p *Presence) end(b *pbx, _ time.Time) {
+	p.gone.Remove(b.at)
+	p.online--
+	b.status, b.next = b.next, Status{}
+	p.bury(b)
+	p.tell(b, true)
 }
 
 // metrics are the fleet's collectors.
@@ -380,18 +434,22 @@ type metrics struct {
 	online  prometheus.Gauge
 	ignored prometheus.Counter
 	resyncs prometheus.Counter
+	clones  prometheus.Counter
+	held    prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		online:  prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "ccc", Name: "pbxs_online", Help: "PBXs that are online."}),
 		ignored: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "ccc", Name: "presence_ignored_total", Help: "Sessions of which no notice was taken, because as many PBXs are known as may be."}),
+		clones:  prometheus.NewCounter(prometheus.CounterOpts{Namespace: "ccc", Name: "clone_alarms_total", Help: "PBXs of whose certificate two holders were connected at once, at different relays."}),
+		held:    prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "ccc", Name: "pbxs_quarantined", Help: "PBXs in quarantine for that."}),
 		resyncs: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "ccc", Name: "presence_resyncs_total", Help: "Subscribers that did not keep up and had to look at all anew."}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.online, m.ignored, m.resyncs} {
+	for _, c := range []prometheus.Collector{m.online, m.ignored, m.resyncs, m.clones, m.held} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -53,14 +53,16 @@ func (r *relays) WatchPresence(ctx context.Context, f func(dial.PresenceUpdate))
 type world struct {
 	t testing.TB
 	*fleet.Presence
-	relays *relays
-	stop   func()
+	relays   *relays
+	registry *prometheus.Registry
+	stop     func()
 }
 
 func newWorld(t testing.TB, change func(*fleet.Config), addrs ...string) *world {
 	t.Helper()
 	w := &world{t: t, relays: &relays{addrs: addrs, tell: make(chan func(dial.PresenceUpdate)), fail: make(chan error)}}
-	cfg := fleet.Config{Watch: w.relays, Metrics: prometheus.NewRegistry()}
+	w.registry = prometheus.NewRegistry()
+	cfg := fleet.Config{Watch: w.relays, Metrics: w.registry}
 	if change != nil {
 		change(&cfg)
 	}

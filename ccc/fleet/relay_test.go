@@ -22,10 +22,12 @@ type log struct {
 }
 
 // watchRelays runs a fleet over real relays.
-func watchRelays(t *testing.T, n *dialtest.Net, offlineAfter time.Duration) (*fleet.Presence, *log) {
+func watchRelays(t *testing.T, n *dialtest.Net, change func(*fleet.Config)) (*fleet.Presence, *log) {
 	t.Helper()
 	d := n.Dialer("ccc", func(c *dial.Config) { c.Timing.BackoffCap = 200 * time.Millisecond })
-	p, err := fleet.New(fleet.Config{Watch: d, OfflineAfter: offlineAfter})
+	cfg := fleet.Config{Watch: d}
+	change(&cfg)
+	p, err := fleet.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +93,7 @@ func (l *log) moves(s identity.Serial) []bool {
 func TestRealRelays(t *testing.T) {
 	t.Parallel()
 	n := dialtest.New(t, 2)
-	p, l := watchRelays(t, n, time.Second)
+	p, l := watchRelays(t, n, func(c *fleet.Config) { c.OfflineAfter = time.Second })
 	// Each knows one of the relays, or both; one knows where it is sent.
 	only := func(addrs ...string) func(*agent.Config) {
 		return func(c *agent.Config) { c.Relays = addrs }
@@ -131,7 +133,7 @@ func TestRealMove(t *testing.T) {
 	t.Parallel()
 	n := dialtest.New(t, 2)
 	// Longer than any pause of this machine: what counts is that there is a session.
-	p, l := watchRelays(t, n, time.Minute)
+	p, l := watchRelays(t, n, func(c *fleet.Config) { c.OfflineAfter = time.Minute })
 	const s = identity.Serial("0000000001")
 	n.Device(s, nil, nil)
 	l.until(t, s, "online", func(st fleet.Status) bool { return st.Online })
@@ -148,5 +150,39 @@ func TestRealMove(t *testing.T) {
 	}
 	if st, _ := p.Status(s); !st.Since.Equal(before.Since) {
 		t.Errorf("online since %s, want %s", st.Since, before.Since)
+	}
+}
+
+// Two holders of one certificate at different relays, of which each is alone at its own:
+// a copy of the credentials, and a copy of a whole disk. A PBX with a tunnel to both
+// relays is not taken for two.
+func TestRealCopies(t *testing.T) {
+	t.Parallel()
+	n := dialtest.New(t, 2)
+	p, l := watchRelays(t, n, func(c *fleet.Config) { c.OfflineAfter, c.CloneAfter = time.Minute, 300*time.Millisecond })
+	const files, disk, alone = identity.Serial("0000000001"), identity.Serial("0000000002"), identity.Serial("0000000003")
+	image := agent.NewInstanceID()
+	n.Device(alone, nil, func(c *agent.Config) { c.Slots = 2 })
+	for _, r := range n.Relays {
+		n.Device(files, nil, func(c *agent.Config) { c.Relays = []string{r.Addr} })
+		n.Device(disk, nil, func(c *agent.Config) { c.Relays, c.InstanceID = []string{r.Addr}, image })
+	}
+	for _, s := range []identity.Serial{files, disk} {
+		l.until(t, s, "in quarantine", func(st fleet.Status) bool { return !st.Online && st.Reason == tunnel.CodeQuarantined })
+		if p.MayBeOnline(s) {
+			t.Errorf("%s is worth a call", s)
+		}
+		for _, r := range n.Relays {
+			if got := len(r.Sessions("device/" + string(s))); got != 1 {
+				t.Errorf("%s has %d sessions with a relay, want its tunnel", s, got)
+			}
+		}
+	}
+	l.until(t, alone, "online at both", func(fleet.Status) bool {
+		at := func(i int) int { return len(n.Relays[i].Sessions("device/" + string(alone))) }
+		return at(0) == 1 && at(1) == 1
+	})
+	if !p.MayBeOnline(alone) || p.Online() != 1 || len(l.moves(alone)) != 1 {
+		t.Errorf("%d online; the PBX with two tunnels moved %v", p.Online(), l.moves(alone))
 	}
 }

@@ -11,6 +11,7 @@ package presence
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -70,6 +71,19 @@ type Session struct {
 	// ByDevice says that the reason is the device's own word, which is good for
 	// showing and for nothing else.
 	ByDevice bool
+	// Instance and Boot tell holders of one certificate apart, as [Tag] of what the
+	// device says in its hello; 0: it says nothing. Instance is made at enrolment, Boot
+	// at each start of its program.
+	Instance, Boot uint64
+}
+
+// Tag stands for an id of a hello: by it, ids can be compared and are not known.
+func Tag(id []byte) uint64 {
+	if len(id) == 0 {
+		return 0
+	}
+	sum := sha256.Sum256(id)
+	return binary.BigEndian.Uint64(sum[:])
 }
 
 // Writer writes messages. It is for one goroutine.
@@ -152,6 +166,7 @@ func encode(m *presencepb.PresenceSession, s *Session) error {
 	}
 	m.RttUs = uint32(min(max(s.RTT.Microseconds(), 0), math.MaxUint32)) //nolint:gosec // bounded in the same line
 	m.Ended, m.Code, m.ByDevice = !s.Online, uint32(s.Reason), s.ByDevice
+	m.Instance, m.Boot = s.Instance, s.Boot
 	return nil
 }
 
@@ -203,7 +218,7 @@ func decode(s *Session, m *presencepb.PresenceSession) error {
 	*s = Session{
 		Device: serial, Session: SessionID(hex.EncodeToString(m.GetSession())), Epoch: m.GetEpoch(),
 		Online: !m.GetEnded(), RTT: time.Duration(m.GetRttUs()) * time.Microsecond,
-		Reason: tunnel.Code(m.GetCode()), ByDevice: m.GetByDevice(),
+		Reason: tunnel.Code(m.GetCode()), ByDevice: m.GetByDevice(), Instance: m.GetInstance(), Boot: m.GetBoot(),
 	}
 	if ms := m.GetSinceUnixMs(); ms != 0 {
 		s.Since = time.UnixMilli(ms)

@@ -152,7 +152,11 @@ type PresenceSession struct {
 	// Error number, 0 if none is known.
 	Code uint32 `protobuf:"varint,8,opt,name=code,proto3" json:"code,omitempty"`
 	// The device said so itself.
-	ByDevice      bool `protobuf:"varint,9,opt,name=by_device,json=byDevice,proto3" json:"by_device,omitempty"`
+	ByDevice bool `protobuf:"varint,9,opt,name=by_device,json=byDevice,proto3" json:"by_device,omitempty"`
+	// Who holds the certificate: the first 8 bytes of the SHA-256 of Hello.instance_id and
+	// of Hello.boot_id, as big-endian numbers. 0 if the device told none.
+	Instance      uint64 `protobuf:"fixed64,10,opt,name=instance,proto3" json:"instance,omitempty"`
+	Boot          uint64 `protobuf:"fixed64,11,opt,name=boot,proto3" json:"boot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -250,6 +254,20 @@ func (x *PresenceSession) GetByDevice() bool {
 	return false
 }
 
+func (x *PresenceSession) GetInstance() uint64 {
+	if x != nil {
+		return x.Instance
+	}
+	return 0
+}
+
+func (x *PresenceSession) GetBoot() uint64 {
+	if x != nil {
+		return x.Boot
+	}
+	return 0
+}
+
 var File_presence_proto protoreflect.FileDescriptor
 
 const file_presence_proto_rawDesc = "" +
@@ -257,7 +275,7 @@ const file_presence_proto_rawDesc = "" +
 	"\x0epresence.proto\x12\x13auerproxy.tunnel.v1\"h\n" +
 	"\bPresence\x12@\n" +
 	"\bsessions\x18\x01 \x03(\v2$.auerproxy.tunnel.v1.PresenceSessionR\bsessions\x12\x1a\n" +
-	"\bcomplete\x18\x02 \x01(\bR\bcomplete\"\xa1\x02\n" +
+	"\bcomplete\x18\x02 \x01(\bR\bcomplete\"\xd1\x02\n" +
 	"\x0fPresenceSession\x12\x16\n" +
 	"\x06serial\x18\x01 \x01(\tR\x06serial\x12\x18\n" +
 	"\asession\x18\x02 \x01(\fR\asession\x12\x14\n" +
@@ -267,7 +285,10 @@ const file_presence_proto_rawDesc = "" +
 	"\x06rtt_us\x18\x06 \x01(\rR\x05rttUs\x12\x14\n" +
 	"\x05ended\x18\a \x01(\bR\x05ended\x12\x12\n" +
 	"\x04code\x18\b \x01(\rR\x04code\x12\x1b\n" +
-	"\tby_device\x18\t \x01(\bR\bbyDevice*p\n" +
+	"\tby_device\x18\t \x01(\bR\bbyDevice\x12\x1a\n" +
+	"\binstance\x18\n" +
+	" \x01(\x06R\binstance\x12\x12\n" +
+	"\x04boot\x18\v \x01(\x06R\x04boot*p\n" +
 	"\x11PresenceTransport\x12\"\n" +
 	"\x1ePRESENCE_TRANSPORT_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17PRESENCE_TRANSPORT_QUIC\x10\x01\x12\x1a\n" +
