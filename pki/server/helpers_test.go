@@ -25,6 +25,8 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
 	"github.com/comtrexx-cloud/comtrexx/pki/profile"
 	"github.com/comtrexx-cloud/comtrexx/pki/server"
+	"github.com/comtrexx-cloud/comtrexx/pki/store"
+	"github.com/comtrexx-cloud/comtrexx/pki/store/pgtest"
 )
 
 func TestMain(m *testing.M) {
@@ -33,6 +35,7 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"),
 		// certmagic never ends it.
 		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"),
+		goleak.IgnoreAnyFunction("github.com/comtrexx-cloud/comtrexx/pki/store/pgtest.(*Server).start.func1"),
 	)
 }
 
@@ -70,6 +73,10 @@ func (p *pki) client() *enrol.Client {
 func start(t *testing.T, dir string, acfg authority.Config, scfg server.Config) *pki {
 	t.Helper()
 	acfg.StateDir, acfg.PlainKeys = dir, true
+	if strings.HasPrefix(t.Name(), "TestPostgres/") {
+		url, schema := pgtest.Schema(t)
+		acfg.Store = authority.StoreConfig{Kind: authority.StorePostgres, Postgres: store.PostgresConfig{URL: url, Schema: schema, MaxConnections: 4}}
+	}
 	if dir == "" {
 		acfg.StateDir = filepath.Join(t.TempDir(), "s")
 		if _, err := authority.Init(acfg); err != nil {
