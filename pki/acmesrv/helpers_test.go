@@ -13,7 +13,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -67,15 +66,7 @@ func start(t *testing.T, change func(*acmesrv.Config)) *world {
 	t.Helper()
 	ca := pkitest.New(t, td)
 	cert, key := ca.Server()
-	db, err := acmesrv.OpenFile(filepath.Join(t.TempDir(), "acme.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	db := openStorage(t)
 	w := &world{t: t, roots: ca.Roots(), proofs: make(map[string]*tls.Certificate)}
 	proofs := w.serveProofs().String()
 	w.cfg = acmesrv.Config{
@@ -88,6 +79,7 @@ func start(t *testing.T, change func(*acmesrv.Config)) *world {
 	if change != nil {
 		change(&w.cfg)
 	}
+	var err error
 	if w.srv, err = acmesrv.New(w.cfg); err != nil {
 		t.Fatal(err)
 	}

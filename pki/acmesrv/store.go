@@ -10,7 +10,6 @@ import (
 
 	"github.com/smallstep/certificates/acme"
 	acmedb "github.com/smallstep/certificates/acme/db/nosql"
-	"github.com/smallstep/nosql"
 	"github.com/smallstep/nosql/database"
 )
 
@@ -142,16 +141,6 @@ func (d guarded) CmpAndSwap(table, key, old, next []byte) ([]byte, bool, error) 
 		}
 	}
 	return d.DB.CmpAndSwap(table, key, old, next)
-}
-
-// OpenFile opens a storage in one file (bbolt), for one process. It is made if need
-// be, readable by its owner only.
-func OpenFile(path string) (database.DB, error) {
-	db, err := nosql.New(nosql.BBoltDriver, path)
-	if err != nil {
-		return nil, fmt.Errorf("ACME storage %s: %w", path, err)
-	}
-	return db, nil
 }
 
 // rateLimited is the refusal of RFC 8555 §6.6. smallstep would answer 400.
