@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -51,8 +52,11 @@ type Config struct {
 	Limits Limits
 	// Remote bounds remote access.
 	Remote remote.Limits
-	// DialTarget connects to a target of remote access. Default [remote.Dial], which
-	// refuses what is no host of the local network.
+	// OwnServices are services of this machine that may be targets of remote access, such
+	// as its SSH server on loopback. Default: none.
+	OwnServices []netip.AddrPort
+	// DialTarget connects to a target of remote access. Default [remote.Dialer.Dial] with
+	// OwnServices, which refuses what is no host of the local network.
 	DialTarget func(context.Context, remote.Target) (net.Conn, error)
 
 	// Hasher hashes passwords and tokens; it can be shared. Default: one of its own
@@ -137,7 +141,7 @@ func (c *Config) fill() error {
 	c.History = cmp.Or(c.History, 30*24*time.Hour)
 	c.Limits.fill()
 	if c.DialTarget == nil {
-		c.DialTarget = remote.Dial
+		c.DialTarget = remote.Dialer{Own: c.OwnServices}.Dial
 	}
 	if c.Hasher == nil {
 		c.Hasher = password.NewHasher(password.Cost{}, 1)

@@ -342,7 +342,7 @@ func TestRemoteTargets(t *testing.T) {
 	b := newTunnelBox(t, func(c *Config) {
 		c.DialTarget = func(ctx context.Context, target remote.Target) (net.Conn, error) {
 			if target.Address != "switch.example:22" {
-				return remote.Dial(ctx, target)
+				return remote.Dialer{}.Dial(ctx, target)
 			}
 			return new(net.Dialer).DialContext(ctx, "tcp", echo.Addr().String())
 		}

@@ -31,7 +31,7 @@ func (p *PBX) setRemote(change func(*state.Remote) error) error {
 		if err := change(&s.Remote); err != nil {
 			return err
 		}
-		return checkRemote(s.Remote)
+		return p.checkRemote(s.Remote)
 	})
 	if err == nil {
 		p.remote.Recheck()
@@ -40,7 +40,7 @@ func (p *PBX) setRemote(change func(*state.Remote) error) error {
 }
 
 // checkRemote lists every field that cannot be used.
-func checkRemote(set state.Remote) error {
+func (p *PBX) checkRemote(set state.Remote) error {
 	bad := problem(http.StatusUnprocessableEntity, "invalid", "Some settings cannot be used.")
 	if c := set.Consent; c != "" && c != state.ConsentAsk && c != state.ConsentAlways {
 		bad.Errors = append(bad.Errors, FieldError{"body.remote_consent", "is not ask or always"})
@@ -48,7 +48,7 @@ func checkRemote(set state.Remote) error {
 	if set.Minutes < 0 || set.Minutes > ara.MaxMinutes {
 		bad.Errors = append(bad.Errors, FieldError{"body.remote_minutes", fmt.Sprintf("is not a number from 1 to %d", ara.MaxMinutes)})
 	}
-	if err := remote.CheckTargets(set.Targets); err != nil {
+	if err := (remote.Dialer{Own: p.cfg.OwnServices}).Check(set.Targets); err != nil {
 		bad.Errors = append(bad.Errors, FieldError{"body.remote_targets", err.Error()})
 	}
 	if len(bad.Errors) > 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"time"
@@ -39,6 +40,10 @@ type Config struct {
 	Firmware string `yaml:"firmware"`
 	// Seed decides the calls. Default: from the serial.
 	Seed uint64 `yaml:"seed"`
+
+	// OwnServices are services of this machine, each address:port, that its administrator
+	// may make targets of remote access. Default: none.
+	OwnServices []netip.AddrPort `yaml:"own_services"`
 
 	PKI PKI `yaml:"pki"`
 

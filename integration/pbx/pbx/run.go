@@ -82,6 +82,7 @@ func run(ctx context.Context, cmd *cobra.Command, app *cli.App, cfg *Config) err
 	}
 	p, err := pbx.New(pbx.Config{
 		Dir: cfg.StateDir, Credentials: creds, Clock: clock, Agent: ac, Model: cfg.Model, Firmware: cfg.Firmware, Seed: cfg.Seed,
+		OwnServices: cfg.OwnServices,
 		Limits: pbx.Limits{
 			CompleteFor: cfg.Pairing.CompleteFor, RetryMin: cfg.Pairing.RetryMin, RetryMax: cfg.Pairing.RetryMax,
 			SyncEvery: cfg.Pairing.SyncEvery, Refusals: cfg.Pairing.Refusals,

@@ -40,13 +40,23 @@ type Target struct {
 // ErrAddress: the PBX connects nobody to this address.
 var ErrAddress = errors.New("not an address that may be reached")
 
-// CheckTargets says what is wrong with a list that somebody sets.
-func CheckTargets(list []Target) error {
+// Dialer connects to targets. The zero value is useful.
+type Dialer struct {
+	// Own are services of this machine that may be targets, by exactly these addresses:
+	// its loopback, and its other addresses, are refused otherwise, as its services take
+	// what comes from there for local.
+	Own []netip.AddrPort
+	// Resolver looks names up. nil: the machine's.
+	Resolver *net.Resolver
+}
+
+// Check says what is wrong with a list that somebody sets.
+func (d Dialer) Check(list []Target) error {
 	if len(list) > MaxTargets {
 		return fmt.Errorf("are %d, at most %d are allowed", len(list), MaxTargets)
 	}
 	for i, t := range list {
-		if err := t.check(); err != nil {
+		if err := d.check(t); err != nil {
 			return fmt.Errorf("%d: %w", i+1, err)
 		}
 		if slices.ContainsFunc(list[:i], func(o Target) bool { return o.Name == t.Name && o.Service == t.Service }) {
@@ -56,7 +66,7 @@ func CheckTargets(list []Target) error {
 	return nil
 }
 
-func (t Target) check() error {
+func (d Dialer) check(t Target) error {
 	switch {
 	case !grant.ValidTarget(t.Name):
 		return fmt.Errorf("name: is not 1 to %d of a-z, 0-9, dot, dash and underscore", grant.MaxTarget)
@@ -74,12 +84,19 @@ func (t Target) check() error {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return errors.New("address: the port is not from 1 to 65535")
 	}
-	if addr, err := netip.ParseAddr(host); err == nil {
+	if addr, err := netip.ParseAddr(host); err == nil && !d.own(t) {
 		if err := CheckAddr(addr); err != nil {
 			return fmt.Errorf("address: %w", err)
 		}
 	}
 	return nil
+}
+
+// own reports whether a target is one of the listed services of this machine. A name is
+// none, whatever it stands for now.
+func (d Dialer) own(t Target) bool {
+	ap, err := netip.ParseAddrPort(t.Address)
+	return err == nil && slices.Contains(d.Own, ap)
 }
 
 // special are networks that no local network has hosts in, that carry an address of
@@ -116,12 +133,12 @@ func CheckAddr(addr netip.Addr) error {
 // dialTime bounds the look-up and the connection to a target.
 const dialTime = 10 * time.Second
 
-// Dial connects to a target. Which addresses are refused is looked at when the connection
-// is made, so that a name cannot mean another one then; the machine's own addresses are.
-func Dial(ctx context.Context, t Target) (net.Conn, error) {
-	d := net.Dialer{
-		Timeout: dialTime,
-		ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
+// Dial connects to a target. A name is looked up once, and each address is judged when
+// the connection to it is made, so that a name cannot mean another one then.
+func (d Dialer) Dial(ctx context.Context, t Target) (net.Conn, error) {
+	nd := net.Dialer{Timeout: dialTime, Resolver: d.Resolver}
+	if !d.own(t) {
+		nd.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
 			ap, err := netip.ParseAddrPort(address)
 			if err != nil {
 				return err
@@ -130,9 +147,9 @@ func Dial(ctx context.Context, t Target) (net.Conn, error) {
 				return err
 			}
 			return notOwn(ap.Addr().Unmap())
-		},
+		}
 	}
-	return d.DialContext(ctx, "tcp", t.Address)
+	return nd.DialContext(ctx, "tcp", t.Address)
 }
 
 // notOwn refuses the addresses of this machine: its services take what comes from there

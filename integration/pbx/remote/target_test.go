@@ -5,13 +5,18 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 )
 
-func TestCheckTargets(t *testing.T) {
+func TestCheck(t *testing.T) {
 	t.Parallel()
 	ok := Target{Name: "switch", Service: grant.SSH, Address: "192.168.1.2:22", HostKeys: []string{"ssh-ed25519 AAAA"}}
 	with := func(f func(*Target)) Target { c := ok; f(&c); return c }
@@ -37,7 +42,7 @@ func TestCheckTargets(t *testing.T) {
 		"keys":          {[]Target{with(func(t *Target) { t.HostKeys = []string{""} })}, "host_keys"},
 		"many":          {make([]Target, MaxTargets+1), "are 64"},
 	} {
-		err := CheckTargets(tt.list)
+		err := Dialer{}.Check(tt.list)
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -60,6 +65,115 @@ func TestCheckAddr(t *testing.T) {
 	}
 	if CheckAddr(netip.Addr{}) == nil {
 		t.Error("no address is one")
+	}
+}
+
+// TestOwn: what the operator lists of this machine can be a target, by that address only.
+func TestOwn(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	at := netip.MustParseAddrPort(ln.Addr().String())
+	one := Target{Name: "shell", Service: grant.SSH, Address: at.String()}
+	if err := (Dialer{}).Check([]Target{one}); err == nil {
+		t.Error("loopback is a target though nobody lists it")
+	}
+	d := Dialer{Own: []netip.AddrPort{at}}
+	if err := d.Check([]Target{one}); err != nil {
+		t.Error(err)
+	}
+	c, err := d.Dial(t.Context(), one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	port := strconv.Itoa(int(at.Port()))
+	for _, address := range []string{"localhost:" + port, "127.0.0.2:" + port, "[::ffff:127.0.0.1]:" + port, "127.0.0.1:1"} {
+		other := one
+		other.Address = address
+		if c, err := d.Dial(t.Context(), other); !errors.Is(err, ErrAddress) {
+			t.Errorf("%s: %v", address, err)
+			if err == nil {
+				c.Close()
+			}
+		}
+	}
+}
+
+// rebinding is a name server of which each look-up of one name gets another answer.
+func rebinding(t *testing.T, answers ...netip.Addr) (*net.Resolver, *atomic.Int64) {
+	t.Helper()
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for buf := make([]byte, 512); ; {
+			n, from, err := pc.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			var m dnsmessage.Message
+			if m.Unpack(buf[:n]) != nil || len(m.Questions) != 1 {
+				continue
+			}
+			m.Response, m.Additionals = true, nil
+			if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
+				a := answers[min(int(asked.Add(1)), len(answers))-1]
+				m.Answers = []dnsmessage.Resource{{
+					Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class}, Body: &dnsmessage.AResource{A: a.As4()},
+				}}
+			}
+			if text, err := m.Pack(); err == nil {
+				_, _ = pc.WriteTo(text, from)
+			}
+		}
+	}()
+	t.Cleanup(func() { pc.Close(); <-done })
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", pc.LocalAddr().String())
+	}}, &asked
+}
+
+// TestRebinding: a name that means another address from one look-up to the next is judged
+// by the address that is dialled, and looked up once for that.
+func TestRebinding(t *testing.T) {
+	t.Parallel()
+	public, local, metadata := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("169.254.169.254")
+	for _, answers := range [][]netip.Addr{{local, public}, {metadata, public}} {
+		resolver, asked := rebinding(t, answers...)
+		d := Dialer{Resolver: resolver}
+		if _, err := d.Dial(t.Context(), Target{Address: "printer.example.com:9100"}); !errors.Is(err, ErrAddress) {
+			t.Errorf("%s: %v", answers[0], err)
+		}
+		if n := asked.Load(); n != 1 {
+			t.Errorf("%s: the name was looked up %d times for one connection", answers[0], n)
+		}
+	}
+	// First a good answer: that one is dialled, and no second look-up brings the other.
+	resolver, asked := rebinding(t, public, local)
+	ctx, cancel := context.WithCancel(t.Context())
+	d := Dialer{Resolver: resolver}
+	done := make(chan error, 1)
+	go func() {
+		_, err := d.Dial(ctx, Target{Address: "printer.example.com:9100"})
+		done <- err
+	}()
+	for asked.Load() == 0 {
+		runtime.Gosched()
+	}
+	cancel()
+	if err := <-done; errors.Is(err, ErrAddress) || err == nil {
+		t.Errorf("a good address is judged as a bad one: %v", err)
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("looked up %d times", n)
 	}
 }
 
@@ -89,7 +203,7 @@ func TestDialRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, host := range []string{"localhost", "127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::"} {
-		c, err := Dial(t.Context(), Target{Address: net.JoinHostPort(host, port)})
+		c, err := Dialer{}.Dial(t.Context(), Target{Address: net.JoinHostPort(host, port)})
 		if err == nil {
 			c.Close()
 		}
@@ -120,7 +234,7 @@ func TestNotOwn(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Dial(ctx, Target{Address: "192.168.1.2:22"}); !errors.Is(err, context.Canceled) {
+	if _, err := (Dialer{}).Dial(ctx, Target{Address: "192.168.1.2:22"}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
