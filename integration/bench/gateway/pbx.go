@@ -99,7 +99,7 @@ func servePBX(ctx context.Context, dir, relay string, devices int, out *json.Enc
 		}
 		a, err := agent.New(agent.Config{
 			Relays: []string{relay}, Credentials: creds, Transport: agent.TransportTCP, Program: roleName,
-			Services: []agent.Service{{Name: string(grant.Web)}, {Name: remote.ServiceName}},
+			Services: []agent.Service{{Name: string(grant.Web), Streams: maxStreams}, {Name: remote.ServiceName, Streams: maxStreams}},
 			Timing:   agent.Timing{BackoffCap: time.Second}, // the relay comes and goes with its contestant
 			Limits:   agent.Limits{Streams: maxStreams, Calls: maxStreams},
 		})
