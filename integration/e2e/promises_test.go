@@ -48,7 +48,7 @@ var promises = []promise{
 	{"P26", "data subjects can have information and deletion", nil, "export and deletion of a person's data"},
 }
 
-var testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+var testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
 
 // tests lists "package.Test" of the whole repository.
 func tests(t *testing.T) (all []string) {
