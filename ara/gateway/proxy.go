@@ -25,12 +25,17 @@ func sessionOf(ctx context.Context) *session {
 	return s
 }
 
+// flushEvery is how long the first bytes of an answer wait for more. That is for answers
+// whose length is known: events, and all others without a length, are flushed at once by
+// the library. Flushing everything at once is a third more work for a small page.
+const flushEvery = 10 * time.Millisecond
+
 // newProxy makes the one proxy of all sessions.
 func (g *Gateway) newProxy() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Rewrite:       rewrite,
 		Transport:     roundTripper{},
-		FlushInterval: -1,
+		FlushInterval: flushEvery,
 		ErrorLog:      hclog.NewNullLogger().StandardLogger(nil), // it would get addresses; ErrorHandler knows the errors
 		BufferPool:    &buffers{},
 		ModifyResponse: func(r *http.Response) error {
