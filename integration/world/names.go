@@ -60,7 +60,7 @@ func (w *World) namesConfig(i int) servercert.Config {
 // writeEAB gives a server a key for its account. The ACME server has another address
 // at every start of the world, so that the account is another too.
 func (w *World) writeEAB(ctx context.Context, role, dir string) error {
-	eab, err := w.admin.EAB(ctx, role)
+	eab, err := w.admin.EAB(ctx, role, "")
 	if err != nil {
 		return err
 	}

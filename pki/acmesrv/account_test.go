@@ -48,7 +48,7 @@ func TestAccountBinding(t *testing.T) {
 	if _, err := w.register(w.client("srv-open"), nil); err != nil {
 		t.Errorf("a role without binding: %v", err)
 	}
-	if _, err := w.srv.EAB(t.Context(), "srv-ccc"); !errors.Is(err, acmesrv.ErrNoRole) {
+	if _, err := w.srv.EAB(t.Context(), "srv-ccc", ""); !errors.Is(err, acmesrv.ErrNoRole) {
 		t.Errorf("key for a role that is not there: %v", err)
 	}
 	dir, err := c.GetDirectory(t.Context())
@@ -158,10 +158,10 @@ func TestNotServed(t *testing.T) {
 func TestOrderLimit(t *testing.T) {
 	t.Parallel()
 	w := start(t, func(c *acmesrv.Config) { c.OrdersPerHour = 2 })
-	c := w.client("srv-ara")
-	account, other := w.account(c, "srv-ara"), w.account(c, "srv-ara")
+	c := w.client("srv-auerproxy")
+	account, other := w.account(c, "srv-auerproxy"), w.account(c, "srv-auerproxy")
 	order := func(a acme.Account) error {
-		_, err := w.order(c, a, pkitest.NewKey(), "ara.comtrexx.test")
+		_, err := w.order(c, a, pkitest.NewKey(), "auerproxy.comtrexx.test")
 		return err
 	}
 	for range 2 {

@@ -29,8 +29,8 @@ type Config struct {
 	// Lifetime of the certificates. Never beyond that of the intermediate.
 	// Default: 720h (30 days).
 	Lifetime time.Duration `yaml:"lifetime"`
-	// OrdersPerHour is how many orders one account may make. Negative: no limit.
-	// Default: 20.
+	// OrdersPerHour is how many orders one account may make, where its role does not say
+	// otherwise. Negative: no limit. Default: 20.
 	OrdersPerHour int `yaml:"orders_per_hour"`
 	// RequestsPerMinute is how many requests one address (IPv4) or /64 (IPv6) may
 	// make; one certificate takes about ten. Negative: no limit. Default: 600.
@@ -61,6 +61,8 @@ type Config struct {
 	// Refused is told about every request that was refused, but for those with a
 	// stale nonce, which clients repeat. Default: nobody is told.
 	Refused func(context.Context, Refusal) `yaml:"-"`
+	// Blocked is asked before a PBX orders. Default: none is blocked.
+	Blocked func(identity.Serial) bool `yaml:"-"`
 	// Logger; nil means silence.
 	Logger hclog.Logger `yaml:"-"`
 }
@@ -77,6 +79,31 @@ type Role struct {
 	// WithoutEAB lets everybody who reaches the listener and can prove a name
 	// open an account. Default: an external account binding is required.
 	WithoutEAB bool `yaml:"without_eab"`
+	// Devices makes it the role of PBXs: Names is one "*.<domain>", each account is one
+	// PBX's, whose serial the external account binding has, and orders
+	// "s<serial>.<domain>" and nothing else.
+	Devices bool `yaml:"devices"`
+	// OrdersPerHour is how many orders one account of the role may make. Negative: no
+	// limit. Default: that of the server; 600 for srv-ara, the gateway of remote access,
+	// which orders one for each session.
+	OrdersPerHour int `yaml:"orders_per_hour"`
+}
+
+const (
+	gatewayRole   = "srv-ara"
+	gatewayOrders = 600
+)
+
+// ordersPerHour of an account of a role.
+func (c Config) ordersPerHour(r Role) int {
+	switch {
+	case r.OrdersPerHour != 0:
+		return r.OrdersPerHour
+	case r.Name == gatewayRole && c.OrdersPerHour > 0:
+		return max(c.OrdersPerHour, gatewayOrders)
+	default:
+		return c.OrdersPerHour
+	}
 }
 
 // Issue is a certificate that is about to be handed out.
@@ -116,6 +143,9 @@ func (c Config) withDefaults() Config {
 	if c.Issued == nil {
 		c.Issued = func(context.Context, Issue) error { return nil }
 	}
+	if c.Blocked == nil {
+		c.Blocked = func(identity.Serial) bool { return false }
+	}
 	if c.Refused == nil {
 		c.Refused = func(context.Context, Refusal) {}
 	}
@@ -149,6 +179,12 @@ func (c Config) Validate() error {
 		seen[r.Name] = true
 		if len(r.Names) == 0 {
 			bad(key+".names", "", "is empty: the role could have no certificate")
+		}
+		if r.Devices && (len(r.Names) != 1 || !strings.HasPrefix(r.Names[0], "*.")) {
+			bad(key+".names", `as in ["*.pbx.example.net"]`, "are those of PBXs, want one *.<domain>")
+		}
+		if r.Devices && r.WithoutEAB {
+			bad(key+".without_eab", "", "goes with no devices: nothing would say which PBX an account is of")
 		}
 		for k, n := range r.Names {
 			if _, err := parseName(n); err != nil {

@@ -163,7 +163,7 @@ func (w *world) register(c *acmez.Client, eab *acmesrv.EAB) (acme.Account, error
 
 func (w *world) eab(role string) *acmesrv.EAB {
 	w.t.Helper()
-	eab, err := w.srv.EAB(w.t.Context(), role)
+	eab, err := w.srv.EAB(w.t.Context(), role, "")
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/internal/ratelimit"
 	"github.com/comtrexx-cloud/comtrexx/pki/profile"
 )
@@ -48,7 +49,7 @@ type Server struct {
 	cfg      Config
 	auth     *step.Authority
 	store    *store
-	orders   *ratelimit.Limiter[string]
+	roles    map[string]role // by name; those of cfg
 	requests *ratelimit.Limiter[netip.Prefix]
 	handler  http.Handler
 }
@@ -74,8 +75,11 @@ func New(cfg Config) (*Server, error) {
 	cfg.DB = guarded{cfg.DB}
 	s := &Server{
 		cfg:      cfg,
-		orders:   ratelimit.New[string](cfg.OrdersPerHour, time.Hour),
+		roles:    make(map[string]role),
 		requests: ratelimit.New[netip.Prefix](cfg.RequestsPerMinute, time.Minute),
+	}
+	for _, r := range cfg.Roles {
+		s.roles[r.Name] = role{Role: r, orders: ratelimit.New[string](cfg.ordersPerHour(r), time.Hour)}
 	}
 	provisioners, err := cfg.provisioners()
 	if err != nil {
@@ -223,7 +227,7 @@ func (s *Server) refused(r *http.Request, rec *recorder) {
 	var problem struct{ Type, Detail string }
 	_ = json.Unmarshal(rec.body.Bytes(), &problem) // what is no problem document has no type
 	role, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, Prefix+"/"), "/")
-	if !slices.ContainsFunc(s.cfg.Roles, func(known Role) bool { return known.Name == role }) {
+	if _, known := s.roles[role]; !known {
 		role = ""
 	}
 	out := Refusal{Role: role, Path: path, Type: strings.TrimPrefix(problem.Type, errorPrefix), Detail: problem.Detail}
@@ -268,16 +272,26 @@ type EAB struct {
 	Path string `json:"-"`
 }
 
-// ErrNoRole: no role has that name.
-var ErrNoRole = errors.New("no such role")
+// What [Server.EAB] fails with.
+var (
+	// ErrNoRole: no role has that name.
+	ErrNoRole = errors.New("no such role")
+	// ErrSerial: a role of PBXs needs a serial, and no other role takes one.
+	ErrSerial = errors.New("a serial goes with a role of PBXs, and with no other")
+)
 
 // EAB makes a key with which one account of the role can be opened, once. It
-// stays good until it is used.
-func (s *Server) EAB(ctx context.Context, role string) (EAB, error) {
-	if !slices.ContainsFunc(s.cfg.Roles, func(r Role) bool { return r.Name == role }) {
+// stays good until it is used. device is empty, but where the role is of PBXs: whose the
+// account will be.
+func (s *Server) EAB(ctx context.Context, role string, device identity.Serial) (EAB, error) {
+	r, ok := s.roles[role]
+	if !ok {
 		return EAB{}, fmt.Errorf("%w: %q", ErrNoRole, role)
 	}
-	key, err := s.store.CreateExternalAccountKey(ctx, "acme/"+role, "")
+	if _, err := identity.ParseSerial(string(device)); r.Devices != (err == nil) || !r.Devices && device != "" {
+		return EAB{}, fmt.Errorf("%w: role %q, serial %q", ErrSerial, role, device)
+	}
+	key, err := s.store.CreateExternalAccountKey(ctx, "acme/"+role, string(device))
 	if err != nil {
 		return EAB{}, fmt.Errorf("external account key: %w", err)
 	}

@@ -11,6 +11,9 @@ import (
 	"github.com/smallstep/certificates/acme"
 	acmedb "github.com/smallstep/certificates/acme/db/nosql"
 	"github.com/smallstep/nosql/database"
+
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/internal/ratelimit"
 )
 
 // store adds to smallstep's storage what is decided before something is stored.
@@ -24,13 +27,36 @@ func newStore(db database.DB, s *Server) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ACME storage: %w", err)
 	}
+	if err := db.CreateTable(deviceTable); err != nil {
+		return nil, fmt.Errorf("ACME storage: %w", err)
+	}
 	return &store{DB: inner, server: s}, nil
 }
 
-// CreateOrder refuses an account that has made too many.
+// role is a role at work.
+type role struct {
+	Role
+	orders *ratelimit.Limiter[string]
+}
+
+func (s *store) role(ctx context.Context) role {
+	return s.server.roles[acme.MustProvisionerFromContext(ctx).GetName()]
+}
+
+// CreateOrder refuses an account that has made too many, and a PBX what is another's.
 func (s *store) CreateOrder(ctx context.Context, o *acme.Order) error {
-	if !s.server.orders.Allow(o.AccountID) {
+	r := s.role(ctx)
+	if r.orders == nil || !r.orders.Allow(o.AccountID) {
 		return rateLimited("too many orders of this account")
+	}
+	if r.Devices {
+		names := make([]string, len(o.Identifiers))
+		for i, id := range o.Identifiers {
+			names[i] = id.Value
+		}
+		if err := s.checkDevice(r.Role, o.AccountID, names); err != nil {
+			return err
+		}
 	}
 	return s.DB.CreateOrder(ctx, o)
 }
@@ -59,7 +85,13 @@ func (s *store) UpdateChallenge(ctx context.Context, c *acme.Challenge) error {
 // CreateCertificate tells [Config.Issued]. The certificate is signed by then, but
 // only what is stored here can be fetched.
 func (s *store) CreateCertificate(ctx context.Context, cert *acme.Certificate) error {
-	role := acme.MustProvisionerFromContext(ctx).GetName()
+	r := s.role(ctx)
+	if r.Devices {
+		if err := s.checkDevice(r.Role, cert.AccountID, cert.Leaf.DNSNames); err != nil {
+			return err
+		}
+	}
+	role := r.Name
 	err := s.server.cfg.Issued(ctx, Issue{Role: role, Account: cert.AccountID, Order: cert.OrderID, Certificate: cert.Leaf})
 	if err != nil {
 		s.server.cfg.Logger.Error("a certificate is not handed out", "role", role, "names", cert.Leaf.DNSNames, "error", err)
@@ -89,7 +121,13 @@ func (s *store) GetExternalAccountKey(ctx context.Context, provisionerID, keyID 
 // smallstep has stored the account by then; if another took the key in between,
 // the account must not stay usable.
 func (s *store) UpdateExternalAccountKey(ctx context.Context, provisionerID string, key *acme.ExternalAccountKey) error {
-	err := s.DB.UpdateExternalAccountKey(ctx, provisionerID, key)
+	var err error
+	if s.role(ctx).Devices {
+		err = s.bindDevice(key.AccountID, identity.Serial(key.Reference))
+	}
+	if err == nil {
+		err = s.DB.UpdateExternalAccountKey(ctx, provisionerID, key)
+	}
 	if err == nil {
 		return nil
 	}

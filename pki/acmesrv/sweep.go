@@ -36,7 +36,9 @@ type row struct {
 // clients that have not asked lately. Accounts and external account keys stay. It
 // gives the number of records removed. Call it every few hours, on one instance.
 func (s *Server) Sweep(now time.Time) (removed int, err error) {
-	s.orders.Forget()
+	for _, r := range s.roles {
+		r.orders.Forget()
+	}
 	s.requests.Forget()
 	db := s.cfg.DB
 	older := func(d time.Duration) func(string, row) bool {

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/profile"
 )
 
@@ -53,6 +55,9 @@ func (s *Server) useIssuer() (*x509.Certificate, error) {
 		}
 	}
 	cfg.Issued, cfg.Refused, cfg.Logger = s.acmeIssued, s.acmeRefused, s.cfg.Logger.Named("acme")
+	cfg.Blocked = func(serial identity.Serial) bool {
+		return s.auth.Feed().List().Blocked(identity.Device(s.auth.TrustDomain(), serial))
+	}
 	next, err := acmesrv.New(cfg)
 	if err != nil {
 		return nil, err
@@ -155,8 +160,9 @@ const adminEAB = "/v1/acme/eab"
 
 // eabRequest asks for an external account binding.
 type eabRequest struct {
-	Role  string `json:"role"`
-	Actor string `json:"actor"`
+	Role   string          `json:"role"`
+	Device identity.Serial `json:"device,omitempty"`
+	Actor  string          `json:"actor"`
 }
 
 // EAB is an external account binding with the address of the directory for which
@@ -180,14 +186,50 @@ func (s *Server) adminEAB(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("%w: no role %q in server.acme.roles", enrol.ErrBadRequest, req.Role)
 	}
 	entry := audit.Entry{Event: audit.EventToken, Method: authority.MethodACME, Actor: req.Actor, Identity: serverPath(req.Role)}
+	if req.Device != "" {
+		entry.Reason = "for the PBX " + string(req.Device)
+	}
 	if err := s.auth.Note(r.Context(), entry); err != nil {
 		return err
 	}
-	eab, err := s.acme.Load().EAB(r.Context(), req.Role)
+	eab, err := s.acme.Load().EAB(r.Context(), req.Role, req.Device)
+	if errors.Is(err, acmesrv.ErrSerial) {
+		err = fmt.Errorf("%w: %w", enrol.ErrBadRequest, err)
+	}
 	if err != nil {
 		return err
 	}
 	return answer(w, http.StatusCreated, EAB{EAB: eab, Directory: "https://" + s.acmeHost() + eab.Path})
+}
+
+// deviceACME gives a device the key with which it opens its ACME account.
+func (s *Server) deviceACME(w http.ResponseWriter, r *http.Request) error {
+	id, _, err := peer(r)
+	if err != nil {
+		return err
+	}
+	if id.Kind != identity.KindDevice {
+		return fmt.Errorf("%w: this is for devices", enrol.ErrForbidden)
+	}
+	if s.auth.Feed().List().Blocked(id) {
+		return fmt.Errorf("%w: %s", enrol.ErrBlocked, id)
+	}
+	i := slices.IndexFunc(s.cfg.ACME.Roles, func(r acmesrv.Role) bool { return r.Devices })
+	if s.acme.Load() == nil || i < 0 {
+		return fmt.Errorf("%w: there are no names of PBXs here; set server.acme_listen, and devices of a role in server.acme.roles", enrol.ErrBadRequest)
+	}
+	role := s.cfg.ACME.Roles[i].Name
+	entry := audit.Entry{
+		Event: audit.EventToken, Method: authority.MethodACME, Actor: id.Path(), Identity: serverPath(role), Reason: "for the PBX " + string(id.Serial()),
+	}
+	if err := s.auth.Note(r.Context(), entry); err != nil {
+		return err
+	}
+	eab, err := s.acme.Load().EAB(r.Context(), role, id.Serial())
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusCreated, enrol.ACMEKey{KeyID: eab.KeyID, HMACKey: eab.HMACKey, Directory: "https://" + s.acmeHost() + eab.Path})
 }
 
 // acmeHost is where servers on this machine reach the ACME server.

@@ -24,6 +24,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/pki/audit"
 	"github.com/comtrexx-cloud/comtrexx/pki/authority"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/server"
 	"github.com/comtrexx-cloud/comtrexx/pki/servercert"
 )
@@ -45,7 +46,7 @@ func TestACME(t *testing.T) {
 		cfg.Roles = append(cfg.Roles, acmesrv.Role{Name: "srv-" + name, Names: []string{domain}})
 	}
 	p := start(t, "", authority.Config{}, server.Config{ACMEListen: "127.0.0.1:0", ACME: cfg})
-	if _, err := p.admin.EAB(t.Context(), "srv-backup"); !errors.Is(err, enrol.ErrBadRequest) || !strings.Contains(err.Error(), "srv-backup") {
+	if _, err := p.admin.EAB(t.Context(), "srv-backup", ""); !errors.Is(err, enrol.ErrBadRequest) || !strings.Contains(err.Error(), "srv-backup") {
 		t.Errorf("unknown role: %v", err)
 	}
 	leaf := serveName(t, p, "ara", sites["ara"])
@@ -82,7 +83,7 @@ func TestACME(t *testing.T) {
 // certificate that it gets for <name>.comtrexx.test.
 func serveName(t *testing.T, p *pki, name string, tcp net.Listener) *x509.Certificate {
 	t.Helper()
-	eab, err := p.admin.EAB(t.Context(), "srv-"+name)
+	eab, err := p.admin.EAB(t.Context(), "srv-"+name, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +157,7 @@ func entries(t *testing.T, p *pki) (out []audit.Entry) {
 func TestACMEOff(t *testing.T) {
 	t.Parallel()
 	p := start(t, "", authority.Config{}, server.Config{})
-	if _, err := p.admin.EAB(t.Context(), "srv-ara"); !errors.Is(err, enrol.ErrBadRequest) || !strings.Contains(err.Error(), "acme_listen") {
+	if _, err := p.admin.EAB(t.Context(), "srv-ara", ""); !errors.Is(err, enrol.ErrBadRequest) || !strings.Contains(err.Error(), "acme_listen") {
 		t.Errorf("%v", err)
 	}
 	if p.ACMEAddr() != nil {
@@ -171,4 +172,51 @@ func TestACMEOff(t *testing.T) {
 			t.Errorf("want %s: %v", want, err)
 		}
 	}
+}
+
+// TestACMEDevice: a device gets the key of its own account with its certificate; others
+// get none.
+func TestACMEDevice(t *testing.T) {
+	t.Parallel()
+	cfg := acmesrv.Config{Roles: []acmesrv.Role{
+		{Name: "srv-ara", Names: []string{"ara.comtrexx.test"}},
+		{Name: "srv-pbx", Names: []string{"*.pbx.ara.comtrexx.test"}, Devices: true},
+	}}
+	p := start(t, "", authority.Config{}, server.Config{ACMEListen: "127.0.0.1:0", ACME: cfg})
+	creds := enrolled(t, p, device)
+	key, err := p.client().ACMEKey(t.Context(), creds)
+	if want := "https://" + p.ACMEAddr().String() + "/acme/srv-pbx/directory"; err != nil || key.KeyID == "" || key.HMACKey == "" || key.Directory != want {
+		t.Errorf("%+v, %v", key, err)
+	}
+	if !slices.ContainsFunc(entries(t, p), func(e audit.Entry) bool {
+		return e.Event == audit.EventToken && e.Actor == device.Path() && e.Identity == "server/srv-pbx" && strings.Contains(e.Reason, string(device.Serial()))
+	}) {
+		t.Error("nothing in the audit log")
+	}
+	if _, err := p.client().ACMEKey(t.Context(), enrolled(t, p, identity.Service(device.TrustDomain, "ara"))); !errors.Is(err, enrol.ErrForbidden) {
+		t.Errorf("a service: %v", err)
+	}
+	if _, err := p.auth.Block(t.Context(), device, "test", "test"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.client().ACMEKey(t.Context(), creds); !errors.Is(err, enrol.ErrBlocked) {
+		t.Errorf("a blocked device: %v", err)
+	}
+	without := start(t, "", authority.Config{}, server.Config{})
+	if _, err := without.client().ACMEKey(t.Context(), enrolled(t, without, device)); !errors.Is(err, enrol.ErrBadRequest) {
+		t.Errorf("without names of PBXs: %v", err)
+	}
+}
+
+func enrolled(t *testing.T, p *pki, id identity.ID) *enrol.Credentials {
+	t.Helper()
+	token, err := p.admin.Token(t.Context(), id, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	creds, err := p.client().Enrol(t.Context(), token.Token, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return creds
 }

@@ -60,9 +60,10 @@ func (a Admin) Issue(ctx context.Context, id identity.ID, extra profile.Extra) (
 	return issued.Credentials(key, nil)
 }
 
-// EAB makes an external account binding for a role of the ACME server.
-func (a Admin) EAB(ctx context.Context, role string) (eab EAB, err error) {
-	body, err := json.Marshal(eabRequest{Role: role, Actor: a.Actor})
+// EAB makes an external account binding for a role of the ACME server; device is empty but
+// for a role of PBXs.
+func (a Admin) EAB(ctx context.Context, role string, device identity.Serial) (eab EAB, err error) {
+	body, err := json.Marshal(eabRequest{Role: role, Device: device, Actor: a.Actor})
 	if err != nil {
 		return eab, err
 	}

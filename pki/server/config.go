@@ -13,6 +13,7 @@
 //	GET  /healthz           anybody
 //	POST /v1/renew          the endpoint itself, by its certificate
 //	POST /v1/confirm        the endpoint itself
+//	POST /v1/acme           a device, for its own name at the ACME server
 //	GET  /v1/blocks/stream  relays and services
 //	GET  /crl/<name>.crl    anybody; see package crl
 //	     /ocsp              anybody, by GET or POST; rate-limited per address

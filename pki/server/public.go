@@ -26,6 +26,7 @@ func (s *Server) publicHandler() http.Handler {
 		"POST " + enrol.EnrolPath:      s.limited(s.enrol),
 		"POST " + enrol.RenewPath:      s.renew,
 		"POST " + enrol.ConfirmPath:    s.confirm,
+		"POST " + enrol.ACMEPath:       s.limited(s.deviceACME),
 		"GET " + enrol.RootsPath:       s.roots,
 		"GET " + enrol.BundlePath:      s.bundle,
 		"GET " + blocks.Path:           s.feed,

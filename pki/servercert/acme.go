@@ -120,6 +120,14 @@ func (s *acmeSource) event(_ context.Context, event string, data map[string]any)
 }
 
 func (s *acmeSource) run(ctx context.Context) error {
+	if s.cfg.Tunnelled {
+		addr, end, err := standIn(ctx)
+		if err != nil {
+			return err
+		}
+		defer end()
+		s.cfg.Listen = addr
+	}
 	m := s.newMagic()
 	m.ctx = ctx
 	defer s.storage.close()
@@ -133,6 +141,26 @@ func (s *acmeSource) run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// standIn listens where certmagic looks whether somebody does: where nobody does, it would
+// answer proofs at a port of its own, and log what comes there. It serves nobody.
+func standIn(ctx context.Context) (addr string, end func(), err error) {
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	})
+	return ln.Addr().String(), func() { _ = ln.Close(); work.Wait() }, nil
 }
 
 func (s *acmeSource) names() []string { return s.cfg.Domains }
@@ -217,8 +245,17 @@ func (i *issuer) acme() *certmagic.ACMEIssuer {
 }
 
 // bind reads the external account binding when an account is about to be opened.
-func (i *issuer) bind(_ context.Context, inner *certmagic.ACMEIssuer, account acme.Account) (acme.Account, error) {
-	if i.cfg.EABFile == "" {
+func (i *issuer) bind(ctx context.Context, inner *certmagic.ACMEIssuer, account acme.Account) (acme.Account, error) {
+	switch {
+	case i.cfg.EABFile != "":
+	case i.cfg.EAB != nil:
+		id, key, err := i.cfg.EAB(ctx)
+		if err != nil {
+			return account, fmt.Errorf("key for the account: %w", err)
+		}
+		inner.ExternalAccount = &acme.EAB{KeyID: id, MACKey: key}
+		return account, nil
+	default:
 		return account, nil
 	}
 	text, err := i.cfg.EABFile.Read()

@@ -2,6 +2,7 @@ package servercert
 
 import (
 	"cmp"
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -64,8 +65,14 @@ type Config struct {
 	ReloadEvery time.Duration `yaml:"reload_every"`
 
 	// Listen is the address of the server's TLS listener, host:port, on which
-	// proofs are answered. Needed with a CA.
+	// proofs are answered. Needed with a CA, but with DNS01 or Tunnelled.
 	Listen string `yaml:"-"`
+	// Tunnelled says that connections of the CA come to [Server.Challenge] another way
+	// than by a listener of this machine. Default: they do not.
+	Tunnelled bool `yaml:"-"`
+	// EAB gives the external account binding where there is no EABFile: key id and key,
+	// in base64url. It is asked when an account is about to be opened. Default: none.
+	EAB func(ctx context.Context) (keyID, hmacKey string, err error) `yaml:"-"`
 	// Ask tells of names that are not in Domains and come and go whether there may be a
 	// certificate for one; it has to be quick. The first handshake for such a name waits
 	// for the CA, so that strangers must not be able to make up names. With ModeInternal
@@ -180,6 +187,9 @@ func (c Config) checkRuntime() error {
 		return errors.New("servercert: Ask is not for mode public, whose CAs limit how many certificates there are")
 	}
 	if !c.acme() {
+		return nil
+	}
+	if c.Tunnelled {
 		return nil
 	}
 	if _, port, err := net.SplitHostPort(c.Listen); err != nil || port == "0" {
