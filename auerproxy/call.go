@@ -30,15 +30,21 @@ type caller struct {
 }
 
 func callerFlags(cmd *cobra.Command) *caller {
+	c := anyCallerFlags(cmd)
+	if err := cmd.MarkFlagRequired("credentials"); err != nil {
+		panic(err) // anyCallerFlags defines the flag
+	}
+	return c
+}
+
+// anyCallerFlags are the same, none of them needed.
+func anyCallerFlags(cmd *cobra.Command) *caller {
 	c := new(caller)
 	f := cmd.Flags()
 	f.StringSliceVar(&c.relays, "relay", []string{"127.0.0.1:7844"}, "`address` of a relay; give all that the device may be at")
 	f.StringVar(&c.credentials, "credentials", "", "`directory` with the caller's service certificate, key and trust bundle (needed)")
 	f.StringVar(&c.transport, "transport", dial.TransportAuto, "auto, race, quic or tcp")
 	f.BoolVarP(&c.verbose, "verbose", "v", false, "say what happens to the sessions with relays, on standard error")
-	if err := cmd.MarkFlagRequired("credentials"); err != nil {
-		panic(err) // the flag is defined three lines above
-	}
 	return c
 }
 
@@ -129,23 +135,48 @@ func traceCommand(app *cli.App) *cobra.Command {
 func connectCommand(*cli.App) *cobra.Command {
 	var listen, purpose string
 	var raw, bulk bool
+	var remote remoteFlags
 	cmd := &cobra.Command{
-		Use:   "connect SERIAL SERVICE",
+		Use:   "connect SERIAL SERVICE | connect --grant FILE",
 		Short: "Bridge standard input and output, or a local port, to a service of a device",
 		Long: "Without --listen one call is bridged to standard input and output, as ssh's\n" +
 			"ProxyCommand wants it. With --listen each connection to the local port becomes a\n" +
-			"call. Whoever reaches that port acts as the caller: keep it on loopback.",
+			"call. Whoever reaches that port acts as the caller: keep it on loopback.\n\n" +
+			"With --grant there are no credentials of a service: the way is that of remote\n" +
+			"access, through the gateway, to the target that \"ccc remote open\" has asked for and\n" +
+			"the PBX's administrator has allowed. The grant is good once and for a minute; what\n" +
+			"it opens lasts until the remote access ends. SSH through it is encrypted from this\n" +
+			"machine to the target. Exit codes: 4 not reachable, 5 refused or over, 6 try again.",
 		Example: "  ssh -o ProxyCommand='auerproxy connect 0123456789 ssh --credentials ./helpdesk' admin@pbx\n" +
-			"  auerproxy connect 0123456789 web --listen 127.0.0.1:8080 --credentials ./ccc",
-		Args: cobra.ExactArgs(2),
+			"  auerproxy connect 0123456789 web --listen 127.0.0.1:8080 --credentials ./ccc\n" +
+			"  ccc remote open 0123456789 --url https://ccc.example.com --user anna@example.com \\\n" +
+			"    --service ssh --target shell --reason 'no dial tone' --grant-file grant &&\n" +
+			"    ssh -o ProxyCommand='auerproxy connect --grant grant' root@shell\n" +
+			"  auerproxy connect --grant grant --listen 127.0.0.1:2222",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if remote.grant != "" {
+				return cobra.NoArgs(cmd, args)
+			}
+			return cobra.ExactArgs(2)(cmd, args)
+		},
 	}
-	c := callerFlags(cmd)
+	c := anyCallerFlags(cmd)
+	remote.add(cmd)
+	cmd.MarkFlagsOneRequired("credentials", "grant")
 	cmd.Flags().StringVar(&listen, "listen", "", "local `address` whose connections are forwarded")
 	cmd.Flags().StringVar(&purpose, "purpose", "connect", "what the calls are for, for policy and records")
 	cmd.Flags().BoolVar(&raw, "raw", false, "without end-to-end TLS, where policy and device allow it")
 	cmd.Flags().BoolVar(&bulk, "bulk", false, "on data connections beside the tunnel where possible, for much data")
 	cmd.MarkFlagsMutuallyExclusive("raw", "bulk")
+	for _, other := range []string{"credentials", "purpose", "raw", "bulk", "relay", "transport"} {
+		cmd.MarkFlagsMutuallyExclusive("grant", other)
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if remote.grant != "" {
+			ctx, stop := interruptible(cmd.Context())
+			defer stop()
+			return remote.run(ctx, cmd, listen, c.logger())
+		}
 		serial, err := serialArg(args[0])
 		if err != nil {
 			return err

@@ -29,6 +29,13 @@ type opener interface {
 	Open(ctx context.Context, call dial.Call) (*dial.Conn, error)
 }
 
+// Stream is a call of a [dial.Dialer], or something else with its ends.
+type Stream interface {
+	net.Conn
+	CloseWrite() error
+	Reset(code tunnel.Code)
+}
+
 // Options are for [Forward] and [Proxy]. The zero value is useful.
 type Options struct {
 	// Connections is how many local connections are served at once; more wait to
@@ -81,7 +88,7 @@ func ExitCode(err error) int {
 }
 
 // join splices a local connection with a call until both end or ctx does.
-func join(ctx context.Context, local net.Conn, call *dial.Conn, o splice.Options) splice.Result {
+func join(ctx context.Context, local net.Conn, call Stream, o splice.Options) splice.Result {
 	stop := context.AfterFunc(ctx, func() { call.Reset(tunnel.CodeCancelled); _ = local.Close() })
 	defer stop()
 	return splice.Join(local, call, o)

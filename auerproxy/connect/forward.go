@@ -17,6 +17,17 @@ import (
 // connection and is logged. Forward closes ln and every connection when ctx ends,
 // and returns nil after they have ended; its error is that of ln.
 func Forward(ctx context.Context, ln net.Listener, d opener, call dial.Call, o Options) error {
+	return ForwardTo(ctx, ln, func(ctx context.Context) (Stream, error) {
+		c, err := d.Open(ctx, call)
+		if err != nil {
+			return nil, err // not a nil *Conn in a Stream
+		}
+		return c, nil
+	}, call.Service+" of "+call.Target.Path(), o)
+}
+
+// ForwardTo is [Forward] with streams of another kind; to names where they lead.
+func ForwardTo(ctx context.Context, ln net.Listener, open func(context.Context) (Stream, error), to string, o Options) error {
 	o = o.filled()
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -41,20 +52,20 @@ func Forward(ctx context.Context, ln net.Listener, d opener, call dial.Call, o O
 		}
 		wg.Go(func() {
 			defer func() { <-places }()
-			forward(ctx, local, d, call, o)
+			forward(ctx, local, open, to, o)
 		})
 	}
 }
 
-func forward(ctx context.Context, local net.Conn, d opener, call dial.Call, o Options) {
-	c, err := d.Open(ctx, call)
+func forward(ctx context.Context, local net.Conn, open func(context.Context) (Stream, error), to string, o Options) {
+	c, err := open(ctx)
 	if err != nil {
 		_ = local.Close()
-		o.Logger.Warn("call failed", "target", call.Target.Path(), "service", call.Service, "error", err, "hint", tunnel.CodeOf(err).Info().Hint)
+		o.Logger.Warn("call failed", "to", to, "error", err, "hint", tunnel.CodeOf(err).Info().Hint)
 		return
 	}
 	if r := join(ctx, local, c, o.Splice); r.Err != nil && ctx.Err() == nil {
-		o.Logger.Debug("call ended early", "target", call.Target.Path(), "service", call.Service, "error", r.Err)
+		o.Logger.Debug("call ended early", "to", to, "error", r.Err)
 	}
 }
 

@@ -21,6 +21,11 @@ func Stdio(ctx context.Context, d opener, call dial.Call, in io.Reader, out io.W
 	if err != nil {
 		return err
 	}
+	return Bridge(ctx, c, in, out)
+}
+
+// Bridge is [Stdio] on a stream that is open. It closes the stream.
+func Bridge(ctx context.Context, c Stream, in io.Reader, out io.Writer) error {
 	defer func() { _ = c.Close() }()
 	stop := context.AfterFunc(ctx, func() { c.Reset(tunnel.CodeCancelled) })
 	defer stop()
@@ -30,6 +35,7 @@ func Stdio(ctx context.Context, d opener, call dial.Call, in io.Reader, out io.W
 	received := make(chan error, 1)
 	go func() { received <- copyAll(out, c) }()
 
+	var err error
 	select {
 	case err = <-received:
 	case err = <-sent:
@@ -53,7 +59,7 @@ func Stdio(ctx context.Context, d opener, call dial.Call, in io.Reader, out io.W
 // send copies in to the call and ends that direction. A call that takes no more is
 // no error here: what the device still has to say, and how the call ended, is for
 // the other direction to find.
-func send(c *dial.Conn, in io.Reader) error {
+func send(c Stream, in io.Reader) error {
 	src := &source{Reader: in}
 	if copyAll(c, src) == nil {
 		_ = c.CloseWrite()
