@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +11,6 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -45,15 +42,9 @@ func newClient(base, caFile string) (*client, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if caFile != "" {
-		text, err := os.ReadFile(caFile)
-		if err != nil {
+		if transport.TLSClientConfig, err = rootsOf(caFile); err != nil {
 			return nil, err
 		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("%s has no certificate in PEM", caFile)
-		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -93,6 +84,46 @@ func (p *problem) Error() string {
 func hasCode(err error, code string) bool {
 	p, ok := errors.AsType[*problem](err)
 	return ok && p.Code == code
+}
+
+// signIn begins a session. code is asked for a code of the second factor where there has
+// to be one.
+func (c *client) signIn(ctx context.Context, user, password string, code func() (string, error)) error {
+	in := struct {
+		Email    string `json:"email"`
+		Password string `json:"password"`
+	}{user, password}
+	var me struct {
+		Proof struct {
+			Need string `json:"need"`
+		} `json:"proof"`
+	}
+	if err := c.do(ctx, http.MethodPost, "/api/v1/session", in, &me); err != nil {
+		return err
+	}
+	switch me.Proof.Need {
+	case "":
+		return nil
+	case "second":
+		totp, err := code()
+		if err != nil {
+			return err
+		}
+		proof := struct {
+			TOTP string `json:"totp"`
+		}{totp}
+		return c.do(ctx, http.MethodPost, "/api/v1/session/second-factor", proof, nil)
+	default:
+		return errEnrol
+	}
+}
+
+// errEnrol: the account has no second factor, and needs one.
+var errEnrol = errors.New("the account has to set up a second factor first, in a browser")
+
+// signOut ends the session, also after ctx has ended.
+func (c *client) signOut(ctx context.Context) {
+	_ = c.do(context.WithoutCancel(ctx), http.MethodDelete, "/api/v1/session", nil, nil) // it ends by itself, too
 }
 
 // do sends in, where it is not nil, and reads the answer into out, where that is not

@@ -5,6 +5,7 @@
 //	ccc tenant add NAME                  add an organisation
 //	ccc user add EMAIL --tenant ID       add a person
 //	ccc pair SERIAL --url … --user …     pair a PBX without a browser
+//	ccc remote ask|open|list|show|…      remote access to a PBX without a browser
 //	ccc backup FILE, ccc restore FILE    copy the database
 //	ccc key new --out FILE               make a key for the secrets in the database
 //	ccc logs raw|stats                   read the access log
@@ -36,7 +37,7 @@ func run() int {
 	app.AddCommand(
 		serveCommand(app),
 		tenantCommand(app), userCommand(app),
-		pairCommand(app),
+		pairCommand(app), remoteCommand(app),
 		backupCommand(app), restoreCommand(app),
 		keyCommand(app), openapiCommand(app),
 		daemon.LogsCommand(app, func() (daemon.Config, error) {
