@@ -30,9 +30,9 @@ func lineOfTenant(t store.Tenant) tenantLine {
 }
 
 func printTenants(app *cli.App, cmd *cobra.Command, all []tenantLine) error {
-	t := &cli.Table{Header: []string{"ID", "KIND", "NAME", "LEGAL NAME", "CREATED"}}
+	t := &cli.Table{Header: []string{"ID", "KIND", "NAME", "LEGAL NAME", "PARENT", "CREATED"}}
 	for _, l := range all {
-		t.Add(l.ID, l.Kind, l.Name, l.LegalName, l.Created.Format(time.DateOnly))
+		t.Add(l.ID, l.Kind, l.Name, l.LegalName, l.Parent, l.Created.Format(time.DateOnly))
 	}
 	return app.Print(cmd, all, t)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,45 +20,50 @@ type userLine struct {
 	Tenant   store.TenantID `json:"tenant"`
 	Email    string         `json:"email"`
 	Name     string         `json:"name"`
-	Role     store.Role     `json:"role"`
+	Roles    []store.Role   `json:"roles"`
 	Language store.Language `json:"language"`
 	Disabled bool           `json:"disabled"`
 	Created  time.Time      `json:"created"`
 }
 
 func lineOfUser(u store.User) userLine {
-	return userLine{u.ID, u.Tenant, u.Email, u.Name, u.Role, u.Language, u.Disabled, u.Created}
+	return userLine{u.ID, u.Tenant, u.Email, u.Name, u.Roles, u.Language, u.Disabled, u.Created}
 }
 
 func printUsers(app *cli.App, cmd *cobra.Command, all []userLine) error {
-	t := &cli.Table{Header: []string{"E-MAIL", "NAME", "ROLE", "LANGUAGE", "STATE", "TENANT"}}
+	t := &cli.Table{Header: []string{"E-MAIL", "NAME", "ROLES", "LANGUAGE", "STATE", "TENANT"}}
 	for _, l := range all {
 		state := "active"
 		if l.Disabled {
 			state = "disabled"
 		}
-		t.Add(l.Email, l.Name, l.Role, l.Language, state, l.Tenant)
+		t.Add(l.Email, l.Name, cmp.Or(joinRoles(l.Roles), "none"), l.Language, state, l.Tenant)
 	}
 	return app.Print(cmd, all, t)
 }
 
 func userCommand(app *cli.App) *cobra.Command {
 	group := &cobra.Command{Use: "user", Short: "Accounts"}
-	group.AddCommand(userAddCommand(app), userListCommand(app), userPasswordCommand(app), userDisableCommand(app))
+	group.AddCommand(userAddCommand(app), userListCommand(app), userPasswordCommand(app), userDisableCommand(app), userRolesCommand(app))
 	return group
 }
 
 func userAddCommand(app *cli.App) *cobra.Command {
-	var tenant, name, role, language, file string
+	var tenant, name, language, file string
+	var roles []string
 	cmd := &cobra.Command{
 		Use:   "add EMAIL",
 		Short: "Add an account",
-		Long: "Adds an account to an organisation. The password comes from a file, or is asked\n" +
+		Long: "Adds an account with roles in the whole organisation. The password comes from a file, or is asked\n" +
 			"for twice; it has at least 12 characters.",
 		Example: "  ccc user add anna@example.com --name 'Anna Example' --role administrator\n" +
 			"  ccc user add bob@example.com --tenant 0199… --password-file bob.txt",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			given, err := parseRoles(roles)
+			if err != nil {
+				return err
+			}
 			password, err := newPassword(cmd, file, "Password of "+args[0])
 			if err != nil {
 				return err
@@ -68,7 +74,7 @@ func userAddCommand(app *cli.App) *cobra.Command {
 					return err
 				}
 				user, err := db.accounts.Create(cmd.Context(), account.NewUser{
-					Tenant: id, Email: args[0], Name: name, Role: store.Role(role),
+					Tenant: id, Email: args[0], Name: name, Roles: given,
 					Language: store.Language(language), Password: password,
 				})
 				if err != nil {
@@ -81,7 +87,7 @@ func userAddCommand(app *cli.App) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&tenant, "tenant", "", "`id` of the organisation; may be left out where there is only one")
 	f.StringVar(&name, "name", "", "`name` of the person")
-	f.StringVar(&role, "role", string(store.RoleAdministrator), "owner, administrator or viewer")
+	f.StringSliceVar(&roles, "role", []string{string(store.RoleAdministrator)}, rolesUsage)
 	f.StringVar(&language, "language", string(store.German), "de, en or fr")
 	f.StringVar(&file, "password-file", "", "`file` with the password, - for standard input; default: ask")
 	return cmd

@@ -108,7 +108,7 @@ type NewUser struct {
 	Tenant   store.TenantID
 	Email    string
 	Name     string
-	Role     store.Role
+	Roles    []store.Role // for the whole tenant
 	Language store.Language
 	Password string
 }
@@ -129,7 +129,7 @@ func (a *Accounts) Create(ctx context.Context, v NewUser) (store.User, error) {
 		return store.User{}, err
 	}
 	user := store.User{
-		ID: store.NewID[store.UserID](), Tenant: v.Tenant, Email: email, Name: v.Name, Role: v.Role,
+		ID: store.NewID[store.UserID](), Tenant: v.Tenant, Email: email, Name: v.Name, Roles: v.Roles,
 		Language: v.Language, PasswordHash: hash, Created: time.Now().UTC().Truncate(time.Millisecond),
 	}
 	return user, a.db.Update(ctx, func(tx *store.Tx) error { return tx.CreateUser(user) })

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -75,7 +76,7 @@ func (w *world) restart(t testing.TB, cfg Config) {
 func (w *world) create(t testing.TB, email, password string) store.User {
 	t.Helper()
 	user, err := w.Create(t.Context(), NewUser{
-		Tenant: w.tenant, Email: email, Name: "Jo", Role: store.RoleOwner, Language: store.French, Password: password,
+		Tenant: w.tenant, Email: email, Name: "Jo", Roles: []store.Role{store.RoleOwner}, Language: store.French, Password: password,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +101,7 @@ func TestCreate(t *testing.T) {
 		{"a@example.com", "twelve bytes", ""},
 		{" B@Example.COM ", strings.Repeat("x", 128), ""},
 	} {
-		user, err := w.Create(t.Context(), NewUser{Tenant: w.tenant, Email: tt.email, Role: store.RoleViewer, Language: store.German, Password: tt.password})
+		user, err := w.Create(t.Context(), NewUser{Tenant: w.tenant, Email: tt.email, Roles: []store.Role{store.RoleMonitoring}, Language: store.German, Password: tt.password})
 		if invalid, ok := errors.AsType[*InvalidError](err); ok != (tt.code != "") || ok && invalid.Code != tt.code {
 			t.Errorf("%.40q %.20q: %v, want %q", tt.email, tt.password, err, tt.code)
 		}
@@ -111,7 +112,7 @@ func TestCreate(t *testing.T) {
 			t.Error("the error shows the password")
 		}
 	}
-	_, err := w.Create(t.Context(), NewUser{Tenant: w.tenant, Email: "JO@example.com", Role: store.RoleViewer, Language: store.German, Password: password})
+	_, err := w.Create(t.Context(), NewUser{Tenant: w.tenant, Email: "JO@example.com", Roles: []store.Role{store.RoleMonitoring}, Language: store.German, Password: password})
 	if c, ok := errors.AsType[*store.ConflictError](err); !ok || c.What != "email" {
 		t.Errorf("an address that is there: %v", err)
 	}
@@ -122,7 +123,7 @@ func TestSignIn(t *testing.T) {
 	w := newWorld(t)
 	for _, address := range []string{email, " JO@Example.com"} {
 		got, err := w.SignIn(t.Context(), address, password, netip.Prefix{})
-		if err != nil || got != w.user {
+		if err != nil || !reflect.DeepEqual(got, w.user) {
 			t.Errorf("%q: %+v, %v", address, got, err)
 		}
 	}
@@ -467,7 +468,7 @@ func TestRehash(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := stored(); got != user || !strings.Contains(got.PasswordHash, "m=8192,t=2,p=1") {
+		if got := stored(); !reflect.DeepEqual(got, user) || !strings.Contains(got.PasswordHash, "m=8192,t=2,p=1") {
 			t.Errorf("after the sign-in: %+v, want %+v", got, user)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,7 +46,7 @@ func (w *world) begin(t testing.TB, before *http.Cookie, password string) (cooki
 		if cookie, err = w.Begin(ctx, user); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := w.Current(ctx); err != nil || got != user {
+		if got, err := w.Current(ctx); err != nil || !reflect.DeepEqual(got, user) {
 			t.Errorf("in the same request: %+v, %v", got, err)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
@@ -17,7 +18,9 @@ import (
 // actor is who has sent a request.
 type actor struct {
 	user   store.User
-	tenant store.Tenant
+	tenant store.Tenant // that the request is about
+	home   store.Tenant // his own
+	may    access.Actor // in tenant
 }
 
 // pairing is how ccc/pairing knows him.
@@ -51,20 +54,38 @@ func (a *API) admit(op operation) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		began := time.Now()
 		defer func() { a.metrics.observe(op.id, ctx.Status(), time.Since(began)) }()
-		if op.access != public {
-			_, w := humago.Unwrap(ctx)
-			who, ok := actorOf(ctx.Context())
-			switch {
-			case !ok:
-				refuse(ctx, w, problem(CodeUnauthenticated, ""))
-				return
-			case !op.access.allows(who.user.Role):
-				refuse(ctx, w, problem(CodeForbidden, ""))
+		if op.rule.audience != everybody {
+			who, err := a.admitted(ctx, op)
+			if err != nil {
+				p, ok := asProblem(a.answer(op.id, err))
+				if !ok {
+					p = problem(CodeInternal, "")
+				}
+				_, w := humago.Unwrap(ctx)
+				refuse(ctx, w, p)
 				return
 			}
+			ctx = huma.WithContext(ctx, withActor(ctx.Context(), who))
 		}
 		next(ctx)
 	}
+}
+
+// admitted gives who runs an operation that is not public, in the tenant that the request
+// is about.
+func (a *API) admitted(ctx huma.Context, op operation) (actor, error) {
+	who, ok := actorOf(ctx.Context())
+	if !ok {
+		return who, problem(CodeUnauthenticated, "")
+	}
+	if !op.rule.inTenant() {
+		return who, nil
+	}
+	who, err := a.enter(ctx.Context(), who, store.TenantID(ctx.Header(tenantHeader)))
+	if err == nil {
+		err = a.decide(ctx.Context(), who, op.rule, store.SystemID(ctx.Param("id")))
+	}
+	return who, err
 }
 
 // refuse answers in place of an operation.

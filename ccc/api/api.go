@@ -16,6 +16,7 @@ import (
 	"github.com/go-chi/httprate"
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
 
@@ -40,18 +41,27 @@ type API struct {
 	// view is the store's, for live events; tests have it fail.
 	view func(context.Context, func(*store.Tx) error) error
 
+	// visible is the function of that name, and adapt gives an operation's rule as it is;
+	// tests make holes with them, which others have to find.
+	visible func(access.Actor, store.TenantID) bool
+	adapt   func(id string, r rule) rule
+
 	problemSchema *huma.Schema
 }
 
 // New makes the API. It starts nothing.
-func New(cfg Config) (*API, error) {
+func New(cfg Config) (*API, error) { return newWith(cfg, asItIs) }
+
+func asItIs(_ string, r rule) rule { return r }
+
+func newWith(cfg Config, adapt func(string, rule) rule) (*API, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	if cfg.Store == nil || cfg.Keys == nil || cfg.Accounts == nil || cfg.Pairing == nil || cfg.Remote == nil || cfg.Fleet == nil {
 		return nil, errors.New("api: Store, Keys, Accounts, Pairing, Remote and Fleet are needed")
 	}
-	a := newAPI(cfg)
+	a := newAPI(cfg, adapt)
 	a.view = cfg.Store.View
 	var err error
 	if a.metrics, err = newMetrics(cfg.Metrics, a.hub); err != nil {
@@ -69,12 +79,12 @@ func New(cfg Config) (*API, error) {
 }
 
 // newAPI makes the operations and their document.
-func newAPI(cfg Config) *API {
+func newAPI(cfg Config, adapt func(string, rule) rule) *API {
 	cfg = cfg.withDefaults()
 	a := &API{
 		cfg: cfg, log: cfg.Logger, mux: http.NewServeMux(), hub: newHub(cfg.Streams.Queue), paired: newPaired(),
 		changes: &changes{wake: make(chan struct{}, 1)}, limiter: newLimiter(cfg.Limits),
-		ready: make(chan struct{}), closing: make(chan struct{}),
+		ready: make(chan struct{}), closing: make(chan struct{}), visible: visible, adapt: adapt,
 	}
 	schemas := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	a.huma = humago.NewWithPrefix(a.mux, Prefix, huma.Config{
@@ -127,7 +137,7 @@ func (a *API) tidy(schemas huma.Registry) {
 }
 
 // OpenAPI gives the document that describes the API: OpenAPI 3.1 as indented JSON.
-func OpenAPI() ([]byte, error) { return newAPI(Config{}).document() }
+func OpenAPI() ([]byte, error) { return newAPI(Config{}, asItIs).document() }
 
 func (a *API) document() ([]byte, error) {
 	text, err := json.MarshalIndent(a.huma.OpenAPI(), "", "  ")

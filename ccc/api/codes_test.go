@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
@@ -51,7 +52,7 @@ var causes = map[Code]func(t *testing.T) answer{
 	},
 	CodeForbidden: func(t *testing.T) answer {
 		w := newWorld(t).serve()
-		return w.signedIn(w.north, store.RoleViewer).do(http.MethodPost, "/groups", `{"name":"x"}`)
+		return w.signedIn(w.north, store.RoleMonitoring).do(http.MethodPost, "/groups", `{"name":"x"}`)
 	},
 	CodeCrossOrigin: func(t *testing.T) answer {
 		return newWorld(t).serve().client().do(http.MethodPost, "/session", `{}`, "Sec-Fetch-Site: cross-site")
@@ -84,6 +85,50 @@ var causes = map[Code]func(t *testing.T) answer{
 	CodeWrongPassword: func(t *testing.T) answer {
 		w := newWorld(t).serve()
 		return w.signedIn(w.north, store.RoleOwner).do(http.MethodPut, "/session/password", `{"current":"not this one","new":"another long password"}`)
+	},
+	CodeSecondFactorNeeded: func(t *testing.T) answer {
+		w := newWorld(t).serve()
+		c := w.signedIn(w.north, store.RoleOwner)
+		c.enrol()
+		return c.again().do(http.MethodGet, "/systems", "")
+	},
+	CodeSecondFactorEnrol: func(t *testing.T) answer {
+		w := newWorld(t, mustEnrol).serve()
+		return w.signedIn(w.north, store.RoleOwner).do(http.MethodGet, "/systems", "")
+	},
+	CodeProofStale: func(t *testing.T) answer {
+		w := newWorld(t).serve()
+		c := w.signedIn(w.north, store.RoleOwner)
+		c.age(time.Hour)
+		return c.do(http.MethodPost, "/account/totp", "")
+	},
+	CodeWrongCode: func(t *testing.T) answer {
+		w := newWorld(t).serve()
+		c := w.signedIn(w.north, store.RoleOwner)
+		c.enrol()
+		return c.again().do(http.MethodPost, "/session/second-factor", `{"recovery":"AAAA-AAAA-AAAA-AAAA"}`)
+	},
+	CodePasskey: func(t *testing.T) answer {
+		w := newWorld(t, passkeys).serve()
+		return w.client().do(http.MethodPost, "/session/passkey", `{"credential":{"id":"secret"}}`, passkeyHost)
+	},
+	CodeTokenScope: func(t *testing.T) answer {
+		w := newWorld(t).serve()
+		c := w.signedIn(w.north, store.RoleOwner)
+		return c.program(access.SystemRead).do(http.MethodPost, "/groups", `{"name":"x"}`)
+	},
+	CodeNoFactor: func(t *testing.T) answer {
+		w := newWorld(t).serve()
+		return w.signedIn(w.north, store.RoleOwner).do(http.MethodPost, "/account/recovery-codes", "")
+	},
+	CodeLastFactor: func(t *testing.T) answer {
+		w := newWorld(t, mustEnrol).serve()
+		c := w.signedIn(w.north, store.RoleOwner)
+		c.enrol()
+		return c.do(http.MethodDelete, "/account/totp", "")
+	},
+	CodeNoPasskeys: func(t *testing.T) answer {
+		return newWorld(t).serve().client().do(http.MethodPost, "/session/passkey/options", "")
 	},
 	CodeNotFound: func(t *testing.T) answer {
 		return newWorld(t).serve().client().do(http.MethodGet, "/nothing", "")

@@ -5,6 +5,8 @@ import (
 	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 )
 
 // eventTypes are the live events and their data.
@@ -36,7 +38,7 @@ func (a *API) registerEvents() {
 		})
 	}
 	add(a, operation{
-		id: "streamEvents", method: http.MethodGet, path: "/events", tag: tagLive, access: reading,
+		id: "streamEvents", method: http.MethodGet, path: "/events", tag: tagLive, rule: inParts(access.SystemRead),
 		summary: "Live events",
 		description: "Server-sent events (text/event-stream). Each item below is one: the field event, and data as one line of JSON. " +
 			"A comment comes whenever nothing else has for a while. Several changes of one thing in a short time are one event.",

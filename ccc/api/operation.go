@@ -8,31 +8,7 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
-
-	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
-
-// access says who may run an operation.
-type access int
-
-const (
-	public  access = iota // nobody needs to be signed in
-	reading               // everybody who is signed in
-	writing               // administrators and owners
-	owning                // owners
-)
-
-// allows tells whether the role suffices.
-func (a access) allows(r store.Role) bool {
-	switch a {
-	case owning:
-		return r == store.RoleOwner
-	case writing:
-		return r == store.RoleOwner || r == store.RoleAdministrator
-	default:
-		return r == store.RoleOwner || r == store.RoleAdministrator || r == store.RoleViewer
-	}
-}
 
 // operation is one line of the table of operations.
 type operation struct {
@@ -40,7 +16,7 @@ type operation struct {
 	summary          string
 	description      string
 	tag              string
-	access           access
+	rule             rule
 	status           int // of success; 0: 200
 	// codes are those that are particular to the operation.
 	codes []Code
@@ -50,10 +26,10 @@ type operation struct {
 // access, and the protection around all of them.
 func (op operation) always(hasBody bool) []Code {
 	all := []Code{CodeInvalid, CodeRateLimited, CodeInternal, CodeUnavailable}
-	if op.access != public {
+	if op.rule.audience != everybody {
 		all = append(all, CodeUnauthenticated)
 	}
-	if op.access > reading {
+	if op.rule.verb != "" {
 		all = append(all, CodeForbidden)
 	}
 	if op.method != http.MethodGet {
@@ -62,14 +38,19 @@ func (op operation) always(hasBody bool) []Code {
 	if hasBody {
 		all = append(all, CodeMalformed, CodeTimeout, CodeTooLarge, CodeMediaType)
 	}
-	if strings.Contains(op.path, "{") {
+	if strings.Contains(op.path, "{") || op.rule.inTenant() {
 		all = append(all, CodeNotFound)
 	}
 	return all
 }
 
 // add registers an operation with its handler.
+// One without a rule is a mistake of the program, which does not start then.
 func add[I, O any](a *API, op operation, handler func(context.Context, *I) (*O, error)) {
+	op.rule = a.adapt(op.id, op.rule)
+	if err := op.rule.check(op.path); err != nil {
+		panic("api: operation " + op.id + ": " + err.Error())
+	}
 	h := huma.Operation{
 		OperationID: op.id, Method: op.method, Path: op.path, Summary: op.summary, Description: op.description,
 		Tags: []string{op.tag}, DefaultStatus: op.status, MaxBodyBytes: int64(a.cfg.Limits.Body),
@@ -78,9 +59,13 @@ func add[I, O any](a *API, op operation, handler func(context.Context, *I) (*O, 
 		Responses:   map[string]*huma.Response{},
 		Errors:      []int{http.StatusInternalServerError}, // so that huma adds no default one
 	}
-	if op.access != public {
+	if op.rule.audience != everybody {
 		h.Security = []map[string][]string{{"session": {}}}
 	}
+	if op.rule.inTenant() {
+		h.Parameters = append(h.Parameters, tenantParameter)
+	}
+	h.Extensions = map[string]any{"x-access": op.rule.document()}
 	huma.Register(a.huma, h, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handler(ctx, in)
 		if err != nil {

@@ -19,7 +19,11 @@ type operationDoc struct {
 	method, path string
 	OperationID  string `json:"operationId"`
 	Security     []any  `json:"security"`
-	RequestBody  *struct {
+	Access       struct {
+		Of   string `json:"of"`
+		Verb string `json:"verb"`
+	} `json:"x-access"`
+	RequestBody *struct {
 		Required bool `json:"required"`
 	} `json:"requestBody"`
 	Responses map[string]struct {
@@ -74,12 +78,33 @@ func group1(s scene) string  { return s.group }
 
 // examples has one for each operation.
 var examples = map[string]example{
-	"getMeta":          {status: 200},
-	"signIn":           {body: `{"email":"nobody@example.com","password":"` + testPassword + `"}`, status: 401},
-	"getSession":       {status: 200},
-	"signOut":          {status: 204},
-	"setLanguage":      {body: `{"language":"fr"}`, status: 204},
-	"setPassword":      {body: `{"current":"` + testPassword + `","new":"another long password"}`, status: 204},
+	"getMeta":     {status: 200},
+	"signIn":      {body: `{"email":"nobody@example.com","password":"` + testPassword + `"}`, status: 401},
+	"getSession":  {status: 200},
+	"signOut":     {status: 204},
+	"setLanguage": {body: `{"language":"fr"}`, status: 204},
+	"setPassword": {body: `{"current":"` + testPassword + `","new":"another long password"}`, status: 204},
+	// Of second factors, passkeys and tokens; see factors_test.go for what they do.
+	"prove":              {body: `{"totp":"123456"}`, status: 409},
+	"getFactors":         {status: 200},
+	"beginTOTP":          {status: 200},
+	"confirmTOTP":        {body: `{"code":"123456"}`, status: 409},
+	"removeTOTP":         {status: 204},
+	"newRecoveryCodes":   {status: 409},
+	"beginPasskeySignIn": {status: 409},
+	"signInByPasskey":    {body: `{"credential":{}}`, status: 409},
+	"listPasskeys":       {status: 200},
+	"beginPasskey":       {status: 409},
+	"addPasskey":         {body: `{"name":"Key","credential":{}}`, status: 409},
+	"renamePasskey":      {body: `{"name":"Key"}`, status: 404},
+	"removePasskey":      {status: 404},
+	"listSessions":       {status: 200},
+	"endSession":         {status: 404},
+	"endOtherSessions":   {status: 204},
+	"listTokens":         {status: 200},
+	"createToken":        {body: `{"name":"Backup","verbs":["system.read"],"days":30}`, status: 200},
+	"revokeToken":        {status: 404},
+
 	"listSystems":      {status: 200},
 	"createSystem":     {body: `{"serial":"0000000009","name":"Nine"}`, status: 201},
 	"getSystem":        {id: offered, status: 200},
@@ -221,7 +246,7 @@ func TestNobodySignedIn(t *testing.T) {
 	w := newWorld(t).serve()
 	c := w.client()
 	for id, op := range documented(t) {
-		if id == "getMeta" || id == "signIn" {
+		if slices.Contains([]string{"getMeta", "signIn", "beginPasskeySignIn", "signInByPasskey"}, id) {
 			if len(op.Security) > 0 {
 				t.Errorf("%s wants a session", id)
 			}
@@ -247,7 +272,7 @@ func TestRoles(t *testing.T) {
 		"createGroup": store.RoleAdministrator, "removeGroup": store.RoleAdministrator,
 		"askRemote": store.RoleAdministrator, "grantRemote": store.RoleAdministrator, "endRemote": store.RoleAdministrator, "removeSystem": store.RoleOwner,
 	}
-	rank := map[store.Role]int{store.RoleViewer: 0, store.RoleAdministrator: 1, store.RoleOwner: 2}
+	rank := map[store.Role]int{store.RoleMonitoring: 0, store.RoleAdministrator: 1, store.RoleOwner: 2}
 	w := newWorld(t).serve()
 	for role := range rank {
 		c := w.signedIn(w.north, role)
@@ -257,7 +282,7 @@ func TestRoles(t *testing.T) {
 			}
 			need := needs[id]
 			if need == "" {
-				need = store.RoleViewer
+				need = store.RoleMonitoring
 			}
 			a := c.call(op, examples[id], "missing")
 			if refused := a.status == http.StatusForbidden; refused != (rank[role] < rank[need]) {

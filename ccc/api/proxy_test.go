@@ -29,7 +29,7 @@ func TestTrustedProxy(t *testing.T) {
 				o.api.TrustedProxies, o.api.AccessLog = tt.proxies, notes
 				o.api.Limits.Requests, o.api.Limits.Window = 4, time.Hour
 			}).serve()
-			w.user(w.north, "anna@example.com", store.RoleViewer)
+			w.user(w.north, "anna@example.com", store.RoleMonitoring)
 			in := w.client().do(http.MethodPost, "/session", `{"email":"anna@example.com","password":"`+testPassword+`"}`,
 				"X-Forwarded-For: 203.0.113.1", "X-Forwarded-Proto: https").want(http.StatusOK)
 			cookie := in.header.Get("Set-Cookie")

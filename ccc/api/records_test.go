@@ -23,7 +23,7 @@ func TestRemoteRecords(t *testing.T) {
 			Session: grant.SessionID(first), State: grant.Refused, Cause: grant.CauseAdmin, At: time.Now(),
 		}))
 		second := c.ask(system).ID
-		viewer := w.signedIn(w.north, store.RoleViewer)
+		viewer := w.signedIn(w.north, store.RoleMonitoring)
 		list := func(query string) (ids []string) {
 			t.Helper()
 			for _, s := range read[RemoteList](viewer.do(http.MethodGet, "/remote"+query, "").want(http.StatusOK)).Items {

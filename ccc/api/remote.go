@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
@@ -105,11 +106,11 @@ type RecordPath struct {
 func (a *API) registerRemote() {
 	const list, one = "/systems/{id}/remote", "/systems/{id}/remote/{session}"
 	add(a, operation{
-		id: "listRemote", method: http.MethodGet, path: list, tag: tagRemote, access: reading,
+		id: "listRemote", method: http.MethodGet, path: list, tag: tagRemote, rule: atSystem(access.RemoteRead),
 		summary: "Who had, has or wants remote access to a system",
 	}, a.listRemote)
 	add(a, operation{
-		id: "askRemote", method: http.MethodPost, path: list, tag: tagRemote, access: writing, status: http.StatusCreated,
+		id: "askRemote", method: http.MethodPost, path: list, tag: tagRemote, rule: atSystem(access.RemoteAsk), status: http.StatusCreated,
 		summary:     "Ask for remote access",
 		description: "The PBX has the request then, or it has failed: nothing waits. The PBX's administrator lets the user in, or not.",
 		codes: []Code{
@@ -117,32 +118,34 @@ func (a *API) registerRemote() {
 		},
 	}, a.askRemote)
 	add(a, operation{
-		id: "getRemote", method: http.MethodGet, path: one, tag: tagRemote, access: reading,
+		id: "getRemote", method: http.MethodGet, path: one, tag: tagRemote, rule: atSystem(access.RemoteRead),
 		summary: "Get a remote access",
 	}, a.getRemote)
 	add(a, operation{
-		id: "grantRemote", method: http.MethodPost, path: one + "/grant", tag: tagRemote, access: writing,
+		id: "grantRemote", method: http.MethodPost, path: one + "/grant", tag: tagRemote, rule: atSystem(access.RemoteAsk),
 		summary:     "Let a browser in at the gateway",
 		description: "For who has asked, in the browser that began at the gateway. A new grant does not extend anything.",
 		codes:       []Code{CodeNotRequester, CodeRemoteOver},
 	}, a.grantRemote)
 	add(a, operation{
-		id: "endRemote", method: http.MethodDelete, path: one, tag: tagRemote, access: writing, status: http.StatusNoContent,
+		id: "endRemote", method: http.MethodDelete, path: one, tag: tagRemote, rule: atSystem(access.RemoteAsk), status: http.StatusNoContent,
 		summary: "End a remote access, or take back the request", description: "The PBX is told at once, or when it can be reached.",
 	}, a.endRemote)
 	add(a, operation{
-		id: "listRemoteRecords", method: http.MethodGet, path: "/remote", tag: tagRemote, access: reading,
+		id: "listRemoteRecords", method: http.MethodGet, path: "/remote", tag: tagRemote, rule: inTenant(access.RemoteRead),
 		summary: "Who had, has or wants remote access to any system", description: "Also to systems that are gone.",
 	}, a.listRemoteRecords)
 	add(a, operation{
-		id: "getRemoteRecord", method: http.MethodGet, path: "/remote/{session}", tag: tagRemote, access: reading,
+		id: "getRemoteRecord", method: http.MethodGet, path: "/remote/{session}", tag: tagRemote, rule: inTenant(access.RemoteRead),
 		summary: "Get a remote access without its system", description: "For the page that the gateway sends a browser back to.",
 	}, a.getRemoteRecord)
 }
 
 // remote is how ccc/remote knows the actor.
 func (a actor) remote() remote.Actor {
-	return remote.Actor{Tenant: a.tenant.ID, User: a.user.ID, Name: a.user.Name, Company: a.tenant.LegalName}
+	return remote.Actor{
+		Tenant: a.tenant.ID, User: a.user.ID, Name: a.user.Name, Company: a.home.LegalName,
+	}
 }
 
 func (a *API) remoteOf(who actor, r store.Remote) RemoteSession {

@@ -79,7 +79,7 @@ func TestRemote(t *testing.T) {
 		w.must(w.broker.Report(t.Context(), "0000000002", m))
 	}
 	report(wire.RemoteReport{State: grant.Active, StartedAt: &at, Until: &until, Consent: wire.ConsentPIN, BytesIn: 5})
-	viewer := w.signedIn(w.north, store.RoleViewer)
+	viewer := w.signedIn(w.north, store.RoleMonitoring)
 	s = read[RemoteSession](viewer.do(http.MethodGet, path+"/"+s.ID, "").want(http.StatusOK))
 	if s.State != grant.Active || s.Consent != "pin" || s.Own || s.BytesIn != 5 || s.Until == nil || s.Reason != "Müller: kein Ton" {
 		t.Errorf("a viewer sees %+v", s)
@@ -164,7 +164,7 @@ func TestRemoteIsLive(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		owner := w.in(w.north, store.RoleOwner)
 		system := owner.scene().paired
-		own, other := w.in(w.north, store.RoleViewer).stream(ctx), w.in(w.south, store.RoleOwner).stream(ctx)
+		own, other := w.in(w.north, store.RoleMonitoring).stream(ctx), w.in(w.south, store.RoleOwner).stream(ctx)
 		own.read(w)
 		other.read(w)
 		want := "event: remote\ndata: {\"system_id\":\"" + system + "\"}\n\n"

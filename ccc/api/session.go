@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
@@ -41,7 +43,11 @@ func (a *API) whoIs(ctx context.Context) (who actor, err error) {
 		return who, err
 	}
 	err = a.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
-		who.tenant, err = tx.Tenant(who.user.Tenant)
+		if who.home, err = tx.Tenant(who.user.Tenant); err != nil {
+			return err
+		}
+		who.tenant = who.home
+		who.may, err = access.LoadUser(tx, who.user, who.tenant.ID, time.Now())
 		return err
 	})
 	return who, err
@@ -92,18 +98,18 @@ func signInProblem(err error, wrong Code) error {
 	switch {
 	case errors.Is(err, account.ErrCredentials):
 		return problem(wrong, "")
-	case errors.Is(err, account.ErrNoSession):
-		return problem(CodeUnauthenticated, "")
 	}
 	return err
 }
 
 func me(who actor) Me {
+	verbs, some := who.may.Verbs(who.tenant.ID)
 	return Me{
 		User: User{
-			ID: string(who.user.ID), Name: who.user.Name, Email: who.user.Email, Role: who.user.Role, Language: who.user.Language,
+			ID: string(who.user.ID), Name: who.user.Name, Email: who.user.Email, Roles: who.user.Roles, Language: who.user.Language,
 		},
-		Tenant: Tenant{ID: string(who.tenant.ID), Name: who.tenant.Name, LegalName: who.tenant.LegalName},
+		Tenant: Tenant{ID: string(who.tenant.ID), Name: who.tenant.Name, LegalName: who.tenant.LegalName, Kind: who.tenant.Kind},
+		Verbs:  verbs, SomeVerbs: some,
 	}
 }
 
@@ -126,7 +132,7 @@ func (a *API) signOut(ctx context.Context, _ *nothing) (*cookieOnly, error) {
 func (a *API) setLanguage(ctx context.Context, in *body[LanguageChange]) (*nothing, error) {
 	who := mustActor(ctx)
 	return nil, a.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		return tx.SetUserLanguage(who.tenant.ID, who.user.ID, in.Body.Language)
+		return tx.SetUserLanguage(who.user.Tenant, who.user.ID, in.Body.Language)
 	})
 }
 

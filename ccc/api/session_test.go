@@ -2,6 +2,8 @@ package api
 
 import (
 	"net/http"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,11 +28,11 @@ func TestSession(t *testing.T) {
 			}
 		}
 		me := read[Me](in)
-		if me.User.ID != string(user.ID) || me.User.Email != "anna@example.com" || me.User.Role != store.RoleAdministrator ||
+		if me.User.ID != string(user.ID) || me.User.Email != "anna@example.com" || !slices.Equal(me.User.Roles, []store.Role{store.RoleAdministrator}) ||
 			me.User.Language != store.German || me.Tenant.LegalName != "North GmbH" {
 			t.Errorf("signed in as %+v", me)
 		}
-		if again := read[Me](c.do(http.MethodGet, "/session", "").want(http.StatusOK)); again != me {
+		if again := read[Me](c.do(http.MethodGet, "/session", "").want(http.StatusOK)); !reflect.DeepEqual(again, me) {
 			t.Errorf("the session says %+v", again)
 		}
 

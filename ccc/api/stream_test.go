@@ -177,7 +177,7 @@ func TestStream(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(w *world) {
 		ctx, cancel := context.WithCancel(context.Background())
-		north, south := w.in(w.north, store.RoleViewer), w.in(w.south, store.RoleOwner)
+		north, south := w.in(w.north, store.RoleMonitoring), w.in(w.south, store.RoleOwner)
 		owner := w.in(w.north, store.RoleOwner)
 		scene := owner.scene()
 		s, other := north.stream(ctx), south.stream(ctx)
@@ -246,7 +246,7 @@ func TestStream(t *testing.T) {
 func TestStreamHeartbeat(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(w *world) {
-		c := w.in(w.north, store.RoleViewer)
+		c := w.in(w.north, store.RoleMonitoring)
 		s := c.stream(context.Background())
 		s.read(w)
 		for range 3 {
@@ -270,7 +270,7 @@ func TestStreamHeartbeat(t *testing.T) {
 func TestStreamIsNoActivity(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(w *world) {
-		c := w.in(w.north, store.RoleViewer)
+		c := w.in(w.north, store.RoleMonitoring)
 		s := c.stream(context.Background())
 		time.Sleep(20 * time.Minute)
 		if s.over() {
@@ -329,7 +329,7 @@ func TestSlowReader(t *testing.T) {
 func TestStreamsPerUser(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(w *world) {
-		c, colleague := w.in(w.north, store.RoleViewer), w.in(w.north, store.RoleViewer)
+		c, colleague := w.in(w.north, store.RoleMonitoring), w.in(w.north, store.RoleMonitoring)
 		first := c.stream(context.Background())
 		ctx, cancel := context.WithCancel(context.Background())
 		second := c.stream(ctx)
@@ -360,7 +360,7 @@ func TestStreamsPerUser(t *testing.T) {
 func TestResync(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(w *world) {
-		s := w.in(w.north, store.RoleViewer).stream(context.Background())
+		s := w.in(w.north, store.RoleMonitoring).stream(context.Background())
 		s.read(w)
 		w.fleet.change <- fleet.Change{Resync: true}
 		time.Sleep(w.api.cfg.Streams.ResetSpread)

@@ -377,7 +377,7 @@ func TestKeptAnswersAreSealed(t *testing.T) {
 func TestRateIsPerUser(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *options) { o.api.Limits.Requests, o.api.Limits.Window = 8, time.Hour }).serve()
-	busy, calm := w.signedIn(w.north, store.RoleViewer), w.signedIn(w.north, store.RoleViewer)
+	busy, calm := w.signedIn(w.north, store.RoleMonitoring), w.signedIn(w.north, store.RoleMonitoring)
 	for range 8 {
 		busy.do(http.MethodGet, "/session", "").want(http.StatusOK)
 	}
@@ -390,7 +390,7 @@ func TestRateIsPerUser(t *testing.T) {
 func TestRateOfANetwork(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *options) { o.api.Limits.NetworkRequests, o.api.Limits.Window = 8, time.Hour }).serve()
-	c := w.signedIn(w.north, store.RoleViewer) // the first request
+	c := w.signedIn(w.north, store.RoleMonitoring) // the first request
 	lookedUp := func(a answer) bool { return a.header.Get("Vary") == "Cookie" }
 	for range 7 {
 		if a := c.do(http.MethodGet, "/session", "").want(http.StatusOK); !lookedUp(a) {

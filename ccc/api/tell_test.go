@@ -123,7 +123,7 @@ func TestRemovedGroupIsTold(t *testing.T) {
 func TestResetsAreSpread(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(w *world) {
-		c := w.in(w.north, store.RoleViewer)
+		c := w.in(w.north, store.RoleMonitoring)
 		var all []*sink
 		for range 10 {
 			all = append(all, c.stream(context.Background()))

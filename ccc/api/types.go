@@ -3,6 +3,7 @@ package api
 import (
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
 
@@ -23,8 +24,10 @@ type Brand struct {
 
 // Me is the signed-in person.
 type Me struct {
-	User   User   `json:"user"`
-	Tenant Tenant `json:"tenant"`
+	User      User          `json:"user"`
+	Tenant    Tenant        `json:"tenant" doc:"That the request is about"`
+	Verbs     []access.Verb `json:"verbs" nullable:"false" doc:"What the person may do in all of the tenant"`
+	SomeVerbs []access.Verb `json:"some_verbs" nullable:"false" doc:"What the person may do to a part of it at least, and not to all"`
 }
 
 // User is a person's account.
@@ -32,15 +35,16 @@ type User struct {
 	ID       string         `json:"id"`
 	Name     string         `json:"name"`
 	Email    string         `json:"email"`
-	Role     store.Role     `json:"role" enum:"owner,administrator,viewer" doc:"Viewers read, administrators also write, owners also remove"`
+	Roles    []store.Role   `json:"roles" nullable:"false" enum:"owner,administrator,monitoring,backup,calldata,remote,licences,auditor" doc:"In the own tenant, or a part of it"`
 	Language store.Language `json:"language" enum:"de,en,fr"`
 }
 
 // Tenant is who the systems belong to.
 type Tenant struct {
-	ID        string `json:"id"`
-	Name      string `json:"name"`
-	LegalName string `json:"legal_name" doc:"What the administrator of a PBX sees before the token is typed"`
+	ID        string     `json:"id"`
+	Name      string     `json:"name"`
+	LegalName string     `json:"legal_name" doc:"What the administrator of a PBX sees before the token is typed"`
+	Kind      store.Kind `json:"kind" enum:"operator,reseller,customer" doc:"operator: runs the control centre"`
 }
 
 // System is a PBX, or one that is to become one of the tenant's.

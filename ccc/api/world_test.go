@@ -176,7 +176,7 @@ func (w *world) tenant(name string) store.TenantID {
 func (w *world) user(tenant store.TenantID, email string, role store.Role) store.User {
 	w.t.Helper()
 	u, err := w.accounts.Create(context.Background(), account.NewUser{
-		Tenant: tenant, Email: email, Name: "Name of " + email, Role: role, Language: store.German, Password: testPassword,
+		Tenant: tenant, Email: email, Name: "Name of " + email, Roles: []store.Role{role}, Language: store.German, Password: testPassword,
 	})
 	w.must(err)
 	return u

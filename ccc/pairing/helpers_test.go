@@ -169,7 +169,7 @@ func tenant(id store.TenantID, name string) store.Tenant {
 }
 
 func user(a Actor, email string) store.User {
-	return store.User{ID: a.User, Tenant: a.Tenant, Email: email, Name: email, Role: store.RoleOwner, Language: store.German, PasswordHash: "x", Created: now()}
+	return store.User{ID: a.User, Tenant: a.Tenant, Email: email, Name: email, Roles: []store.Role{store.RoleOwner}, Language: store.German, PasswordHash: "x", Created: now()}
 }
 
 // file is SQLite's.

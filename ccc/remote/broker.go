@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
@@ -143,7 +144,7 @@ func (b *Broker) reachable(tx *store.Tx, a Actor, system store.SystemID, now tim
 	if _, err := tx.System(a.Tenant, system); err != nil {
 		return store.Pairing{}, err
 	}
-	if err := b.permitted(tx, a); err != nil {
+	if err := b.permitted(tx, a, system); err != nil {
 		return store.Pairing{}, err
 	}
 	p, err := tx.SystemPairing(a.Tenant, system)
@@ -172,8 +173,8 @@ func (b *Broker) reachable(tx *store.Tx, a Actor, system store.SystemID, now tim
 
 // permitted looks at the user once more: he may have lost the right since the request
 // came.
-func (b *Broker) permitted(tx *store.Tx, a Actor) error {
-	may, err := tx.MayRemote(a.Tenant, a.User)
+func (b *Broker) permitted(tx *store.Tx, a Actor, system store.SystemID) error {
+	may, err := access.MayRemote(tx, a.User, a.Tenant, system, b.cfg.now())
 	if err == nil && !may {
 		err = &Error{Code: CodeForbidden}
 	}

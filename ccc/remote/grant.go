@@ -72,7 +72,7 @@ func (b *Broker) Grant(ctx context.Context, a Actor, system store.SystemID, id s
 
 // grantable tells whether the user may have a grant for a session now.
 func (b *Broker) grantable(tx *store.Tx, a Actor, r store.Remote) error {
-	if err := b.permitted(tx, a); err != nil {
+	if err := b.permitted(tx, a, r.System); err != nil {
 		return err
 	}
 	p, err := tx.SystemPairing(r.Tenant, r.System)

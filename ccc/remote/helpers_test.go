@@ -149,7 +149,7 @@ func (s *site) tenant(name string, serial identity.Serial) (Actor, store.SystemI
 
 func (s *site) user(tenant store.TenantID, name string, role store.Role) Actor {
 	u := store.User{
-		ID: store.NewID[store.UserID](), Tenant: tenant, Email: name + "@example.com", Name: name, Role: role,
+		ID: store.NewID[store.UserID](), Tenant: tenant, Email: name + "@example.com", Name: name, Roles: []store.Role{role},
 		Language: store.German, PasswordHash: "x", Created: s.now,
 	}
 	s.update(func(tx *store.Tx) error { return tx.CreateUser(u) })

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
@@ -119,7 +120,7 @@ func pages(ctx context.Context, db *store.DB, list func(*store.Tx, store.RemoteI
 func (b *Broker) endOverdue(ctx context.Context, r store.Remote) error {
 	may := true
 	err := b.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
-		may, err = tx.MayRemote(r.Tenant, r.User)
+		may, err = access.MayRemote(tx, r.User, r.Tenant, r.System, b.cfg.now())
 		return err
 	})
 	if err != nil {

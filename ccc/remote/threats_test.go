@@ -95,7 +95,7 @@ func TestThreatForeignTenant(t *testing.T) {
 func TestThreatViewer(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	viewer := s.user(s.a.Tenant, "viewer", store.RoleViewer)
+	viewer := s.user(s.a.Tenant, "viewer", store.RoleMonitoring)
 	_, err := s.Ask(t.Context(), viewer, s.sys, web)
 	want(t, "viewer", err, CodeForbidden)
 	if len(s.pbx.asked) != 0 {

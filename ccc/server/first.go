@@ -48,7 +48,7 @@ func makeFirst(ctx context.Context, cfg FirstAdmin, db *store.DB, accounts *acco
 		}
 	}
 	_, err = accounts.Create(ctx, account.NewUser{
-		Tenant: tenant, Email: admin.Email, Name: "Administrator", Role: store.RoleOwner,
+		Tenant: tenant, Email: admin.Email, Name: "Administrator", Roles: []store.Role{store.RoleOwner},
 		Language: cmp.Or(cfg.Language, d.Language), Password: admin.Password,
 	})
 	return admin, err

@@ -114,7 +114,7 @@ func newTenant() store.Tenant {
 
 func newUser(tenant store.TenantID, email string) store.User {
 	return store.User{
-		ID: store.NewID[store.UserID](), Tenant: tenant, Email: email, Name: "Jo", Role: store.RoleOwner,
+		ID: store.NewID[store.UserID](), Tenant: tenant, Email: email, Name: "Jo", Roles: []store.Role{store.RoleOwner},
 		Language: store.German, PasswordHash: "$argon2id$…", Created: now,
 	}
 }

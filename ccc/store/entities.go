@@ -27,16 +27,6 @@ type Tenant struct {
 	Created   time.Time
 }
 
-// Role says what a user may do.
-type Role string
-
-// The roles, each of which includes those after it.
-const (
-	RoleOwner         Role = "owner"
-	RoleAdministrator Role = "administrator"
-	RoleViewer        Role = "viewer"
-)
-
 // Language of a user: "de", "en" or "fr".
 type Language string
 
@@ -49,11 +39,13 @@ const (
 
 // User is a person who signs in.
 type User struct {
-	ID           UserID
-	Tenant       TenantID
-	Email        string // normalised by the caller; unique over all tenants
-	Name         string
-	Role         Role
+	ID     UserID
+	Tenant TenantID
+	Email  string // normalised by the caller; unique over all tenants
+	Name   string
+	// Roles are all that he has, sorted, for the whole tenant or a part of it; see
+	// [Tx.UserGrants] for which. A user is made with them for the whole tenant.
+	Roles        []Role
 	Language     Language
 	PasswordHash string // in the PHC string format
 	Created      time.Time
@@ -104,6 +96,7 @@ type System struct {
 	Paired     *time.Time // nil: not paired
 	Epoch      uint64     // of the ownership, see Tx.NextEpoch; 0: never paired
 	LastSeen   *time.Time // nil: never seen
+	Site       SiteID     // where it is; empty: at none
 	Replaces   SystemID   // the system that this one takes the place of; empty: none
 	Tags       []string   // sorted, without duplicates
 	Groups     []Group    // sorted by name; to create a system, their ids are enough
@@ -115,6 +108,7 @@ type Fields struct {
 	Note   *string
 	Tags   *[]string
 	Groups *[]GroupID
+	Site   *SiteID // empty: none
 }
 
 // Group of systems.

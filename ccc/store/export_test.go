@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"strconv"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -79,4 +81,16 @@ func (t *Tx) Epoch(serial identity.Serial) (uint64, error) {
 // with the PBX: one or none.
 func (t *Tx) SystemsByPairedSerial(serial identity.Serial) ([]System, error) {
 	return t.systems("SELECT "+systemColumns+" FROM systems WHERE id IN (SELECT system_id FROM pairings WHERE serial = $1)", serial)
+}
+
+// MigrateTo makes the tables of an older program in an empty database.
+func MigrateTo(ctx context.Context, engine Engine, pool *sql.DB, version int64) error {
+	p, err := provider(engine, pool)
+	if err == nil {
+		_, err = p.UpTo(ctx, version)
+	}
+	if err == nil && engine != Postgres {
+		_, err = pool.ExecContext(ctx, "PRAGMA application_id = "+strconv.Itoa(applicationID))
+	}
+	return err
 }

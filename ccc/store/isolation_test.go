@@ -25,18 +25,70 @@ type things struct {
 	group          store.GroupID
 	offer          store.OfferID
 	remote         store.RemoteID // to the first system
+	access
 }
 
 // missing are ids of nothing.
 func missing() things {
 	return things{
 		store.NewID[store.UserID](), store.NewID[store.SystemID](), store.NewID[store.SystemID](),
-		store.NewID[store.GroupID](), store.NewID[store.OfferID](), store.NewID[store.RemoteID](),
+		store.NewID[store.GroupID](), store.NewID[store.OfferID](), store.NewID[store.RemoteID](), newAccess(),
 	}
+}
+
+// access is what says who may do what.
+type access struct {
+	site     store.SiteID // the first system is there
+	grant    store.GrantID
+	glass    store.BreakGlassID
+	handover store.HandoverID // of the second system
+}
+
+func newAccess() access {
+	return access{store.NewID[store.SiteID](), store.NewID[store.GrantID](), store.NewID[store.BreakGlassID](), store.NewID[store.HandoverID]()}
 }
 
 // byTenant calls each method of Tx whose first argument is a tenant.
 var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (any, error){
+	"BreakGlasses": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.BreakGlasses(tenant, 9) },
+	"CountOwners":  func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.CountOwners(tenant) },
+	"DeleteSite": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.DeleteSite(tenant, of.site)
+	},
+	"DeleteTenantGrant": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.DeleteTenantGrant(tenant, of.grant)
+	},
+	"EndBreakGlass": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.EndBreakGlass(tenant, of.glass, of.user, now)
+	},
+	"Handover": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.Handover(tenant, of.handover)
+	},
+	"Handovers": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.Handovers(tenant, 9) },
+	"RenameSite": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.RenameSite(tenant, of.site, "Elsewhere")
+	},
+	"RenameTenant": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
+		return nil, tx.RenameTenant(tenant, "Other", "Other GmbH")
+	},
+	"SetHandover": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.SetHandover(tenant, of.handover, store.HandoverOffered, store.HandoverWithdrawn, of.user, now)
+	},
+	"SetUserGrants": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.SetUserGrants(tenant, of.user, nil)
+	},
+	"Site":  func(tx *store.Tx, tenant store.TenantID, of things) (any, error) { return tx.Site(tenant, of.site) },
+	"Sites": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.Sites(tenant) },
+	"SystemSite": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.SystemSite(tenant, of.system)
+	},
+	"TenantGrants": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.TenantGrants(tenant) },
+	"TenantGrantsTo": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
+		return tx.TenantGrantsTo(tenant, now)
+	},
+	"UserGrants": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.UserGrants(tenant, of.user)
+	},
 	"CountSystems": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.CountSystems(tenant) },
 	"CountRemotes": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		system, user, asked, err := tx.CountRemotes(tenant, of.system, of.user, now.Add(-time.Hour))
@@ -56,9 +108,6 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 		return fmt.Sprint(v, next), err
 	},
 	"Groups": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.Groups(tenant) },
-	"MayRemote": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
-		return tx.MayRemote(tenant, of.user)
-	},
 	"MoveMeta": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.MoveMeta(tenant, of.system, of.second)
 	},
@@ -128,12 +177,14 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 // forService are the methods that know no tenant, because who calls them is not one: the
 // service itself for a PBX, or for a user who has not signed in yet.
 var forService = []string{
-	"AbandonIdempotent", "ActivePairing", "ActivePairings", "AddAttempt", "AddEvent", "AddTombstone", "AddTry",
+	"AbandonIdempotent", "CreateBreakGlass", "CreateHandover", "CreateSite", "CreateTenantGrant", "ExpireHandovers", "Rights", "UserByID", "UserNames", "ActivePairing", "ActivePairings", "AddAttempt", "AddEvent", "AddTombstone", "AddTry",
 	"BeginIdempotent", "ClearAttempts", "CloseOffer", "CountAttempts", "CreateGroup", "CreateOffer",
 	"CreatePairing", "CreateRemote", "CreateSystem", "CreateTenant", "CreateUser", "DeleteAttempt", "DeletePairing", "DeleteSession",
 	"DeleteTombstone", "DeleteUserSessions", "DueOffers", "EndRemotes", "EndingRemotes", "Epoch", "Erased", "FinishIdempotent", "LoseGroup", "Nested", "NextEpoch", "Offer",
 	"OpenOffers", "OpenRemotes", "Paired", "Pairing", "PendingTombstones", "Plan", "PutSession", "ResealPairing", "SerialRemote", "Session", "SetProved", "SetReceived", "SetRemote",
 	"SweepAttempts", "SweepEvents", "SweepIdempotent", "SweepRemotes", "SweepSessions", "SweepTombstones", "SystemsByPairedSerial",
+	"APITokenByHash", "APITokens", "CreateAPIToken", "CreatePasskey", "DeleteAPIToken", "DeleteFactors", "DeletePasskey", "DeleteTOTP", "Factors", "Passkeys", "PutChallenge", "PutTOTP",
+	"RenamePasskey", "SetRecoveryCodes", "SweepAPITokens", "SweepChallenges", "TOTP", "TakeChallenge", "UseAPIToken", "UsePasskey", "UseRecoveryCode", "UseTOTP", "UserByCredential",
 	"Tenants", "Tombstones", "TouchSession", "UserByEmail", "UserSessions",
 }
 
@@ -163,7 +214,7 @@ func TestTenantsSeeTheirOwn(t *testing.T) {
 		before := dump(t, cfg)
 		for name, call := range byTenant {
 			t.Run(name, func(t *testing.T) {
-				if name == "Tenant" { // the one thing that an id is enough for
+				if name == "Tenant" || name == "RenameTenant" { // the one thing that an id is enough for
 					return
 				}
 				foreign, errForeign := do(t, db, true, call, other.ID, own)
@@ -215,14 +266,22 @@ func populate(t *testing.T, db *store.DB, email string) (store.TenantID, things)
 	a, b := newSystem(tenant.ID, serial), newSystem(tenant.ID, "0000000002")
 	a.Tags, a.Groups = []string{"vip"}, []store.Group{group}
 	offer, remote := newOffer(b), newRemote(a, user)
+	given := newAccess()
+	a.Site = given.site
+	other := newTenant()
 	update(t, db, func(tx *store.Tx) error {
 		return errors.Join(
-			tx.CreateTenant(tenant), tx.CreateUser(user), tx.CreateGroup(group), tx.CreateSystem(a), tx.CreateSystem(b),
+			tx.CreateTenant(tenant), tx.CreateUser(user), tx.CreateGroup(group),
+			tx.CreateSite(store.Site{ID: given.site, Tenant: tenant.ID, Name: "Hamburg", Created: now}), tx.CreateSystem(a), tx.CreateSystem(b),
 			tx.CreateOffer(offer), tx.CreatePairing(newPairing(a)), tx.CreateRemote(remote),
 			tx.AddEvent(store.Event{Tenant: tenant.ID, System: a.ID, Kind: "paired", Actor: user.ID, At: now}),
+			tx.CreateTenantGrant(newTenantGrant(given.grant, tenant.ID, other.ID)),
+			tx.CreateBreakGlass(newBreakGlass(given.glass, tenant.ID)),
+			tx.CreateHandover(newHandover(given.handover, b, other.ID)),
+			tx.CreateTenant(other), tx.CreateTenantGrant(newTenantGrant(store.NewID[store.GrantID](), other.ID, tenant.ID)),
 		)
 	})
-	return tenant.ID, things{user.ID, a.ID, b.ID, group.ID, offer.ID, remote.ID}
+	return tenant.ID, things{user.ID, a.ID, b.ID, group.ID, offer.ID, remote.ID, given}
 }
 
 // What a tenant makes cannot hang on what is another's.
@@ -311,6 +370,7 @@ func raw(t testing.TB, cfg store.Config) *sql.DB {
 var tables = []string{
 	"tenants", "users", "sessions", "systems", "system_tags", "system_groups", "system_group_members", "offers",
 	"pairings", "ownership", "tombstones", "events", "idempotency", "attempts", "remote_sessions",
+	"user_grants", "tenant_grants", "sites", "break_glass", "handovers",
 }
 
 // dump gives all rows of all tables, sorted.

@@ -49,7 +49,15 @@ type Filter struct {
 	Serials []identity.Serial // one of them; nil: any, empty: none
 	// NotSerials: none of them, for those that are not online.
 	NotSerials []identity.Serial
+	Site       SiteID  // empty: any
+	Within     *Within // nil: all of the tenant's
 	Sort       Sort
+}
+
+// Within are parts of a tenant: what is at one of the sites, and some systems.
+type Within struct {
+	Sites   []SiteID
+	Systems []SystemID
 }
 
 const maxWords = 16
@@ -181,6 +189,13 @@ func (t *Tx) filter(tenant TenantID, f Filter) *where {
 	}
 	if len(f.NotSerials) > 0 {
 		w.and("serial NOT IN "+t.list("?"), listOf(f.NotSerials))
+	}
+	if f.Site != "" {
+		w.id("site_id = ?", string(f.Site))
+	}
+	if f.Within != nil {
+		w.sql.WriteString(" AND (site_id IN " + t.list(w.parameter(listOf(f.Within.Sites))) +
+			" OR id IN " + t.list(w.parameter(listOf(f.Within.Systems))) + ")")
 	}
 	return w
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
@@ -171,16 +170,6 @@ func (t *Tx) OpenRemotes(after RemoteID, limit int) ([]Remote, error) {
 func (t *Tx) EndingRemotes(after RemoteID, limit int) ([]Remote, error) {
 	return rows(t, scanRemote, "SELECT "+remoteColumns+" FROM remote_sessions WHERE ending <> '' AND id > $1 ORDER BY id LIMIT $2",
 		optional(after), limit)
-}
-
-// MayRemote tells whether a user may have remote access now: he is there, not disabled,
-// and owner or administrator.
-func (t *Tx) MayRemote(tenant TenantID, user UserID) (bool, error) {
-	u, err := t.User(tenant, user)
-	if errors.Is(err, ErrNotFound) {
-		return false, nil
-	}
-	return err == nil && !u.Disabled && slices.Contains([]Role{RoleOwner, RoleAdministrator}, u.Role), err
 }
 
 // SweepRemotes removes records of what was asked for before a time and has ended, and

@@ -150,34 +150,6 @@ func TestRemoteLists(t *testing.T) {
 	})
 }
 
-// TestMayRemote: who has lost his right is found, whatever way.
-func TestMayRemote(t *testing.T) {
-	t.Parallel()
-	databases(t, func(t *testing.T, db *store.DB) {
-		s := fixture(t, db)
-		for _, tt := range []struct {
-			name   string
-			change func(*store.User)
-			want   bool
-		}{
-			{"owner", func(*store.User) {}, true},
-			{"administrator", func(u *store.User) { u.Role = store.RoleAdministrator }, true},
-			{"viewer", func(u *store.User) { u.Role = store.RoleViewer }, false},
-			{"disabled", func(u *store.User) { u.Disabled = true }, false},
-		} {
-			u := newUser(s.Tenant, tt.name+"@example.com")
-			tt.change(&u)
-			update(t, db, func(tx *store.Tx) error { return tx.CreateUser(u) })
-			if may := get(t, db, func(tx *store.Tx) (bool, error) { return tx.MayRemote(s.Tenant, u.ID) }); may != tt.want {
-				t.Errorf("%s: %v", tt.name, may)
-			}
-		}
-		if get(t, db, func(tx *store.Tx) (bool, error) { return tx.MayRemote(s.Tenant, "gone") }) {
-			t.Error("a user who is gone may")
-		}
-	})
-}
-
 func TestRemoteValues(t *testing.T) {
 	t.Parallel()
 	db := open(t, sqliteConfig(t))
@@ -205,34 +177,4 @@ func TestRemoteValues(t *testing.T) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
-}
-
-// TestRemoteMigration: a database of before has the table after it was opened, and keeps
-// what it had.
-func TestRemoteMigration(t *testing.T) {
-	t.Parallel()
-	engines(t, func(t *testing.T, cfg store.Config) {
-		db, err := store.Open(t.Context(), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := fixture(t, db)
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
-		pool := raw(t, cfg)
-		for _, query := range []string{"DROP TABLE remote_sessions", "DELETE FROM goose_db_version WHERE version_id >= 2"} {
-			if _, err := pool.ExecContext(t.Context(), query); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := pool.Close(); err != nil {
-			t.Fatal(err)
-		}
-		db = open(t, cfg)
-		equal(t, "the system", get(t, db, func(tx *store.Tx) (store.System, error) { return tx.System(s.Tenant, s.ID) }), s)
-		v := newRemote(s, store.User{ID: "jo", Name: "Jo"})
-		update(t, db, func(tx *store.Tx) error { return tx.CreateRemote(v) })
-		equal(t, "a record", get(t, db, func(tx *store.Tx) (store.Remote, error) { return tx.Remote(s.Tenant, s.ID, v.ID) }), v)
-	})
 }

@@ -22,12 +22,15 @@ func (t *Tx) CreateSystem(v System) error {
 	if c.err != nil {
 		return c.err
 	}
+	if err := t.hasPart(v.Tenant, Part{Site: v.Site}); err != nil {
+		return err
+	}
 	v.Tags = sorted(v.Tags)
 	_, err := t.exec(`INSERT INTO systems (id, tenant_id, serial, name, name_key, note, search, state, error_code,
-		version, created, created_by, state_since, paired, epoch, last_seen, replaces)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, $10, $11, $12, $13, $14, $15, $16)`,
+		version, created, created_by, state_since, paired, epoch, last_seen, replaces, site_id)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, $10, $11, $12, $13, $14, $15, $16, $17)`,
 		v.ID, v.Tenant, v.Serial, v.Name, sortKey(v.Name), v.Note, searchText(v), v.State, v.ErrorCode,
-		v.Created, optional(v.CreatedBy), v.StateSince, moments(v.Paired), v.Epoch, moments(v.LastSeen), optional(v.Replaces))
+		v.Created, optional(v.CreatedBy), v.StateSince, moments(v.Paired), v.Epoch, moments(v.LastSeen), optional(v.Replaces), optional(v.Site))
 	if err != nil {
 		return err
 	}
@@ -66,7 +69,7 @@ func (t *Tx) addGroups(tenant TenantID, id SystemID, groups []GroupID) error {
 }
 
 const systemColumns = `id, tenant_id, serial, name, note, state, error_code, version, created, created_by, state_since,
-	paired, epoch, last_seen, replaces`
+	paired, epoch, last_seen, replaces, site_id`
 
 func scanSystem(s scanner) (v System, err error) { return scanSystemAnd(s) }
 
@@ -75,7 +78,7 @@ func scanSystemAnd(s scanner, more ...any) (v System, err error) {
 	var created, stateSince, paired, lastSeen moment
 	err = s.Scan(append([]any{
 		&v.ID, &v.Tenant, &v.Serial, &v.Name, &v.Note, &v.State, &v.ErrorCode, &v.Version, &created,
-		&v.CreatedBy, &stateSince, &paired, &v.Epoch, &lastSeen, &v.Replaces,
+		&v.CreatedBy, &stateSince, &paired, &v.Epoch, &lastSeen, &v.Replaces, &v.Site,
 	}, more...)...)
 	v.Created, v.StateSince, v.Paired, v.LastSeen = created.Time, stateSince.Time, paired.pointer(), lastSeen.pointer()
 	return v, err
@@ -168,7 +171,7 @@ func (t *Tx) SystemBySerial(tenant TenantID, serial identity.Serial) (System, er
 
 // UpdateSystem changes what a user may change, and gives the system as it is then.
 // ErrVersion where the system has another version; 0 takes any. ErrNotFound for a
-// group that is not the tenant's.
+// group or a site that is not the tenant's.
 func (t *Tx) UpdateSystem(tenant TenantID, id SystemID, version int64, fields Fields) (System, error) {
 	v, err := t.System(tenant, id)
 	if err != nil {
@@ -200,8 +203,14 @@ func (t *Tx) UpdateSystem(tenant TenantID, id SystemID, version int64, fields Fi
 			return System{}, err
 		}
 	}
-	err = t.change(`UPDATE systems SET name = $2, name_key = $3, note = $4, search = $5, version = version + 1 WHERE id = $1`,
-		id, v.Name, sortKey(v.Name), v.Note, searchText(v))
+	if fields.Site != nil {
+		if err := t.hasPart(tenant, Part{Site: *fields.Site}); err != nil {
+			return System{}, err
+		}
+		v.Site = *fields.Site
+	}
+	err = t.change(`UPDATE systems SET name = $2, name_key = $3, note = $4, search = $5, site_id = $6, version = version + 1 WHERE id = $1`,
+		id, v.Name, sortKey(v.Name), v.Note, searchText(v), optional(v.Site))
 	if err != nil {
 		return System{}, err
 	}
@@ -241,7 +250,7 @@ func (t *Tx) SetLastSeen(tenant TenantID, id SystemID, at time.Time) error {
 		tenant, id, at)
 }
 
-// DeleteSystem removes a system with its offers. ErrConflict "pairing" while it is paired.
+// DeleteSystem removes a system with its offers and what was granted for it alone. ErrConflict "pairing" while it is paired.
 func (t *Tx) DeleteSystem(tenant TenantID, id SystemID) error {
 	paired, err := row(t, value[int64], "SELECT count(*) FROM pairings WHERE tenant_id = $1 AND system_id = $2", tenant, id)
 	if err != nil {
@@ -251,11 +260,18 @@ func (t *Tx) DeleteSystem(tenant TenantID, id SystemID) error {
 		return &ConflictError{What: "pairing"}
 	}
 	t.erased = true
-	return t.change("DELETE FROM systems WHERE tenant_id = $1 AND id = $2", tenant, id)
+	if err := t.change("DELETE FROM systems WHERE tenant_id = $1 AND id = $2", tenant, id); err != nil {
+		return err
+	}
+	_, err = t.exec("DELETE FROM user_grants WHERE system_id = $1", id)
+	if err == nil {
+		_, err = t.exec("DELETE FROM tenant_grants WHERE tenant_id = $1 AND system_id = $2", tenant, id)
+	}
+	return err
 }
 
-// MoveMeta gives one system of the tenant the name, note, tags and groups of another,
-// which keeps them.
+// MoveMeta gives one system of the tenant the name, note, tags, groups, site and roles of
+// another, which keeps them but for what other tenants were given.
 func (t *Tx) MoveMeta(tenant TenantID, from, to SystemID) error {
 	v, err := t.System(tenant, from)
 	if err != nil {
@@ -265,7 +281,14 @@ func (t *Tx) MoveMeta(tenant TenantID, from, to SystemID) error {
 	for i, g := range v.Groups {
 		groups[i] = g.ID
 	}
-	_, err = t.UpdateSystem(tenant, to, 0, Fields{Name: &v.Name, Note: &v.Note, Tags: &v.Tags, Groups: &groups})
+	if _, err = t.UpdateSystem(tenant, to, 0, Fields{Name: &v.Name, Note: &v.Note, Tags: &v.Tags, Groups: &groups, Site: &v.Site}); err != nil {
+		return err
+	}
+	if _, err = t.exec(`INSERT INTO user_grants (user_id, role, site_id, system_id)
+		SELECT user_id, role, site_id, $2 FROM user_grants WHERE system_id = $1 ON CONFLICT DO NOTHING`, from, to); err != nil {
+		return err
+	}
+	_, err = t.exec("UPDATE tenant_grants SET system_id = $3 WHERE tenant_id = $1 AND system_id = $2", tenant, from, to)
 	return err
 }
 

@@ -7,7 +7,6 @@ func (t *Tx) CreateUser(v User) error {
 	if v.Email == "" {
 		c.fail("Email", "is missing")
 	}
-	oneOf(&c, "Role", v.Role, RoleOwner, RoleAdministrator, RoleViewer)
 	oneOf(&c, "Language", v.Language, German, English, French)
 	if v.PasswordHash == "" {
 		c.fail("PasswordHash", "is missing")
@@ -16,18 +15,27 @@ func (t *Tx) CreateUser(v User) error {
 	if c.err != nil {
 		return c.err
 	}
-	_, err := t.exec(`INSERT INTO users (id, tenant_id, email, name, role, language, password_hash, created, disabled)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		v.ID, v.Tenant, v.Email, v.Name, v.Role, v.Language, v.PasswordHash, v.Created, v.Disabled)
-	return err
+	_, err := t.exec(`INSERT INTO users (id, tenant_id, email, name, language, password_hash, created, disabled)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		v.ID, v.Tenant, v.Email, v.Name, v.Language, v.PasswordHash, v.Created, v.Disabled)
+	if err != nil {
+		return err
+	}
+	grants := make([]UserGrant, len(v.Roles))
+	for i, role := range v.Roles {
+		grants[i] = UserGrant{User: v.ID, Role: role}
+	}
+	return t.SetUserGrants(v.Tenant, v.ID, grants)
 }
 
-const userColumns = "id, tenant_id, email, name, role, language, password_hash, created, disabled"
+const userColumns = `id, tenant_id, email, name, language, password_hash, created, disabled,
+	coalesce((SELECT string_agg(role, ',') FROM user_grants WHERE user_id = users.id), '')`
 
 func scanUser(s scanner) (v User, err error) {
 	var created moment
-	err = s.Scan(&v.ID, &v.Tenant, &v.Email, &v.Name, &v.Role, &v.Language, &v.PasswordHash, &created, &v.Disabled)
-	v.Created = created.Time
+	var roles string
+	err = s.Scan(&v.ID, &v.Tenant, &v.Email, &v.Name, &v.Language, &v.PasswordHash, &created, &v.Disabled, &roles)
+	v.Created, v.Roles = created.Time, rolesOf(roles)
 	return v, err
 }
 

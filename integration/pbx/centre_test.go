@@ -45,7 +45,7 @@ func newCentre(t *testing.T, ca *pkitest.CA, relay string) *centre {
 		return errors.Join(
 			tx.CreateTenant(store.Tenant{ID: c.actor.Tenant, Kind: store.KindCustomer, Name: "Acker", LegalName: "Acker GmbH & Co. KG", Brand: "auerswald", Created: now}),
 			tx.CreateUser(store.User{
-				ID: c.actor.User, Tenant: c.actor.Tenant, Email: "a@example.com", Name: "A", Role: store.RoleOwner,
+				ID: c.actor.User, Tenant: c.actor.Tenant, Email: "a@example.com", Name: "A", Roles: []store.Role{store.RoleOwner},
 				Language: store.German, PasswordHash: "x", Created: now,
 			}),
 		)

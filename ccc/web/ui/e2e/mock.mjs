@@ -28,12 +28,49 @@ export const password = 'correct horse battery';
 
 /** @type {Record<string, Me['user']>} */
 const everybody = {
-  'anna@example.org': { id: 'u-1', name: 'Anna Berger', email: 'anna@example.org', role: 'owner', language: 'de' },
-  'emma@example.org': { id: 'u-2', name: 'Emma Clark', email: 'emma@example.org', role: 'owner', language: 'en' },
-  'luc@example.org': { id: 'u-3', name: 'Luc Moreau', email: 'luc@example.org', role: 'administrator', language: 'fr' },
-  'vera@example.org': { id: 'u-4', name: 'Vera Holm', email: 'vera@example.org', role: 'viewer', language: 'en' },
+  'anna@example.org': { id: 'u-1', name: 'Anna Berger', email: 'anna@example.org', roles: ['owner'], language: 'de' },
+  'emma@example.org': { id: 'u-2', name: 'Emma Clark', email: 'emma@example.org', roles: ['owner'], language: 'en' },
+  'luc@example.org': {
+    id: 'u-3',
+    name: 'Luc Moreau',
+    email: 'luc@example.org',
+    roles: ['administrator'],
+    language: 'fr',
+  },
+  'vera@example.org': {
+    id: 'u-4',
+    name: 'Vera Holm',
+    email: 'vera@example.org',
+    roles: ['monitoring'],
+    language: 'en',
+  },
 };
-const tenant = { id: 't-1', name: 'Nordlicht Telefonie', legal_name: 'Nordlicht Telefonie GmbH, Braunschweig' };
+const tenant = {
+  id: 't-1',
+  kind: /** @type {const} */ ('customer'),
+  name: 'Nordlicht Telefonie',
+  legal_name: 'Nordlicht Telefonie GmbH, Braunschweig',
+};
+
+/** @type {Record<string, Me['verbs']>} */
+const verbs = {
+  monitoring: ['tenant.read', 'system.read', 'remote.read', 'monitoring.read'],
+  administrator: [
+    'tenant.read',
+    'tenant.write',
+    'system.read',
+    'system.write',
+    'system.pair',
+    'remote.ask',
+    'remote.read',
+  ],
+};
+verbs.owner = [...(verbs.administrator ?? []), 'system.delete', 'system.handover'];
+
+/** What the server says about who has signed in. */
+function meOf(/** @type {Me['user']} */ user) {
+  return { user, tenant, verbs: user.roles.flatMap((role) => verbs[role] ?? []), some_verbs: [] };
+}
 
 const statusOf = /** @type {Record<string, number>} */ ({
   unauthenticated: 401,
@@ -175,7 +212,7 @@ export async function startMock({ systems: size }) {
 
   /** @type {[string, RegExp, (c: { req: Request, res: Response, user: Me['user'], id: string, body: any, query: URLSearchParams }) => unknown][]} */
   const routes = [
-    ['GET', /^\/session$/, ({ user }) => ({ user, tenant })],
+    ['GET', /^\/session$/, ({ user }) => meOf(user)],
     [
       'DELETE',
       /^\/session$/,
@@ -344,7 +381,7 @@ export async function startMock({ systems: size }) {
       const token = `t${++ids}`;
       sessions.set(token, body.email);
       res.setHeader('Set-Cookie', `ccc=${token}; Path=/; HttpOnly; SameSite=Lax`);
-      return { user: found, tenant };
+      return meOf(found);
     }
     const user = users[sessions.get(cookie(req)) ?? ''];
     if (!user) throw new Refusal('unauthenticated');

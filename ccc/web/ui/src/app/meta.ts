@@ -40,6 +40,7 @@ export function useMe(): Me {
 
 /** What the signed-in person may do; the server decides, this only hides what it would refuse. */
 export function useRights(): { write: boolean; remove: boolean } {
-  const { role } = useMe().user;
-  return { write: role !== 'viewer', remove: role === 'owner' };
+  const { verbs, some_verbs } = useMe();
+  const may = (verb: Me['verbs'][number]) => verbs.includes(verb) || some_verbs.includes(verb);
+  return { write: may('system.write'), remove: may('system.delete') };
 }

@@ -17,6 +17,7 @@ import type { Language } from '../api/types';
 import { sessionQuery, useMe, useMeta } from '../app/meta';
 import { languages, showLanguage, useText } from '../i18n';
 import classes from './AccountMenu.module.css';
+import { useAreas } from './areas';
 import { languageNames } from './Foot';
 import { useComplain } from './notify';
 import { PasswordModal } from './PasswordModal';
@@ -26,6 +27,7 @@ export function AccountMenu() {
   const { t, language } = useText();
   const me = useMe();
   const meta = useMeta();
+  const areas = useAreas();
   const complain = useComplain();
   const navigate = useNavigate();
   const queryClient = useQueryClient();
@@ -69,10 +71,16 @@ export function AccountMenu() {
               {me.user.email}
             </Text>
             <Text size="xs" c="dimmed">
-              {t(`role.${me.user.role}`)} · {me.tenant.name}
+              {[...me.user.roles.map((role) => t(`role.${role}`)), me.tenant.name].join(' · ')}
             </Text>
           </Stack>
           <Menu.Divider />
+          {areas.map(({ name, to }) => (
+            <Menu.Item key={to} className={classes.area} renderRoot={(props) => <Link {...props} to={to} />}>
+              {t(`nav.${name}`)}
+            </Menu.Item>
+          ))}
+          <Menu.Divider className={classes.area} />
           <Menu.Label>{t('account.language')}</Menu.Label>
           {languages.map((l) => (
             <Menu.Item
