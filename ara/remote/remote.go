@@ -32,6 +32,10 @@ import (
 // ServiceName is the name of the Auerproxy service.
 const ServiceName = "remote"
 
+// PurposeChallenge is the purpose of a call to the service "tls" that no session is for: a
+// certificate authority asks the PBX to prove its name (tls-alpn-01, RFC 8737).
+const PurposeChallenge = "acme-tls/1"
+
 // The paths; see the package doc.
 const (
 	PathSession = "/v1/session"

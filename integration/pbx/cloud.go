@@ -51,6 +51,9 @@ func (p *PBX) tunnelChanged(st agent.SlotStatus) {
 	revoked := false
 	switch {
 	case fresh:
+		if len(p.slots) == 0 {
+			close(p.tunnelUp)
+		}
 		p.slots[st.Slot], p.refusals = st.Session, nil
 	case st.State != agent.StateRefused: // LastCode is of an earlier state
 	case st.LastCode == tunnel.CodeBlocked:

@@ -16,6 +16,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/password"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/remote"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/tlsend"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -55,6 +56,10 @@ type Config struct {
 	// OwnServices are services of this machine that may be targets of remote access, such
 	// as its SSH server on loopback. Default: none.
 	OwnServices []netip.AddrPort
+	// TLSEnd is TLS that ends here, for remote access that is encrypted end to end; the PBX
+	// sets Serial, Roots and Logger, and Storage to the directory tls in Dir where it is
+	// empty. Default: there is none, and no session of the service "tls" is taken.
+	TLSEnd tlsend.Config
 	// DialTarget connects to a target of remote access. Default [remote.Dialer.Dial] with
 	// OwnServices, which refuses what is no host of the local network.
 	DialTarget func(context.Context, remote.Target) (net.Conn, error)

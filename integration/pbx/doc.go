@@ -19,7 +19,7 @@
 //	service/ccc      the service "pairing", and of the service "web" login, logout,
 //	                 system and calldata of the API
 //	service/ara      in a session that the administrator has consented to: the services
-//	                 "web", "tcp", "ssh", and "remote" about it; see package remote
+//	                 "web", "tls", "tcp", "ssh", and "remote" about it; see package remote
 //
 // Only the local network can type a token, dissolve a pairing or reset the PBX. The
 // user of a pairing reads system information and, while switched on, call data.
@@ -67,6 +67,9 @@
 // are cut when it ends. It never passes for the local network, through the target "web" of
 // the service "tcp" neither. Below /conformance/ is a page by which proxies are tested,
 // for people who have signed in and for the gateway; see package conformance.
+//
+// In the service "tls" the pages are behind TLS that ends here, which the gateway cannot
+// read; see package tlsend. Without a session it answers certificate authorities only.
 //
 // # Thousands
 //

@@ -20,6 +20,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/conformance"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/pages"
+	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
@@ -55,12 +56,15 @@ func (p *PBX) server(h http.Handler) *http.Server {
 // tunnelServer serves the services of the tunnel that are HTTP. Who calls comes from the
 // verified certificate of the end-to-end TLS.
 func (p *PBX) tunnelServer(ctx context.Context) *http.Server {
+	sealed := p.ownName(p.local)
 	srv := p.server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch service, _ := r.Context().Value(serviceKey{}).(string); service {
 		case wire.Service:
 			p.pairing.ServeHTTP(w, r)
 		case ara.ServiceName:
 			p.gateway.ServeHTTP(w, r)
+		case string(grant.TLS):
+			sealed.ServeHTTP(w, r)
 		default:
 			p.local.ServeHTTP(w, r)
 		}
@@ -70,6 +74,7 @@ func (p *PBX) tunnelServer(ctx context.Context) *http.Server {
 		if slow, ok := c.(*slowConn); ok {
 			c = slow.Conn
 		}
+		c = under(c)
 		if a, ok := c.(*admitted); ok {
 			ctx, c = context.WithValue(ctx, admittedKey{}, true), a.call
 		}

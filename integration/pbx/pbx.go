@@ -20,6 +20,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/integration/dev/facts"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/remote"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/tlsend"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -42,6 +43,8 @@ type PBX struct {
 	pairing  http.Handler // what the control centre calls
 	gateway  http.Handler // what the gateway calls, about its session
 	remote   *remote.Machine
+	tls      *tlsend.End   // nil: there is none
+	tunnelUp chan struct{} // closed when a tunnel is up for the first time
 	host     func() (facts.Facts, error)
 	measure  func(context.Context) error // nil: Config.Facts is used
 	started  time.Time
@@ -70,7 +73,7 @@ func New(cfg Config) (*PBX, error) {
 	p := &PBX{
 		cfg: cfg, self: cfg.Credentials.ID(), log: cfg.Logger, started: time.Now(),
 		kick: make(chan struct{}, 1), first: make(chan struct{}, 1), typos: newTypos(), offering: newOffering(), host: cfg.Facts,
-		slots: make(map[int]string),
+		slots: make(map[int]string), tunnelUp: make(chan struct{}),
 	}
 	switch {
 	case cfg.Disk != nil:
@@ -88,6 +91,9 @@ func New(cfg Config) (*PBX, error) {
 		return nil, err
 	}
 	if err := p.openRemote(); err != nil {
+		return nil, err
+	}
+	if err := p.openTLS(); err != nil {
 		return nil, err
 	}
 	p.contact = p.lastContact()
@@ -123,6 +129,9 @@ func (p *PBX) newAgent() error {
 		{Name: string(grant.TCP), Allow: []string{remoteName}},
 		{Name: string(grant.SSH), Allow: []string{remoteName}},
 	}
+	if p.tls != nil {
+		ac.Services = append(ac.Services, agent.Service{Name: string(grant.TLS), Allow: []string{remoteName}})
+	}
 	if ac.Program == "" {
 		ac.Program = "pbx"
 	}
@@ -153,7 +162,14 @@ func (p *PBX) Run(ctx context.Context) error {
 	defer p.remote.Close()
 	var listeners []net.Listener
 	targets := make(map[grant.Service]net.Listener)
-	for _, service := range []string{wire.Service, webService, ara.ServiceName, string(grant.TCP), string(grant.SSH)} {
+	services := []string{wire.Service, webService, ara.ServiceName, string(grant.TCP), string(grant.SSH)}
+	if p.tls != nil {
+		services = append(services, string(grant.TLS))
+	}
+	var proofs sync.WaitGroup
+	defer proofs.Wait()
+	g, ctx := errgroup.WithContext(ctx)
+	for _, service := range services {
 		if p.agent == nil {
 			break
 		}
@@ -167,10 +183,12 @@ func (p *PBX) Run(ctx context.Context) error {
 			continue
 		case webService:
 			ln = webListener{ln, p}
+		case string(grant.TLS):
+			listeners = append(listeners, p.tlsListener(ctx, ln, &proofs))
+			continue
 		}
 		listeners = append(listeners, p.hostileListener(ln))
 	}
-	g, ctx := errgroup.WithContext(ctx)
 	defer p.dialling(ctx)()
 	if p.measure != nil {
 		g.Go(func() error { return p.measure(ctx) })
@@ -193,6 +211,9 @@ func (p *PBX) Run(ctx context.Context) error {
 		}
 		defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
 		g.Go(func() error { return p.agent.Run(ctx) })
+		if p.tls != nil {
+			g.Go(func() error { return p.runTLS(ctx) })
+		}
 	}
 	g.Go(func() error { return p.talk(ctx) })
 	return g.Wait()

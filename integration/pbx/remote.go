@@ -38,7 +38,7 @@ func (p *PBX) Remote() *remote.Machine { return p.remote }
 func (p *PBX) remotePolicy() remote.Policy {
 	s := p.store.View()
 	pol := remote.Policy{
-		On: s.Switches.Remote, Always: s.Remote.Consent == state.ConsentAlways, Life: time.Duration(s.Remote.Minutes) * time.Minute,
+		On: s.Switches.Remote, Sealed: p.tls != nil, Always: s.Remote.Consent == state.ConsentAlways, Life: time.Duration(s.Remote.Minutes) * time.Minute,
 		Targets: append([]remote.Target{{Name: remote.OwnWeb, Service: grant.TCP}}, s.Remote.Targets...),
 	}
 	if s.Pairing != nil {

@@ -15,8 +15,10 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
 	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/tlsend"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/servercert"
 )
 
 // Config is the program's configuration file. The keys of the tunnel are those of
@@ -46,6 +48,10 @@ type Config struct {
 	OwnServices []netip.AddrPort `yaml:"own_services"`
 
 	PKI PKI `yaml:"pki"`
+
+	// TLS is TLS that ends in the PBX, for remote access which the gateway cannot read.
+	// Account, key and certificate are in the directory tls of the state directory.
+	TLS tlsend.Config `yaml:"tls"`
 
 	// ProxyAuthFile holds "user:password" for the proxy. Default: none.
 	ProxyAuthFile configs.SecretFile `yaml:"proxy_auth_file"`
@@ -113,6 +119,7 @@ func Default() Config {
 		StateDir: "/var/lib/pbx",
 		Listen:   "127.0.0.1:8080",
 		PKI:      PKI{TrustDomain: identity.DefaultTrustDomain},
+		TLS:      tlsend.Config{Mode: servercert.ModeInternal},
 		Log:      Log{Level: "info", Format: "text"},
 		Config:   agent.Default(),
 	}
@@ -133,6 +140,9 @@ func (c *Config) Validate() error {
 		bad("listen", fmt.Sprintf("%q can be reached from other machines", c.Listen), "set allow_remote: true to permit it")
 	}
 	c.PKI.validate(bad)
+	if err, ok := errors.AsType[configs.Errors](configs.Under("tls", c.TLS.Validate())); ok {
+		errs = append(errs, err...)
+	}
 	for _, d := range []struct {
 		key   string
 		value time.Duration

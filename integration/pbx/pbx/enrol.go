@@ -14,6 +14,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/tlsend"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -136,4 +137,17 @@ func (c *Config) instanceID() ([]byte, error) {
 		return nil, fmt.Errorf("%s does not hold %d bytes in hex; remove it to have a new one made", path, tunnel.IDLen)
 	}
 	return id, nil
+}
+
+// tlsEnd has the key for the account at the PKI's ACME server come from the PKI, where none
+// is in a file.
+func (c *Config) tlsEnd(client *enrol.Client, creds *enrol.Credentials) tlsend.Config {
+	t := c.TLS
+	if c.PKI.URL != "" {
+		t.Key = func(ctx context.Context) (keyID, hmacKey string, err error) {
+			key, err := client.ACMEKey(ctx, creds)
+			return key.KeyID, key.HMACKey, err
+		}
+	}
+	return t
 }

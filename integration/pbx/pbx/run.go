@@ -87,7 +87,7 @@ func run(ctx context.Context, cmd *cobra.Command, app *cli.App, cfg *Config) err
 			CompleteFor: cfg.Pairing.CompleteFor, RetryMin: cfg.Pairing.RetryMin, RetryMax: cfg.Pairing.RetryMax,
 			SyncEvery: cfg.Pairing.SyncEvery, Refusals: cfg.Pairing.Refusals,
 		},
-		Logger: log,
+		TLSEnd: cfg.tlsEnd(client, creds), Logger: log,
 	})
 	if err != nil {
 		return errors.Join(err, status.Close())
@@ -103,6 +103,10 @@ func run(ctx context.Context, cmd *cobra.Command, app *cli.App, cfg *Config) err
 	}
 	log.Info("started", "serial", out.Serial, "pages", out.URL, "version", configs.Version())
 
+	client.TrustDomain = creds.ID().TrustDomain
+	if a := p.Agent(); a != nil {
+		client.Through = func(ctx context.Context) (net.Conn, error) { return a.DialRaw(ctx, enrol.ServiceName) }
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.Run(ctx) })
 	g.Go(func() error { return serve(ctx, p.Server(), ln) })
@@ -110,10 +114,6 @@ func run(ctx context.Context, cmd *cobra.Command, app *cli.App, cfg *Config) err
 	if cfg.PKI.URL == "" {
 		log.Warn("the certificate will not be renewed: pki.url is not set", "expires", creds.Leaf().NotAfter)
 	} else {
-		client.TrustDomain = creds.ID().TrustDomain
-		if a := p.Agent(); a != nil {
-			client.Through = func(ctx context.Context) (net.Conn, error) { return a.DialRaw(ctx, enrol.ServiceName) }
-		}
 		g.Go(func() error {
 			if err := client.RunRenewal(ctx, creds, cfg.path("credentials"), cfg.PKI.Renewal); ctx.Err() == nil {
 				return err

@@ -23,6 +23,8 @@ type Policy struct {
 	On bool
 	// Always consents to every request at once.
 	Always bool
+	// Sealed says that there is TLS which ends in the PBX: the service tls.
+	Sealed bool
 	// Life is how long an access lasts at most where the administrator does not say so
 	// himself. Zero means [DefaultLife].
 	Life time.Duration

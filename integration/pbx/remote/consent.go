@@ -77,6 +77,9 @@ func (p Policy) admits(s Session) error {
 	case s.Consent == wire.ConsentAlways && !p.Always:
 		return ErrRefused
 	}
+	if s.Service == grant.TLS && !p.Sealed {
+		return ErrTarget
+	}
 	if s.Service.Targeted() {
 		if _, ok := p.target(s.Service, s.Target); !ok {
 			return ErrTarget
