@@ -12,6 +12,22 @@
 //	user, err := accounts.Current(ctx)
 //	cookie, err := accounts.End(ctx)
 //
+// # Second factor
+//
+// A session says what it was proven with ([Proof]), and [Accounts.Standing] what it is good
+// for: that of somebody with a second factor who has given the password alone is good for
+// the second step alone. Second factors are codes by time (TOTP, RFC 6238), of which each is
+// taken once, and passkeys (WebAuthn), which stand for the password too. Recovery codes,
+// of which the store has hashes, help where both are lost. At each step of a proof the
+// session gets a new token.
+//
+// # API tokens
+//
+// [Accounts.NewToken] makes one for a program; the store has its hash. It does what its
+// user may, as far as its scopes say so, and nothing of what this package is about.
+//
+// # Passwords
+//
 // Passwords are hashed with Argon2id. Whether an account exists cannot be told from
 // the answer of a sign-in, from the time it takes or from its limits. No IP address is
 // kept: a prefix is counted under a hash whose key is made at the start and only in
@@ -76,7 +92,8 @@ type Accounts struct {
 	known    *known
 	slots    *semaphore.Weighted
 	queue    *semaphore.Weighted
-	dummy    string // the hash that the password of no account is compared with
+	party    *relyingParty // nil: there are no passkeys
+	dummy    string        // the hash that the password of no account is compared with
 	verify   func(password, hash string) (ok, old bool, err error)
 }
 
@@ -99,6 +116,9 @@ func New(cfg Config) (*Accounts, error) {
 	a.sessions = newManager(cfg)
 	a.verify = a.compare
 	var err error
+	if a.party, err = newRelyingParty(cfg.ExternalURL); err != nil {
+		return nil, err
+	}
 	a.dummy, err = a.hash(context.Background(), rand.Text())
 	return a, err
 }
@@ -139,7 +159,7 @@ func (a *Accounts) Create(ctx context.Context, v NewUser) (store.User, error) {
 // prefix is that of the client's address; without one only the account is limited.
 func (a *Accounts) SignIn(ctx context.Context, email, password string, prefix netip.Prefix) (store.User, error) {
 	normal, invalid := NormalizeEmail(email)
-	t := a.newTry(cmp.Or(normal, email), prefix)
+	t := a.newTry(signInTries, cmp.Or(normal, email), prefix)
 	if err := a.begin(ctx, t); err != nil {
 		return store.User{}, err
 	}
@@ -221,30 +241,37 @@ type count struct {
 	open bool
 }
 
-// The kinds of attempts in the store.
+// What is tried: each is counted by itself, so that a right password forgets no wrong
+// second factor.
 const (
-	accountKind = "sign-in account"    // on an account from one network
-	anyKind     = "sign-in everywhere" // on an account
-	prefixKind  = "sign-in prefix"     // from a network
+	signInTries = "sign-in" // a password
+	secondTries = "second"  // a second factor
+)
+
+// The kinds of attempts in the store, after what is tried.
+const (
+	accountKind = " account"    // on an account from one network
+	anyKind     = " everywhere" // on an account
+	prefixKind  = " prefix"     // from a network
 )
 
 // newTry: the hash of an address is of one that may not be that of an account, so that
 // the store does not show who was tried.
-func (a *Accounts) newTry(email string, prefix netip.Prefix) *try {
+func (a *Accounts) newTry(what, email string, prefix netip.Prefix) *try {
 	sum := sha256.Sum256([]byte("ccc account " + email))
 	account, l := hex.EncodeToString(sum[:16]), a.cfg.Limits
 	t := &try{at: time.Now()}
 	if !prefix.IsValid() {
-		t.counted = []count{{kind: accountKind, subject: account, free: l.AccountTries, cleared: true}}
+		t.counted = []count{{kind: what + accountKind, subject: account, free: l.AccountTries, cleared: true}}
 		return t
 	}
-	t.from = a.keyed(account + " " + prefix.String())
+	t.from = a.keyed(what + " " + account + " " + prefix.String())
 	t.counted = []count{
-		{kind: accountKind, subject: t.from, free: l.AccountTries, cleared: true},
+		{kind: what + accountKind, subject: t.from, free: l.AccountTries, cleared: true},
 		// Or whoever has many networks could lock the account's owner out.
-		{kind: anyKind, subject: account, free: l.EverywhereTries, open: a.known.has(t.from)},
+		{kind: what + anyKind, subject: account, free: l.EverywhereTries, open: a.known.has(t.from)},
 		// Not cleared, or somebody with an account could clear it for tries on others.
-		{kind: prefixKind, subject: a.keyed(prefix.String()), free: l.PrefixTries},
+		{kind: what + prefixKind, subject: a.keyed(prefix.String()), free: l.PrefixTries},
 	}
 	return t
 }
@@ -320,8 +347,8 @@ func (t *try) forget(tx *store.Tx) error {
 // forgetAll forgets the tries on an account, but those from a network, which end by
 // themselves.
 func (a *Accounts) forgetAll(tx *store.Tx, email string) error {
-	t := a.newTry(email, noPrefix)
-	return errors.Join(t.forget(tx), tx.ClearAttempts(anyKind, t.counted[0].subject))
+	t := a.newTry(signInTries, email, noPrefix)
+	return errors.Join(t.forget(tx), tx.ClearAttempts(signInTries+anyKind, t.counted[0].subject))
 }
 
 // known remembers from where accounts were signed in to: there nothing counts that
@@ -388,7 +415,9 @@ func (a *Accounts) Run(ctx context.Context) error {
 		err := a.db.Update(ctx, func(tx *store.Tx) error {
 			_, err1 := tx.SweepSessions(time.Now())
 			_, err2 := tx.SweepAttempts(time.Now().Add(-a.cfg.Limits.Window))
-			return errors.Join(err1, err2)
+			_, err3 := tx.SweepChallenges(time.Now())
+			_, err4 := tx.SweepAPITokens(time.Now().Add(-expiredTokens))
+			return errors.Join(err1, err2, err3, err4)
 		})
 		if err != nil && ctx.Err() == nil {
 			a.cfg.Logger.Warn("expired sessions were not removed", "err", err)

@@ -9,6 +9,7 @@ import (
 	"github.com/alexedwards/argon2id"
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 )
@@ -23,14 +24,40 @@ type Config struct {
 	// Hash says how passwords are hashed. Passwords hashed in another way are hashed
 	// anew at the next sign-in.
 	Hash Hash `yaml:"hash"`
-	// Limits of wrong passwords.
+	// Limits of wrong passwords, and in the same way, but counted apart, of wrong second
+	// factors.
 	Limits Limits `yaml:"limits"`
+	// SecondFactor says who needs one. Default: required.
+	SecondFactor Policy `yaml:"second_factor"`
+	// Fresh is how long after the proof of who somebody is he may change what it is proven
+	// with: password, second factor, passkeys, API tokens; and how long he may take for the
+	// second step of a sign-in. 1m to 24h. Default: 15m.
+	Fresh time.Duration `yaml:"fresh"`
+	// ExternalURL is where browsers find the control centre, "https://host[:port]". Passkeys
+	// are bound to its host for ever: with another one none of them works any more. Empty:
+	// there are no passkeys. At a host of this machine any port will do.
+	ExternalURL string `yaml:"external_url"`
 
+	// Keys seal what codes are made with. Nil: nobody can set up an app for codes, and
+	// nobody's code is right.
+	Keys *seal.Keyring `yaml:"-"`
 	// Store is required.
 	Store *store.DB `yaml:"-"`
 	// Logger; nil means silence. It is told no address and no password.
 	Logger hclog.Logger `yaml:"-"`
 }
+
+// Policy says who needs a second factor.
+type Policy string
+
+// The policies.
+const (
+	// Required: those with the role owner, administrator or remote can do nothing before they
+	// have set one up.
+	Required Policy = "required"
+	// Offered: who has one needs it; nobody has to have one.
+	Offered Policy = "offered"
+)
 
 // Hash has the parameters of Argon2id (RFC 9106). The defaults are its second
 // recommended option (§4).
@@ -77,7 +104,7 @@ type Limits struct {
 // DefaultConfig gives the values that stand for the zero value.
 func DefaultConfig() Config {
 	return Config{
-		Idle: 30 * time.Minute, Lifetime: 12 * time.Hour,
+		Idle: 30 * time.Minute, Lifetime: 12 * time.Hour, SecondFactor: Required, Fresh: 15 * time.Minute,
 		Hash: Hash{Memory: 64 << 20, Passes: 3, Lanes: 4, Parallel: 2, Queue: 64},
 		Limits: Limits{
 			Window: 24 * time.Hour, AccountTries: 5, EverywhereTries: 100, KnownNetworks: 100_000, PrefixTries: 50,
@@ -90,6 +117,8 @@ func (c Config) withDefaults() Config {
 	d := DefaultConfig()
 	c.Idle = cmp.Or(c.Idle, d.Idle)
 	c.Lifetime = cmp.Or(c.Lifetime, d.Lifetime)
+	c.SecondFactor = cmp.Or(c.SecondFactor, d.SecondFactor)
+	c.Fresh = cmp.Or(c.Fresh, d.Fresh)
 	c.Hash.Memory = cmp.Or(c.Hash.Memory, d.Hash.Memory)
 	c.Hash.Passes = cmp.Or(c.Hash.Passes, d.Hash.Passes)
 	c.Hash.Lanes = cmp.Or(c.Hash.Lanes, d.Hash.Lanes)
@@ -120,6 +149,11 @@ func (c Config) Validate() error {
 	}
 	check(c.Idle >= time.Minute && c.Idle <= 24*time.Hour, "idle", "is not between 1m and 24h")
 	check(c.Lifetime >= c.Idle && c.Lifetime <= 30*24*time.Hour, "lifetime", "is not between idle and 720h")
+	check(c.SecondFactor == Required || c.SecondFactor == Offered, "second_factor", "is neither required nor offered")
+	check(c.Fresh >= time.Minute && c.Fresh <= 24*time.Hour, "fresh", "is not between 1m and 24h")
+	if _, err := newRelyingParty(c.ExternalURL); err != nil {
+		check(false, "external_url", err.Error())
+	}
 	check(c.Hash.Memory >= 8<<20 && c.Hash.Memory <= 1<<30, "hash.memory", "is not between 8MiB and 1GiB")
 	check(c.Hash.Passes <= 100, "hash.passes", "is not between 1 and 100")
 	check(c.Hash.Lanes <= 16, "hash.lanes", "is not between 1 and 16")

@@ -3,10 +3,13 @@ package account
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -41,23 +44,48 @@ func newManager(cfg Config) *scs.SessionManager {
 // request is what the middleware knows of one.
 type request struct {
 	secure  bool
-	session store.Session // as it was found; zero: none
+	host    string          // that it asked for, with the port
+	session store.Session   // as it was found; zero: none
+	bearer  bool            // it has a token in place of a session
+	token   *store.APIToken // nil: none, or not a good one
+	passkey string          // the cookie of a sign-in by passkey
 }
 
 type requestKey struct{}
 
-// Middleware finds the session of a request by its cookie, for the other methods, and
-// notes that it was used.
+func requestOf(ctx context.Context) *request {
+	req, _ := ctx.Value(requestKey{}).(*request)
+	return req
+}
+
+// hostname is the host in small letters, without the port.
+func (r *request) hostname() string {
+	host := r.host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return strings.ToLower(host)
+}
+
+// Middleware finds the session of a request by its cookie, or its API token, for the other
+// methods, and notes that it was used.
 func (a *Accounts) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		req := &request{secure: r.TLS != nil}
+		req := &request{secure: r.TLS != nil, host: r.Host, bearer: Bearer(r)}
 		var token string
-		if c, err := r.Cookie(req.cookieName()); err == nil {
+		if c, err := r.Cookie(req.cookieName()); err == nil && !req.bearer {
 			token = c.Value
+		}
+		if c, err := r.Cookie(req.passkeyCookieName()); err == nil {
+			req.passkey = c.Value
 		}
 		ctx := context.WithValue(r.Context(), requestKey{}, req)
 		ctx, err := a.sessions.Load(ctx, token)
-		if err == nil {
+		switch {
+		case err != nil:
+		case req.bearer:
+			err = a.useToken(ctx, r, req)
+		default:
 			err = a.touch(ctx, req.session)
 		}
 		if err != nil {
@@ -67,7 +95,7 @@ func (a *Accounts) Middleware(next http.Handler) http.Handler {
 			http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
 			return
 		}
-		w.Header().Add("Vary", "Cookie")
+		w.Header().Add("Vary", "Cookie, Authorization")
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
@@ -99,24 +127,7 @@ func expiry(cfg Config, created, lastSeen time.Time) time.Time {
 // Begin makes a session for a user whom [Accounts.SignIn] gave, in place of the one that
 // the request came with, and gives its cookie.
 func (a *Accounts) Begin(ctx context.Context, user store.User) (*http.Cookie, error) {
-	if err := errors.Join(a.sessions.Clear(ctx), a.sessions.RenewToken(ctx)); err != nil {
-		return nil, err
-	}
-	a.sessions.Put(ctx, userValue, string(user.ID))
-	a.sessions.Put(ctx, tenantValue, string(user.Tenant))
-	token, _, err := a.sessions.Commit(ctx)
-	if err != nil {
-		return nil, err
-	}
-	// A change of the password that came between SignIn and here did not see the session.
-	now, err := a.Current(ctx)
-	if err == nil && now.PasswordHash != user.PasswordHash {
-		err = ErrNoSession
-	}
-	if err != nil {
-		return nil, errors.Join(err, a.sessions.Destroy(ctx))
-	}
-	return cookie(ctx, token), nil
+	return a.enter(ctx, user, ByPassword)
 }
 
 // End ends the session and gives the cookie that removes the browser's. Without a
@@ -137,7 +148,7 @@ func (r *request) cookieName() string {
 
 // cookie ends with the browser; how long the session lasts is the server's affair.
 func cookie(ctx context.Context, token string) *http.Cookie {
-	req, _ := ctx.Value(requestKey{}).(*request)
+	req := requestOf(ctx)
 	c := &http.Cookie{
 		Name: req.cookieName(), Value: token, Path: "/", HttpOnly: true, Secure: req.secure, SameSite: http.SameSiteLaxMode,
 	}
@@ -147,19 +158,32 @@ func cookie(ctx context.Context, token string) *http.Cookie {
 	return c
 }
 
-// Current gives who is signed in, as he is now. The error is [ErrNoSession] where nobody
-// is, or where he was disabled.
+// Current gives who is signed in, or whose token came, as he is now. The error is
+// [ErrNoSession] where nobody is, or where he was disabled.
 func (a *Accounts) Current(ctx context.Context) (store.User, error) {
+	return a.current(ctx, func(*store.Tx, store.User) error { return nil })
+}
+
+// current also reads what more is wanted about him, in the same transaction.
+func (a *Accounts) current(ctx context.Context, more func(*store.Tx, store.User) error) (store.User, error) {
 	id, tenant := a.sessions.GetString(ctx, userValue), a.sessions.GetString(ctx, tenantValue)
+	if req := requestOf(ctx); req != nil && req.token != nil {
+		id, tenant = string(req.token.User), string(req.token.Tenant)
+	}
 	if id == "" {
 		return store.User{}, ErrNoSession
 	}
 	var user store.User
 	err := a.db.View(ctx, func(tx *store.Tx) (err error) {
-		user, err = tx.User(store.TenantID(tenant), store.UserID(id))
-		return err
+		if user, err = tx.User(store.TenantID(tenant), store.UserID(id)); err != nil {
+			return err
+		}
+		if user.Disabled {
+			return ErrNoSession
+		}
+		return more(tx, user)
 	})
-	if errors.Is(err, store.ErrNotFound) || err == nil && user.Disabled {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, ErrNoSession) {
 		return store.User{}, ErrNoSession
 	}
 	return user, err
@@ -168,6 +192,13 @@ func (a *Accounts) Current(ctx context.Context) (store.User, error) {
 // Alive looks whether the session that a request has begun with is still there, for
 // answers that take long. The error is [ErrNoSession] where it has ended.
 func (a *Accounts) Alive(ctx context.Context) error {
+	if req := requestOf(ctx); req != nil && req.token != nil {
+		if _, err := a.findToken(ctx, req.token.Hash); err != nil {
+			return err
+		}
+		_, err := a.Current(ctx)
+		return err
+	}
 	_, found, err := a.sessions.Store.(*sessionStore).FindCtx(ctx, a.sessions.Token(ctx))
 	if err == nil && !found {
 		return ErrNoSession
@@ -181,24 +212,41 @@ func (a *Accounts) Alive(ctx context.Context) error {
 
 // SessionInfo describes one of a user's sessions.
 type SessionInfo struct {
+	ID                         string // says nothing about the token
 	Created, LastSeen, Expires time.Time
+	Proof                      Proof
 	Current                    bool // the one that asks
 }
 
+// sessionID names a session.
+func sessionID(hash store.TokenHash) string {
+	sum := sha256.Sum256(append([]byte("ccc session id "), hash[:]...))
+	return hex.EncodeToString(sum[:16])
+}
+
+func infoOf(cfg Config, s store.Session) SessionInfo {
+	i := SessionInfo{ID: sessionID(s.TokenHash), Created: s.Created, LastSeen: s.LastSeen, Expires: expiry(cfg, s.Created, s.LastSeen), Proof: ByPassword}
+	if _, values, err := (codec{}).Decode(s.Data); err == nil && values[proofValue] == string(BySecond) {
+		i.Proof = BySecond
+	}
+	return i
+}
+
 // Sessions gives those of who is signed in, the one used last first.
-func (a *Accounts) Sessions(ctx context.Context) ([]SessionInfo, error) {
-	user, err := a.Current(ctx)
+func (a *Accounts) Sessions(ctx context.Context) (infos []SessionInfo, err error) {
+	who, err := a.session(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var infos []SessionInfo
 	err = a.db.View(ctx, func(tx *store.Tx) error {
-		all, err := tx.UserSessions(user.ID)
+		all, err := tx.UserSessions(who.User.ID)
 		infos = make([]SessionInfo, 0, len(all))
 		mine, now := hashToken(a.sessions.Token(ctx)), time.Now()
 		for _, s := range all {
 			if valid(a.cfg, s, now) {
-				infos = append(infos, SessionInfo{s.Created, s.LastSeen, expiry(a.cfg, s.Created, s.LastSeen), s.TokenHash == mine})
+				info := infoOf(a.cfg, s)
+				info.Current = s.TokenHash == mine
+				infos = append(infos, info)
 			}
 		}
 		return err
@@ -206,14 +254,35 @@ func (a *Accounts) Sessions(ctx context.Context) ([]SessionInfo, error) {
 	return infos, err
 }
 
+// EndSession ends one session of who is signed in. The errors are [ErrNoSession] and
+// store.ErrNotFound.
+func (a *Accounts) EndSession(ctx context.Context, id string) error {
+	who, err := a.session(ctx)
+	if err != nil {
+		return err
+	}
+	return a.db.Update(ctx, func(tx *store.Tx) error {
+		all, err := tx.UserSessions(who.User.ID)
+		if err != nil {
+			return err
+		}
+		for _, s := range all {
+			if sessionID(s.TokenHash) == id {
+				return tx.DeleteSession(s.TokenHash)
+			}
+		}
+		return store.ErrNotFound
+	})
+}
+
 // EndOthers ends all sessions of who is signed in but this one, and tells how many.
 func (a *Accounts) EndOthers(ctx context.Context) (n int, err error) {
-	user, err := a.Current(ctx)
+	who, err := a.session(ctx)
 	if err != nil {
 		return 0, err
 	}
 	err = a.db.Update(ctx, func(tx *store.Tx) (err error) {
-		n, err = tx.DeleteUserSessions(user.ID, hashToken(a.sessions.Token(ctx)))
+		n, err = tx.DeleteUserSessions(who.User.ID, hashToken(a.sessions.Token(ctx)))
 		return err
 	})
 	return n, err
@@ -221,12 +290,17 @@ func (a *Accounts) EndOthers(ctx context.Context) (n int, err error) {
 
 // ChangePassword replaces the password of who is signed in, ends all other sessions and
 // gives this one a new token, in the cookie. A wrong current password counts as one at
-// the sign-in; the errors are the same, and [InvalidError] for the new one.
+// the sign-in; the errors are the same, [InvalidError] for the new one, and [ErrStale] for
+// who has a second factor and has not given it of late.
 func (a *Accounts) ChangePassword(ctx context.Context, current, password string, prefix netip.Prefix) (*http.Cookie, error) {
-	user, err := a.Current(ctx)
+	who, err := a.session(ctx)
 	if err != nil {
 		return nil, err
 	}
+	if who.Factors.Any() && !who.Fresh {
+		return nil, ErrStale
+	}
+	user := who.User
 	if _, err := checkPassword(password, user.Email); err != nil {
 		return nil, err
 	}
@@ -236,7 +310,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, current, password string,
 	if err := a.replacePassword(ctx, &user, password, hashToken(a.sessions.Token(ctx))); err != nil {
 		return nil, err
 	}
-	return a.Begin(ctx, user)
+	return a.enter(ctx, user, who.Proof)
 }
 
 // hashToken: the token is random, so that a plain hash gives nothing away.

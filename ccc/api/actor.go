@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/access"
+	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
@@ -21,6 +22,8 @@ type actor struct {
 	tenant store.Tenant // that the request is about
 	home   store.Tenant // his own
 	may    access.Actor // in tenant
+	// standing says what the session was proven with.
+	standing account.Standing
 }
 
 // pairing is how ccc/pairing knows him.
@@ -77,6 +80,9 @@ func (a *API) admitted(ctx huma.Context, op operation) (actor, error) {
 	who, ok := actorOf(ctx.Context())
 	if !ok {
 		return who, problem(CodeUnauthenticated, "")
+	}
+	if err := a.proven(ctx, op, who); err != nil {
+		return who, err
 	}
 	if !op.rule.inTenant() {
 		return who, nil

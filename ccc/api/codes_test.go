@@ -110,7 +110,7 @@ var causes = map[Code]func(t *testing.T) answer{
 	},
 	CodePasskey: func(t *testing.T) answer {
 		w := newWorld(t, passkeys).serve()
-		return w.client().do(http.MethodPost, "/session/passkey", `{"credential":{"id":"secret"}}`, passkeyHost)
+		return w.atPasskeys().do(http.MethodPost, "/session/passkey", `{"credential":{"id":"secret"}}`)
 	},
 	CodeTokenScope: func(t *testing.T) answer {
 		w := newWorld(t).serve()

@@ -29,6 +29,7 @@ func (op operation) always(hasBody bool) []Code {
 	if op.rule.audience != everybody {
 		all = append(all, CodeUnauthenticated)
 	}
+	all = append(all, op.proofCodes()...)
 	if op.rule.verb != "" {
 		all = append(all, CodeForbidden)
 	}

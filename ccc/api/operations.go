@@ -115,4 +115,5 @@ func (a *API) register() {
 
 	a.registerRemote()
 	a.registerEvents()
+	a.registerAccount()
 }

@@ -24,6 +24,15 @@ const (
 	CodeNotCreator          Code = "not_creator"
 	CodeNotRequester        Code = "not_requester"
 	CodeWrongPassword       Code = "wrong_password"
+	CodeSecondFactorNeeded  Code = "second_factor_needed"
+	CodeSecondFactorEnrol   Code = "second_factor_enrol"
+	CodeProofStale          Code = "proof_stale"
+	CodeWrongCode           Code = "wrong_code"
+	CodePasskey             Code = "passkey_refused"
+	CodeTokenScope          Code = "token_scope"
+	CodeNoFactor            Code = "no_second_factor"
+	CodeLastFactor          Code = "last_second_factor"
+	CodeNoPasskeys          Code = "no_passkeys"
 	CodeNotFound            Code = "not_found"
 	CodeMethod              Code = "method_not_allowed"
 	CodeTimeout             Code = "timeout"
@@ -63,6 +72,15 @@ var codes = map[Code]struct {
 	CodeNotCreator:          {http.StatusForbidden, "Only whoever made the offer sees its token"},
 	CodeNotRequester:        {http.StatusForbidden, "Only whoever asked for the remote access gets in"},
 	CodeWrongPassword:       {http.StatusForbidden, "The current password is wrong"},
+	CodeSecondFactorNeeded:  {http.StatusForbidden, "A second factor is needed"},
+	CodeSecondFactorEnrol:   {http.StatusForbidden, "A second factor has to be set up first"},
+	CodeProofStale:          {http.StatusForbidden, "The last proof of who you are is too old for this"},
+	CodeWrongCode:           {http.StatusForbidden, "The code is wrong, or was used before"},
+	CodePasskey:             {http.StatusUnauthorized, "The passkey was not accepted"},
+	CodeTokenScope:          {http.StatusForbidden, "The API token is not for this"},
+	CodeNoFactor:            {http.StatusConflict, "There is no such second factor"},
+	CodeLastFactor:          {http.StatusConflict, "It is the last second factor, and there has to be one"},
+	CodeNoPasskeys:          {http.StatusConflict, "There are no passkeys under this name of the server"},
 	CodeNotFound:            {http.StatusNotFound, "There is no such thing"},
 	CodeMethod:              {http.StatusMethodNotAllowed, "The address does not take this method"},
 	CodeTimeout:             {http.StatusRequestTimeout, "The request did not arrive in time"},

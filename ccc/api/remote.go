@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/access"
+	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
@@ -145,6 +146,7 @@ func (a *API) registerRemote() {
 func (a actor) remote() remote.Actor {
 	return remote.Actor{
 		Tenant: a.tenant.ID, User: a.user.ID, Name: a.user.Name, Company: a.home.LegalName,
+		Factor: a.standing.Proof == account.BySecond,
 	}
 }
 

@@ -148,7 +148,7 @@ func TestRemoteRefused(t *testing.T) {
 	if w.pbx.asked != before {
 		t.Errorf("the PBX was asked %d times", w.pbx.asked-before)
 	}
-	none := newWorld(t, func(o *options) { o.remote = remote.Config{} }).serve()
+	none := newWorld(t, func(o *options) { o.remote = remote.Config{RequireSecondFactor: new(false)} }).serve()
 	o := none.signedIn(none.north, store.RoleOwner)
 	id := o.save("0000000002", "Two").System.ID
 	none.pair(none.north, id)

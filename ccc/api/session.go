@@ -39,9 +39,10 @@ func (a *API) sessions(next http.Handler) http.Handler {
 }
 
 func (a *API) whoIs(ctx context.Context) (who actor, err error) {
-	if who.user, err = a.cfg.Accounts.Current(ctx); err != nil {
+	if who.standing, err = a.cfg.Accounts.Standing(ctx); err != nil {
 		return who, err
 	}
+	who.user = who.standing.User
 	err = a.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
 		if who.home, err = tx.Tenant(who.user.Tenant); err != nil {
 			return err
@@ -99,7 +100,7 @@ func signInProblem(err error, wrong Code) error {
 	case errors.Is(err, account.ErrCredentials):
 		return problem(wrong, "")
 	}
-	return err
+	return factorProblem(err)
 }
 
 func me(who actor) Me {
@@ -109,7 +110,7 @@ func me(who actor) Me {
 			ID: string(who.user.ID), Name: who.user.Name, Email: who.user.Email, Roles: who.user.Roles, Language: who.user.Language,
 		},
 		Tenant: Tenant{ID: string(who.tenant.ID), Name: who.tenant.Name, LegalName: who.tenant.LegalName, Kind: who.tenant.Kind},
-		Verbs:  verbs, SomeVerbs: some,
+		Verbs:  verbs, SomeVerbs: some, Proof: proofOf(who.standing),
 	}
 }
 

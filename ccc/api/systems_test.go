@@ -391,7 +391,7 @@ func TestRateOfANetwork(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *options) { o.api.Limits.NetworkRequests, o.api.Limits.Window = 8, time.Hour }).serve()
 	c := w.signedIn(w.north, store.RoleMonitoring) // the first request
-	lookedUp := func(a answer) bool { return a.header.Get("Vary") == "Cookie" }
+	lookedUp := func(a answer) bool { return a.header.Get("Vary") != "" }
 	for range 7 {
 		if a := c.do(http.MethodGet, "/session", "").want(http.StatusOK); !lookedUp(a) {
 			t.Error("it cannot be seen whether a session was looked up")

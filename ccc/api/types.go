@@ -28,6 +28,7 @@ type Me struct {
 	Tenant    Tenant        `json:"tenant" doc:"That the request is about"`
 	Verbs     []access.Verb `json:"verbs" nullable:"false" doc:"What the person may do in all of the tenant"`
 	SomeVerbs []access.Verb `json:"some_verbs" nullable:"false" doc:"What the person may do to a part of it at least, and not to all"`
+	Proof     Proof         `json:"proof"`
 }
 
 // User is a person's account.

@@ -39,7 +39,7 @@ const testPassword = "correct horse battery"
 
 // cheap takes the time out of the hashes of passwords.
 func cheap() account.Config {
-	return account.Config{Hash: account.Hash{Memory: 8 << 20, Passes: 1, Lanes: 1, Parallel: 8}}
+	return account.Config{Hash: account.Hash{Memory: 8 << 20, Passes: 1, Lanes: 1, Parallel: 8}, SecondFactor: account.Offered}
 }
 
 // world is an API with a store, the real accounts and the real pairing service, whose
@@ -74,7 +74,7 @@ type view = func(context.Context, func(*store.Tx) error) error
 
 func newWorld(t *testing.T, change ...func(*options)) *world {
 	t.Helper()
-	o := options{account: cheap(), remote: remote.Config{ARAURL: "https://ara.example.net:8443"}, replace: func(p Pairing) Pairing { return p }, view: func(v view) view { return v }}
+	o := options{account: cheap(), remote: remote.Config{ARAURL: "https://ara.example.net:8443", RequireSecondFactor: new(false)}, replace: func(p Pairing) Pairing { return p }, view: func(v view) view { return v }}
 	for _, f := range change {
 		f(&o)
 	}
@@ -87,10 +87,10 @@ func newWorld(t *testing.T, change ...func(*options)) *world {
 	w.db, err = store.Open(t.Context(), o.store)
 	w.must(err)
 	t.Cleanup(func() { w.must(w.db.Close()) })
-	o.account.Store = w.db
-	w.accounts, err = account.New(o.account)
-	w.must(err)
 	keys, err := seal.New(seal.NewKey())
+	w.must(err)
+	o.account.Store, o.account.Keys = w.db, keys
+	w.accounts, err = account.New(o.account)
 	w.must(err)
 	ca := pkitest.New(t, identity.DefaultTrustDomain)
 	service, err := pairing.New(pairing.Config{
@@ -187,6 +187,9 @@ type client struct {
 	w    *world
 	http *http.Client
 	user store.User
+	// bearer is an API token that it sends, and host the name that it asks for; empty: none,
+	// and the server's address.
+	bearer, host string
 }
 
 func (w *world) client() *client {
@@ -233,6 +236,12 @@ func (c *client) do(method, path, body string, headers ...string) answer {
 	c.w.must(err)
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
+	}
+	if c.host != "" {
+		r.Host = c.host
+	}
+	if c.bearer != "" {
+		r.Header.Set("Authorization", "Bearer "+c.bearer)
 	}
 	for _, h := range headers {
 		name, value, _ := strings.Cut(h, ": ")

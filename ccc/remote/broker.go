@@ -58,6 +58,8 @@ type Actor struct {
 	User   store.UserID
 	// Name of the person, Company the legal name of the tenant.
 	Name, Company string
+	// Factor: he has proven himself with a second factor.
+	Factor bool
 }
 
 // Wish is what a user asks for.
@@ -174,6 +176,9 @@ func (b *Broker) reachable(tx *store.Tx, a Actor, system store.SystemID, now tim
 // permitted looks at the user once more: he may have lost the right since the request
 // came.
 func (b *Broker) permitted(tx *store.Tx, a Actor, system store.SystemID) error {
+	if *b.cfg.RequireSecondFactor && !a.Factor {
+		return &Error{Code: CodeSecondFactor}
+	}
 	may, err := access.MayRemote(tx, a.User, a.Tenant, system, b.cfg.now())
 	if err == nil && !may {
 		err = &Error{Code: CodeForbidden}

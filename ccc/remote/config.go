@@ -47,6 +47,10 @@ type Config struct {
 	// Default: 8760h, a year.
 	RecordsKeep time.Duration `yaml:"records_keep"`
 
+	// RequireSecondFactor: nobody asks for remote access or gets in who has not proven
+	// himself with a second factor. Default: true.
+	RequireSecondFactor *bool `yaml:"require_second_factor"`
+
 	// Store is the database. Needed, as the next two.
 	Store *store.DB `yaml:"-"`
 	// Credentials of service/ccc sign requests and grants.
@@ -82,6 +86,7 @@ func DefaultConfig() Config {
 	return Config{
 		MaxMinutes: int(wire.MaxRemote / time.Minute), DefaultMinutes: 60, Wait: 15 * time.Minute,
 		PerSystem: 3, PerUser: 10, PerHour: 20, CallTimeout: 10 * time.Second, RecordsKeep: 365 * 24 * time.Hour,
+		RequireSecondFactor: new(true),
 	}
 }
 
@@ -95,6 +100,7 @@ func (c Config) withDefaults() Config {
 	c.PerHour = cmp.Or(c.PerHour, d.PerHour)
 	c.CallTimeout = cmp.Or(c.CallTimeout, d.CallTimeout)
 	c.RecordsKeep = cmp.Or(c.RecordsKeep, d.RecordsKeep)
+	c.RequireSecondFactor = cmp.Or(c.RequireSecondFactor, d.RequireSecondFactor)
 	if c.Online == nil {
 		c.Online = func(identity.Serial) bool { return true }
 	}

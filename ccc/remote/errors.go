@@ -27,6 +27,8 @@ const (
 	CodeOver         Code = "remote_over"   // the session is over
 	CodeUnavailable  Code = "unavailable"   // there is no gateway
 	CodeForbidden    Code = "forbidden"     // the user has lost the right
+
+	CodeSecondFactor Code = "second_factor_needed" // he has not proven himself with one
 )
 
 // Error is what the methods for users fail with, besides errors of the store.

@@ -153,7 +153,7 @@ func (s *site) user(tenant store.TenantID, name string, role store.Role) Actor {
 		Language: store.German, PasswordHash: "x", Created: s.now,
 	}
 	s.update(func(tx *store.Tx) error { return tx.CreateUser(u) })
-	return Actor{Tenant: tenant, User: u.ID, Name: name, Company: "Acker GmbH"}
+	return Actor{Tenant: tenant, User: u.ID, Name: name, Company: "Acker GmbH", Factor: true}
 }
 
 func (s *site) system(tenant store.TenantID, serial identity.Serial) store.SystemID {

@@ -70,7 +70,7 @@ func New(ctx context.Context, cfg Config) (s *Server, first *Admin, err error) {
 	if s.db, err = store.Open(ctx, cfg.Store); err != nil {
 		return s, nil, configs.Under("store", err)
 	}
-	cfg.Account.Store, cfg.Account.Logger = s.db, cfg.Logger.Named("account")
+	cfg.Account.Store, cfg.Account.Keys, cfg.Account.Logger = s.db, keys, cfg.Logger.Named("account")
 	if s.accounts, err = account.New(cfg.Account); err != nil {
 		return s, nil, configs.Under("account", err)
 	}

@@ -60,6 +60,7 @@ func testConfig(t *testing.T, dir string) (Config, *x509.CertPool) {
 	c.Store.Path = filepath.Join(dir, "ccc.db")
 	c.Keys = []configs.SecretFile{configs.SecretFile(write("key", []byte(seal.NewKey())))}
 	c.Account.Hash = account.Hash{Memory: 8 << 20, Passes: 1, Lanes: 1}
+	c.Account.SecondFactor = account.Offered
 	c.FirstAdmin.File = filepath.Join(dir, "first-admin")
 	return c, creds.Pool()
 }

@@ -127,6 +127,11 @@ func (t *Tx) Passkeys(user UserID) ([]Passkey, error) {
 	return rows(t, scanPasskey, "SELECT "+passkeyColumns+" FROM passkeys WHERE user_id = $1 ORDER BY created, id", user)
 }
 
+// UserByCredential gives the user who has a key with a credential, disabled or not.
+func (t *Tx) UserByCredential(credential []byte) (User, error) {
+	return row(t, scanUser, "SELECT "+userColumns+" FROM users WHERE id = (SELECT user_id FROM passkeys WHERE credential = $1)", credential)
+}
+
 // RenamePasskey gives a user's key another name.
 func (t *Tx) RenamePasskey(user UserID, id PasskeyID, name string) error {
 	return t.change("UPDATE passkeys SET name = $3 WHERE user_id = $1 AND id = $2", user, id, name)

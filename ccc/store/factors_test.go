@@ -135,7 +135,7 @@ func TestAPITokens(t *testing.T) {
 		own := person(t, db, "jo@example.com")
 		other := person(t, db, "other@example.com")
 		v := store.APIToken{
-			ID: store.NewID[store.APITokenID](), Tenant: own.Tenant, User: own.ID, Hash: store.TokenHash{7}, Name: "Backup",
+			ID: store.NewID[store.APITokenID](), Tenant: own.Tenant, User: own.ID, For: other.Tenant, Hash: store.TokenHash{7}, Name: "Backup",
 			Scopes: []string{"systems:read", "labels:write"}, Second: true, Created: now, Expires: now.Add(time.Hour),
 		}
 		wrong := v

@@ -10,6 +10,7 @@ type APIToken struct {
 	ID     APITokenID
 	Tenant TenantID
 	User   UserID
+	For    TenantID // that it is good for; need not be Tenant, which is the user's
 	Hash   TokenHash
 	Name   string // that the user has given it
 	// Scopes are words without spaces, at least one.
@@ -21,19 +22,20 @@ type APIToken struct {
 	LastUsed *time.Time // the day; nil: never
 }
 
-const tokenColumns = "id, tenant_id, user_id, token_hash, name, scopes, second, created, expires, last_used"
+const tokenColumns = "id, tenant_id, user_id, for_tenant, token_hash, name, scopes, second, created, expires, last_used"
 
 func scanToken(s scanner) (v APIToken, err error) {
 	var created, expires, used moment
 	var hash []byte
 	var scopes string
-	err = s.Scan(&v.ID, &v.Tenant, &v.User, &hash, &v.Name, &scopes, &v.Second, &created, &expires, &used)
+	err = s.Scan(&v.ID, &v.Tenant, &v.User, &v.For, &hash, &v.Name, &scopes, &v.Second, &created, &expires, &used)
 	copy(v.Hash[:], hash)
 	v.Scopes, v.Created, v.Expires, v.LastUsed = strings.Fields(scopes), created.Time, expires.Time, used.pointer()
 	return v, err
 }
 
-// CreateAPIToken adds a token. ErrNotFound where the user is not one of the tenant.
+// CreateAPIToken adds a token. ErrNotFound where the user is not one of the tenant, or
+// without the tenant that it is for.
 func (t *Tx) CreateAPIToken(v APIToken) error {
 	var c checks
 	c.id("ID", string(v.ID))
@@ -46,8 +48,8 @@ func (t *Tx) CreateAPIToken(v APIToken) error {
 		return c.err
 	}
 	return t.change(`INSERT INTO api_tokens (`+tokenColumns+`)
-		SELECT $1, tenant_id, id, $4, $5, $6, $7, $8, $9, $10 FROM users WHERE tenant_id = $2 AND id = $3`,
-		v.ID, v.Tenant, v.User, v.Hash[:], v.Name, strings.Join(v.Scopes, " "), v.Second, v.Created, v.Expires, moments(v.LastUsed))
+		SELECT $1, tenant_id, id, $4, $5, $6, $7, $8, $9, $10, $11 FROM users WHERE tenant_id = $2 AND id = $3`,
+		v.ID, v.Tenant, v.User, v.For, v.Hash[:], v.Name, strings.Join(v.Scopes, " "), v.Second, v.Created, v.Expires, moments(v.LastUsed))
 }
 
 // APITokenByHash gives a token, expired or not.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/api"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/server"
@@ -93,6 +94,10 @@ func (w *World) centreConfig() server.Config {
 	cfg.Dial.Relays = w.relays
 	cfg.Store.Path = w.path(centreDir, "ccc.db")
 	cfg.Keys = []configs.SecretFile{configs.SecretFile(w.path(centreDir, "key"))}
+	cfg.Account.SecondFactor, cfg.Remote.RequireSecondFactor = account.Offered, new(false) // tests sign in with the password
+	if w.cfg.Gateway {
+		cfg.Remote.ARAURL = w.Gateway().URL
+	}
 	cfg.Brands = api.DefaultBrands()
 	for i := range cfg.Brands {
 		if cfg.Brands[i].ID == "fontevo" {
@@ -171,6 +176,7 @@ func (p *programs) startCentre(ctx context.Context) (unit, error) {
 		"dial": section{"relays": cfg.Dial.Relays}, "store": section{"path": cfg.Store.Path}, "keys": cfg.Keys, "brands": brands,
 		"first_admin": section{"file": cfg.FirstAdmin.File, "email": cfg.FirstAdmin.Email, "tenant": cfg.FirstAdmin.Tenant, "language": string(cfg.FirstAdmin.Language)},
 		"admin":       section{"listen": "unix:" + w.path(centreDir, "admin.sock")}, "log": w.log(), "access_log": w.accessLog(centreDir),
+		"account": section{"second_factor": string(cfg.Account.SecondFactor)}, "remote": section{"require_second_factor": *cfg.Remote.RequireSecondFactor, "ara_url": cfg.Remote.ARAURL},
 		"shutdown_timeout": (10 * time.Second).String(),
 	})
 	if err != nil {

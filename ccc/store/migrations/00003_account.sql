@@ -39,11 +39,13 @@ CREATE TABLE challenges (
 );
 CREATE INDEX challenges_expires ON challenges (expires);
 
--- scopes are words with a space between; last_used is a day.
+-- for_tenant is what the token is good for, which need not be the user's own tenant; scopes
+-- are words with a space between; last_used is a day.
 CREATE TABLE api_tokens (
     id TEXT NOT NULL PRIMARY KEY,
     tenant_id TEXT NOT NULL REFERENCES tenants (id),
     user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    for_tenant TEXT NOT NULL REFERENCES tenants (id),
     token_hash BYTEA NOT NULL,
     name TEXT NOT NULL,
     scopes TEXT NOT NULL,

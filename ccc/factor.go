@@ -1,0 +1,33 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/comtrexx-cloud/comtrexx/configs/cli"
+)
+
+func secondFactorCommand(app *cli.App) *cobra.Command {
+	group := &cobra.Command{Use: "second-factor", Short: "Second factors of accounts"}
+	group.AddCommand(&cobra.Command{
+		Use:   "reset EMAIL",
+		Short: "Take all second factors from an account, which ends its sessions",
+		Long: "Takes app, passkeys and recovery codes from an account, for somebody who has lost all\n" +
+			"of them. Be sure that it is he who asks: whoever knows the password is in then, and\n" +
+			"sets up a second factor of his own. A line of the log says that it was done.",
+		Example: "  ccc user second-factor reset anna@example.com",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return openDatabase(cmd.Context(), app, func(db database) error {
+				user, err := db.byEmail(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				if err := db.accounts.ResetFactors(cmd.Context(), user.Tenant, user.ID); err != nil {
+					return err
+				}
+				return printUsers(app, cmd, []userLine{lineOfUser(user)})
+			})
+		},
+	})
+	return group
+}
