@@ -53,6 +53,8 @@ type Config struct {
 	Remote RemoteAccess `yaml:"-"`
 	// Fleet tells who is connected.
 	Fleet Fleet `yaml:"-"`
+	// Statistics are what the servers have counted. Default: nothing is shown.
+	Statistics Statistics `yaml:"-"`
 	// Pages answer what is not for the API. Default: nothing is found.
 	Pages http.Handler `yaml:"-"`
 	// Logger; nil means silence. No token, password, address or name is logged.

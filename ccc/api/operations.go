@@ -14,6 +14,8 @@ const (
 	tagLabels  = "labels"
 	tagRemote  = "remote access"
 	tagLive    = "live"
+
+	tagStatistics = "statistics"
 )
 
 // register is the table of operations.
@@ -113,7 +115,8 @@ func (a *API) register() {
 		summary: "All tags in use, by name",
 	}, a.listTags)
 
-	a.registerRemote()
-	a.registerEvents()
 	a.registerAccount()
+	a.registerRemote()
+	a.registerStatistics()
+	a.registerEvents()
 }

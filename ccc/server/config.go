@@ -16,6 +16,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
+	"github.com/comtrexx-cloud/comtrexx/ccc/statistics"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/configs/accesslog"
@@ -50,6 +51,8 @@ type Config struct {
 	Remote remote.Config `yaml:"remote"`
 	// Fleet is what is known of who is online.
 	Fleet fleet.Config `yaml:"fleet"`
+	// Statistics are the counts of accesses that operators see.
+	Statistics statistics.Config `yaml:"statistics"`
 	// API bounds requests and live events.
 	API api.Config `yaml:"api"`
 	// Brands are the names under which the control centre is offered. The first one is
@@ -98,7 +101,7 @@ func (c Config) Validate() error {
 		configs.Under("names", c.Names.Validate()), configs.Under("dial", c.Dial.Validate()),
 		configs.Under("store", c.Store.Validate()), configs.Under("account", c.Account.Validate()),
 		configs.Under("pairing", c.Pairing.Validate()), configs.Under("remote", c.Remote.Validate(c.hosts()...)), configs.Under("fleet", c.Fleet.Validate()),
-		configs.Under("api", c.API.Validate()), configs.Under("brands", api.ValidateBrands(c.Brands)),
+		configs.Under("statistics", c.Statistics.Validate()), configs.Under("api", c.API.Validate()), configs.Under("brands", api.ValidateBrands(c.Brands)),
 	}
 	wrong := func(key, problem, hint string) {
 		all = append(all, &configs.KeyError{Key: key, Problem: problem, Hint: hint})

@@ -16,6 +16,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
+	"github.com/comtrexx-cloud/comtrexx/ccc/statistics"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/ccc/web"
 	"github.com/comtrexx-cloud/comtrexx/configs"
@@ -125,11 +126,18 @@ func (s *Server) join(keys *seal.Keyring) (err error) {
 	if s.remote, err = remote.New(r); err != nil {
 		return configs.Under("remote", err)
 	}
-	pages, err := web.Handler(web.Config{})
+	counts := s.cfg.Statistics
+	counts.Own, counts.Name, counts.Logger = s.cfg.AccessLog, "ccc", s.log.Named("statistics")
+	gathered, err := statistics.New(counts)
 	if err != nil {
-		return err
+		return configs.Under("statistics", err)
+	}
+	pages, err := web.Handler(web.Config{Gateway: s.cfg.Remote.ARAURL})
+	if err != nil {
+		return configs.Under("remote", err)
 	}
 	c := s.cfg.API
+	c.Statistics = gathered
 	c.Brands, c.Store, c.Keys, c.Accounts, c.Pairing, c.Remote, c.Fleet = s.cfg.Brands, s.db, keys, s.accounts, s.pairing, s.remote, s.fleet
 	c.Pages, c.Logger, c.AccessLog, c.Metrics = pages, s.log.Named("api"), s.cfg.AccessLog, s.cfg.Metrics
 	s.api, err = api.New(c)
