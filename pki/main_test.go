@@ -31,7 +31,8 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"pki": func() { os.Exit(cli.Main(context.Background(), newProgram().Command)) },
+		"pki":     func() { os.Exit(cli.Main(context.Background(), newProgram().Command)) },
+		shellName: shellMain,
 	})
 }
 
@@ -42,10 +43,11 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			// The race detector has a process wait for a second before it ends.
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
+			newShell(t, env)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await": await, "otherca": otherCA, "otherlog": otherLog, "silent": silent, "fingerprint": fingerprint,
+			"pki": runPKI, "await": await, "otherca": otherCA, "otherlog": otherLog, "silent": silent, "fingerprint": fingerprint,
 		},
 	})
 }
@@ -146,7 +148,7 @@ func TestExampleConfig(t *testing.T) {
 	want.AccessLog.Dir, want.AccessLog.Show = "/var/lib/pki/access", []accesslog.Network{{Prefix: netip.MustParsePrefix("10.20.0.0/24")}}
 	want.Server.ACMEListen = "127.0.0.1:8446"
 	want.Server.ACME.Dial = map[string]string{"ara.comtrexx.test:443": "127.0.0.1:8445", "*.ara.comtrexx.test:443": "127.0.0.1:8445"}
-	if len(got.Server.ACME.Roles) != 4 {
+	if len(got.Server.ACME.Roles) != 5 {
 		t.Errorf("roles %+v", got.Server.ACME.Roles)
 	}
 	want.Server.ACME.Roles = got.Server.ACME.Roles

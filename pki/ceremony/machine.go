@@ -1,13 +1,17 @@
 package ceremony
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/user"
 	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
 )
@@ -43,17 +47,34 @@ func ThisMachine() (Machine, error) {
 	if u, userErr := user.Current(); userErr == nil {
 		m.User = u.Username
 	}
-	path, pathErr := os.Executable()
-	data, readErr := os.ReadFile(path)
-	m.ProgramSHA256 = hash(data)
+	var readErr error
+	m.ProgramSHA256, readErr = programHash()
 	interfaces, netErr := net.Interfaces()
 	for _, i := range interfaces {
 		if i.Flags&net.FlagUp != 0 && i.Flags&net.FlagLoopback == 0 {
 			m.Network = append(m.Network, i.Name)
 		}
 	}
-	return m, errors.Join(err, pathErr, readErr, netErr)
+	return m, errors.Join(err, readErr, netErr)
 }
+
+// programHash reads the file of the running program, once: a ceremony has several steps.
+var programHash = sync.OnceValues(func() (string, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+})
 
 // Entropy tells where crypto/rand takes its randomness from here. A statement of the
 // operator, e.g. about a hardware source, is added.
