@@ -16,6 +16,11 @@ export type Meta = Schemas['Meta'];
 export type SystemChange = Schemas['SystemChange'];
 export type Problem = Schemas['Problem'];
 export type FieldError = Schemas['FieldError'];
+export type RemoteSession = Schemas['RemoteSession'];
+export type RemoteTicket = Schemas['RemoteTicket'];
+export type RemoteChange = Schemas['RemoteChange'];
+export type AccessStatistics = Schemas['AccessStatistics'];
+export type ServerStatistics = Schemas['ServerStatistics'];
 export type Language = Me['user']['language'];
 
 /** What the stream of live events carries; its fields event and data. */
@@ -24,5 +29,6 @@ export type LiveEvent =
   | { event: 'removed'; data: Removed }
   | { event: 'presence'; data: Presence }
   | { event: 'offer'; data: OfferStep }
+  | { event: 'remote'; data: RemoteChange }
   | { event: 'summary'; data: Summary }
   | { event: 'reset'; data: Record<string, never> };

@@ -13,6 +13,7 @@ import { FleetPage } from '../pages/Fleet';
 import { type FleetSearch, parseFleetSearch } from '../pages/fleetSearch';
 import { Shell } from '../pages/Shell';
 import { SignInPage } from '../pages/SignIn';
+import { parseRecordsSearch, type RecordsSearch } from '../remote/search';
 import { sessionQuery } from './meta';
 
 const root = createRootRouteWithContext<{ queryClient: QueryClient }>()({
@@ -77,9 +78,37 @@ const setup = createRoute({
   component: lazyRouteComponent(() => import('../pages/Setup'), 'SetupPage'),
 });
 
+const remote = createRoute({
+  getParentRoute: () => shell,
+  path: '/remote',
+  validateSearch: (search: Record<string, unknown>): RecordsSearch => parseRecordsSearch(search),
+  component: lazyRouteComponent(() => import('../pages/RemoteRecords'), 'RemoteRecordsPage'),
+});
+
+const remoteSession = createRoute({
+  getParentRoute: () => shell,
+  path: '/remote/$session',
+  // What the gateway adds where it sends a browser back.
+  validateSearch: (search: Record<string, unknown>): { label?: string; browser?: string } => ({
+    ...(typeof search.label === 'string' && { label: search.label }),
+    ...(typeof search.browser === 'string' && { browser: search.browser }),
+  }),
+  component: lazyRouteComponent(() => import('../pages/RemoteOpen'), 'RemoteOpenPage'),
+});
+
+const statistics = createRoute({
+  getParentRoute: () => shell,
+  path: '/statistics',
+  component: lazyRouteComponent(() => import('../pages/Statistics'), 'StatisticsPage'),
+});
+
 export function makeRouter(queryClient: QueryClient) {
   return createRouter({
-    routeTree: root.addChildren([signIn, privacy, shell.addChildren([fleet, add, system, setup])]),
+    routeTree: root.addChildren([
+      signIn,
+      privacy,
+      shell.addChildren([fleet, add, system, setup, remote, remoteSession, statistics]),
+    ]),
     context: { queryClient },
     defaultPreload: 'intent',
     scrollRestoration: true,

@@ -20,7 +20,7 @@ export interface StreamConfig {
   stable?: number;
 }
 
-const events = new Set<string>(['system', 'removed', 'presence', 'offer', 'summary', 'reset']);
+const events = new Set<string>(['system', 'removed', 'presence', 'offer', 'remote', 'summary', 'reset']);
 
 /**
  * Follows the live events until close is called, and comes back with growing waits when

@@ -5,6 +5,7 @@ import { MeContext } from '../app/meta';
 import { AccountMenu } from '../components/AccountMenu';
 import { Mark, Wordmark } from '../components/Brand';
 import { LiveMark, OfflineBanner } from '../components/Live';
+import { Nav } from '../components/Nav';
 import { fleet } from '../fleet/store';
 import { showLanguage, useText } from '../i18n';
 import classes from './Shell.module.css';
@@ -34,6 +35,7 @@ export function Shell() {
             <Mark />
             <Wordmark />
           </Link>
+          <Nav />
           <div className={classes.tenant}>{me.tenant.name}</div>
           <LiveMark />
           <AccountMenu />

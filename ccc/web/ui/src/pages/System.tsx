@@ -14,6 +14,8 @@ import { SystemGate } from '../components/SystemGate';
 import { kindOfStatus, statusOf, statusSince } from '../fleet/status';
 import { useSystem } from '../fleet/store';
 import { useText } from '../i18n';
+import { RemoteCard } from '../remote/RemoteCard';
+import { useRemoteRights } from '../remote/rights';
 import { groupedSerial } from '../serial';
 import { useReason } from '../setup/history';
 import { dateTime, milliseconds } from '../time/format';
@@ -39,6 +41,7 @@ export function SystemPage() {
 function Details({ system, onRemoved }: { system: System; onRemoved(): void }) {
   const { t } = useText();
   const { write, remove } = useRights();
+  const remote = useRemoteRights();
   const [editing, edit] = useDisclosure(false);
   const [removing, removal] = useDisclosure(false);
   const [replacing, replacement] = useDisclosure(false);
@@ -91,6 +94,11 @@ function Details({ system, onRemoved }: { system: System; onRemoved(): void }) {
       <div className={classes.columns}>
         <div className={classes.column}>
           {paired && <Connection system={system} />}
+          {paired && remote.read && (
+            <Card title={t('remote.title')}>
+              <RemoteCard system={system} />
+            </Card>
+          )}
           <Card title={t('system.details')}>
             {editing ? (
               <EditForm system={system} onClose={edit.close} />

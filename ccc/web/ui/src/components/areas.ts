@@ -1,0 +1,16 @@
+import { useMe } from '../app/meta';
+import { useRemoteRights } from '../remote/rights';
+
+const all = [
+  { name: 'systems', to: '/' },
+  { name: 'remote', to: '/remote' },
+  { name: 'statistics', to: '/statistics' },
+] as const;
+
+/** The areas of the pages that the signed-in person has something to do with. */
+export function useAreas(): readonly (typeof all)[number][] {
+  const { tenant } = useMe();
+  const { read } = useRemoteRights();
+  const hidden = { systems: false, remote: !read, statistics: tenant.kind !== 'operator' };
+  return all.filter(({ name }) => !hidden[name]);
+}
