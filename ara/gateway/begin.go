@@ -89,6 +89,7 @@ func (g *Gateway) redeem(w http.ResponseWriter, r *http.Request, label string) {
 	}
 	secret, cookie := newSecret()
 	s := g.newSession(label, gr, cookie)
+	s.places.see(r.RemoteAddr)
 	switch err := g.sessions.redeem(s); {
 	case err == nil:
 	case errors.Is(err, errSessions):

@@ -29,6 +29,11 @@ type Config struct {
 	Domain string `yaml:"domain"`
 	// PublicPort is the port under which browsers find the gateway. Default: 443.
 	PublicPort int `yaml:"public_port"`
+	// PBXDomain is a lower-case DNS name that PBXs are one label below, "s<serial>": of
+	// sessions in which TLS ends in the PBX, see [Gateway.Sealed]. It may be below Domain
+	// and has to be of another registrable domain than CCCURL. Default: there are no such
+	// sessions.
+	PBXDomain string `yaml:"pbx_domain"`
 	// CCCURL is the address of the control centre for browsers, "https://host[:port]".
 	// Needed.
 	CCCURL string `yaml:"ccc_url"`
@@ -94,6 +99,9 @@ type Limits struct {
 	Events int `yaml:"events"`
 	// Grants that are remembered as used. Default: 65536.
 	Grants int `yaml:"grants"`
+	// ChallengesPerMinute is how often certificate authorities may ask one PBX, and ask
+	// from one network, to prove its name; 64 times as often all. Default: 30.
+	ChallengesPerMinute int `yaml:"challenges_per_minute"`
 }
 
 // DefaultConfig gives the values that stand for the zero value.
@@ -107,7 +115,7 @@ func DefaultConfig() Config {
 		Limits: Limits{
 			Connections: 20_000, HeaderBytes: 64 << 10, Begun: 4096, BeginsPerMinute: 30,
 			Sessions: 4000, SessionsPerSerial: 8, SessionsPerUser: 16,
-			Streams: 64, Upgrades: 32, Events: 8, Grants: 65_536,
+			Streams: 64, Upgrades: 32, Events: 8, Grants: 65_536, ChallengesPerMinute: 30,
 		},
 	}
 }
@@ -136,6 +144,7 @@ func (c Config) withDefaults() Config {
 	l.Upgrades = cmp.Or(l.Upgrades, dl.Upgrades)
 	l.Events = cmp.Or(l.Events, dl.Events)
 	l.Grants = cmp.Or(l.Grants, dl.Grants)
+	l.ChallengesPerMinute = cmp.Or(l.ChallengesPerMinute, dl.ChallengesPerMinute)
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
@@ -159,6 +168,14 @@ func (c Config) Validate() error {
 		bad("domain", "a script of a PBX could plant cookies at the control centre; take another registrable domain",
 			"%s and %s of ccc_url belong to the same domain", c.Domain, u.Hostname())
 	}
+	switch {
+	case c.PBXDomain == "":
+	case !isHost(c.PBXDomain) || c.PBXDomain == c.Domain || strings.HasSuffix(c.Domain, "."+c.PBXDomain):
+		bad("pbx_domain", "as in pbx.example.net", "%q, want a lower-case DNS name which domain is not, and is not below", c.PBXDomain)
+	case err == nil && grant.SameSite(c.PBXDomain, u.Hostname()):
+		bad("pbx_domain", "a script of a PBX could plant cookies at the control centre; take another registrable domain",
+			"%s and %s of ccc_url belong to the same domain", c.PBXDomain, u.Hostname())
+	}
 	if c.PublicPort < 0 || c.PublicPort > 65535 {
 		bad("public_port", "", "%d is no port", c.PublicPort)
 	}
@@ -176,6 +193,7 @@ func (c Config) Validate() error {
 		"connections": l.Connections, "header_bytes": int(l.HeaderBytes), "begun": l.Begun, "begins_per_minute": l.BeginsPerMinute,
 		"sessions": l.Sessions, "sessions_per_serial": l.SessionsPerSerial, "sessions_per_user": l.SessionsPerUser,
 		"streams": l.Streams, "upgrades": l.Upgrades, "events": l.Events, "grants": l.Grants,
+		"challenges_per_minute": l.ChallengesPerMinute,
 	} {
 		if n < 0 {
 			bad("limits."+key, "", "is below zero")

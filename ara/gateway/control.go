@@ -23,9 +23,9 @@ func (g *Gateway) ownPages() http.Handler {
 	}
 	handle("GET "+own+"{$}", func(w http.ResponseWriter, r *http.Request, s *session) { g.control(w, r, s, http.StatusOK, note{}) })
 	handle("GET "+pathOpen, func(w http.ResponseWriter, r *http.Request, s *session) {
-		to := own
-		if v := s.settled(r.Context()); v.State == grant.Active && v.ended.IsZero() && s.grant.Service == grant.Web {
-			to = "/"
+		to := s.pages(s.settled(r.Context()))
+		if to == "" {
+			to = own
 		}
 		g.redirect(w, r, to)
 	})
@@ -89,6 +89,7 @@ func (g *Gateway) owned(w http.ResponseWriter, r *http.Request, label string) *s
 		g.refuse(w, r, refusedBrowser)
 		return nil
 	}
+	s.places.see(r.RemoteAddr)
 	return s
 }
 

@@ -53,7 +53,8 @@ type page struct {
 	// Of the control page.
 	User, Tenant, Serial string
 	View                 event
-	Open, Waits, Active  bool
+	Open                 string // where the PBX's pages are; empty: not for this session, or not yet
+	Waits, Active        bool
 }
 
 // message is a page that says one thing.
@@ -66,7 +67,7 @@ func (g *Gateway) control(w http.ResponseWriter, r *http.Request, s *session, st
 	g.page(w, r, status, page{
 		name: "control.html", Note: n, State: t.state(v),
 		User: s.grant.User, Tenant: s.grant.Tenant, Serial: string(s.grant.Serial), View: v.event(t),
-		Open:  v.State == grant.Active && s.grant.Service == grant.Web,
+		Open:  s.pages(v),
 		Waits: v.State == grant.Pending, Active: v.State == grant.Active,
 	})
 }

@@ -176,7 +176,7 @@ func (r *registry) run(ctx context.Context) {
 	}
 }
 
-// limiter bounds how often a network begins. It has the same size whoever asks; networks
+// limiter bounds how often a network does something. It has the same size whoever asks; networks
 // that share a place by chance share their limit.
 type limiter struct {
 	seed   maphash.Seed
@@ -184,7 +184,7 @@ type limiter struct {
 	places [4096]*rate.Limiter
 }
 
-// placesOfAll is how often everybody may begin, in limits of one network.
+// placesOfAll is how often everybody may, in limits of one network.
 const placesOfAll = 64
 
 func newLimiter(perMinute int) *limiter {
@@ -196,15 +196,16 @@ func newLimiter(perMinute int) *limiter {
 	return l
 }
 
-// allow is asked before a network begins.
+// allow is asked before a network does it.
 func (l *limiter) allow(addr netip.Addr) bool {
 	bits := 56
 	if addr = addr.Unmap(); addr.Is4() {
 		bits = 24
 	}
 	prefix, err := addr.WithZone("").Prefix(bits)
-	if err != nil {
-		return false
-	}
-	return l.places[maphash.Comparable(l.seed, prefix)%uint64(len(l.places))].Allow() && l.all.Allow()
+	return err == nil && l.take(maphash.Comparable(l.seed, prefix))
+}
+
+func (l *limiter) take(place uint64) bool {
+	return l.places[place%uint64(len(l.places))].Allow() && l.all.Allow()
 }

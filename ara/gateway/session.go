@@ -22,6 +22,7 @@ type session struct {
 	authority string // … with the port for browsers
 	grant     grant.Grant
 	cookie    hash
+	began     time.Time
 
 	ctx       context.Context // ends with the session
 	cancel    context.CancelFunc
@@ -32,6 +33,7 @@ type session struct {
 	upgrades  atomic.Int32
 	events    atomic.Int32
 	moved     atomic.Int64 // when a byte went either way, Unix nanoseconds
+	places    places       // where its browser comes from
 
 	mu      sync.Mutex
 	view    view          // guarded by mu
@@ -53,7 +55,7 @@ func (v view) remaining(now time.Time) time.Duration {
 
 func (g *Gateway) newSession(label string, gr grant.Grant, cookie hash) *session {
 	s := &session{
-		g: g, label: label, host: label + "." + g.cfg.Domain, grant: gr, cookie: cookie,
+		g: g, label: label, host: label + "." + g.cfg.Domain, grant: gr, cookie: cookie, began: time.Now(),
 		streams: make(chan struct{}, g.cfg.Limits.Streams), changed: make(chan struct{}),
 		view: view{Status: remote.Status{State: grant.Requested}},
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/comtrexx-cloud/comtrexx/ara/gateway"
+	"github.com/comtrexx-cloud/comtrexx/ara/passthrough"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/dial"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/configs/daemon"
@@ -113,7 +114,19 @@ func (s *Server) Components() []daemon.Component {
 func (s *Server) https() daemon.Component {
 	srv := s.gateway.HTTPServer(s.names.TLSConfig("h2", "http/1.1"))
 	s.cfg.AccessLog.Watch(srv)
-	return s.component("https", func() error { return srv.ServeTLS(s.gateway.Limit(s.tcp), "", "") }, srv.Close, srv.Shutdown)
+	return s.component("https", func() error { return srv.ServeTLS(s.led(s.gateway.Limit(s.tcp)), "", "") }, srv.Close, srv.Shutdown)
+}
+
+// led leads connections for the names of PBXs there.
+func (s *Server) led(ln net.Listener) net.Listener {
+	g := s.cfg.Gateway
+	if g.PBXDomain == "" {
+		return ln
+	}
+	return passthrough.New(passthrough.Config{
+		Domain: g.PBXDomain, Open: s.gateway.Sealed, Challenge: s.gateway.Challenge,
+		HelloTime: g.Timing.Header, Idle: g.Timing.Idle, AccessLog: s.cfg.AccessLog,
+	}, ln)
 }
 
 // http3 serves HTTP/3.

@@ -23,7 +23,13 @@ const (
 	// server.
 	gatewayDir  = "ara"
 	gatewayRole = "srv-ara"
+	// pbxRole is that of PBXs there.
+	pbxRole = "srv-pbx"
 )
+
+// PBXDomain is what the PBXs' own names are one label below, in sessions that are
+// encrypted end to end.
+const PBXDomain = "pbx." + GatewayName
 
 // GatewayName is the domain of the gateway; sessions are one label below it. Browsers
 // resolve both to loopback by themselves (RFC 6761 §6.3), and take it for another site
@@ -75,6 +81,7 @@ func (w *World) gatewayConfig() (server.Config, error) {
 	}
 	cfg.Listen = w.gatewayAddr
 	cfg.Gateway.Domain, cfg.Gateway.PublicPort, cfg.Gateway.CCCURL = GatewayName, port, "https://"+CentreName
+	cfg.Gateway.PBXDomain = PBXDomain
 	if w.cfg.Centre {
 		cfg.Gateway.CCCURL = w.Centre().URL
 	}
@@ -137,7 +144,7 @@ func (p *programs) startGateway(ctx context.Context) (unit, error) {
 	path := w.path(gatewayDir, "ara.yaml")
 	err = writeConfig(w.path(gatewayDir), path, section{
 		"region": "DE", "credentials": w.path(gatewayDir, "credentials"), "pki": section{"url": pki},
-		"domain": cfg.Gateway.Domain, "public_port": cfg.Gateway.PublicPort, "ccc_url": cfg.Gateway.CCCURL, "listen": cfg.Listen,
+		"domain": cfg.Gateway.Domain, "pbx_domain": cfg.Gateway.PBXDomain, "public_port": cfg.Gateway.PublicPort, "ccc_url": cfg.Gateway.CCCURL, "listen": cfg.Listen,
 		"names": section{
 			"mode": string(cfg.Names.Mode), "domains": cfg.Names.Domains, "directory": cfg.Names.Directory,
 			"eab_file": string(cfg.Names.EABFile), "storage": cfg.Names.Storage,

@@ -43,7 +43,8 @@ func (w *World) acmeConfig() acmesrv.Config {
 		for _, name := range []string{GatewayName, "*." + GatewayName} {
 			cfg.Dial[net.JoinHostPort(name, "443")] = w.gatewayAddr
 		}
-		cfg.OrdersPerHour = -1 // one for each session
+		cfg.Roles = append(cfg.Roles, acmesrv.Role{Name: pbxRole, Names: []string{"*." + PBXDomain}, Devices: true})
+		cfg.Dial[net.JoinHostPort("*."+PBXDomain, "443")] = w.gatewayAddr
 	}
 	return cfg
 }

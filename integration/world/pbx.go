@@ -13,7 +13,10 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/tlsend"
+	"github.com/comtrexx-cloud/comtrexx/pki/acmesrv"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/servercert"
 )
 
 // PBX is a device of a world as its administrator finds it, where that is one.
@@ -44,7 +47,7 @@ func (w *World) PBX(i int) PBX {
 func (p *inProcess) startPBX(ctx context.Context, i int, tunnel agent.Config) (unit, error) {
 	w := p.world
 	one, err := pbx.New(pbx.Config{
-		Dir: w.path(deviceDir(w.Device(i))), Credentials: tunnel.Credentials, Agent: tunnel, Logger: tunnel.Logger,
+		Dir: w.path(deviceDir(w.Device(i))), Credentials: tunnel.Credentials, Agent: tunnel, Logger: tunnel.Logger, TLSEnd: w.tlsEnd(i),
 	})
 	if err != nil {
 		return nil, err
@@ -69,6 +72,20 @@ func (p *inProcess) startPBX(ctx context.Context, i int, tunnel agent.Config) (u
 	}), nil
 }
 
+// tlsEnd is what a PBX is told about TLS that ends in it, with a gateway.
+func (w *World) tlsEnd(i int) tlsend.Config {
+	if !w.cfg.Gateway {
+		return tlsend.Config{}
+	}
+	return tlsend.Config{
+		Domain: PBXDomain, Mode: servercert.ModeInternal, Directory: "https://" + w.acmeAddr + acmesrv.DirectoryPath(pbxRole),
+		Key: func(ctx context.Context) (keyID, hmacKey string, err error) {
+			eab, err := w.admin.EAB(ctx, pbxRole, w.Device(i))
+			return eab.KeyID, eab.HMACKey, err
+		},
+	}
+}
+
 func (p *programs) startPBX(ctx context.Context, i int) (unit, error) {
 	w, serial := p.world, p.world.Device(i)
 	dir, path := w.path(deviceDir(serial)), w.path(deviceDir(serial), "pbx.yaml")
@@ -86,7 +103,9 @@ func (p *programs) startPBX(ctx context.Context, i int) (unit, error) {
 		}
 		about["token_file"] = file
 	}
+	end := w.tlsEnd(i)
 	err := writeConfig(dir, path, section{
+		"tls":       section{"domain": end.Domain, "directory": end.Directory},
 		"state_dir": dir, "listen": w.pages[i], "pki": about,
 		"relays": cfg.Relays, "transport": cfg.Transport, "slots": cfg.Slots, "timing": timing(cfg.Timing), "log": w.log(),
 	})

@@ -56,9 +56,9 @@ func (p *programs) startPKI(ctx context.Context) (unit, error) {
 		server["acme_listen"] = w.acmeAddr
 		var roles []section
 		for _, r := range acme.Roles {
-			roles = append(roles, section{"name": r.Name, "names": r.Names})
+			roles = append(roles, section{"name": r.Name, "names": r.Names, "devices": r.Devices})
 		}
-		server["acme"] = section{"roles": roles, "dial": acme.Dial, "orders_per_hour": acme.OrdersPerHour}
+		server["acme"] = section{"roles": roles, "dial": acme.Dial}
 	}
 	err := writeConfig(dir, path, section{
 		"authority": section{"state_dir": w.path("pki", "state"), "trust_domain": string(w.cfg.TrustDomain), "plain_keys": true},

@@ -36,11 +36,12 @@ type site struct {
 	pairing wire.PairingID
 	epoch   uint64
 	ccc     *enrol.Credentials
+	service grant.Service // of what is asked for and granted
 }
 
 func newSite(ctx context.Context, t *testing.T, w *world.World, i int) *site {
 	t.Helper()
-	s := &site{t: t, w: w, serial: w.Device(i), pbx: newPerson(t, w.PBX(i).URL)}
+	s := &site{t: t, w: w, serial: w.Device(i), pbx: newPerson(t, w.PBX(i).URL), service: grant.Web}
 	first, err := w.PBX(i).FirstPassword()
 	if err == nil {
 		s.ccc, _, err = w.Credentials(ctx, "ccc")
@@ -105,7 +106,7 @@ func (s *site) ask(ctx context.Context, life time.Duration) grant.SessionID {
 	id := grant.SessionID("e2e-" + rand.Text())
 	request, err := wire.Sign(s.ccc, wire.Remote{
 		Session: id, Pairing: s.pairing, Serial: s.serial, Epoch: s.epoch, Tenant: "Musterfirma GmbH", User: "Erika Muster", Reason: "no dial tone",
-		Service: grant.Web, Life: life, IssuedAt: now, ExpiresAt: now.Add(10 * time.Minute), ExpiresIn: 10 * time.Minute,
+		Service: s.service, Life: life, IssuedAt: now, ExpiresAt: now.Add(10 * time.Minute), ExpiresIn: 10 * time.Minute,
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -144,7 +145,7 @@ func (s *site) grant(id grant.SessionID, label, hash string) (string, error) {
 	}
 	now := time.Now().Truncate(time.Second)
 	return grant.Sign(s.ccc, grant.Grant{
-		ID: grant.ID(rand.Text()), Audience: label + "." + world.GatewayName, Session: id, Serial: s.serial, Epoch: s.epoch, Service: grant.Web,
+		ID: grant.ID(rand.Text()), Audience: label + "." + world.GatewayName, Session: id, Serial: s.serial, Epoch: s.epoch, Service: s.service,
 		User: "Erika Muster", Tenant: "Musterfirma GmbH", Browser: [32]byte(browser), Issued: now, Expires: now.Add(grant.MaxLife),
 	})
 }

@@ -28,6 +28,8 @@ const (
 	pbxCurl
 	pbxBrowser
 	pbxSilent
+	pbxSealed
+	pbxHello
 	pbxs
 )
 
@@ -96,7 +98,7 @@ func build(bin string) error {
 
 // policy is that of the relay: the gateway reaches what it needs of devices, and no more.
 var policy = []relay.Rule{
-	{Caller: "service/ara", Target: "device", Services: []string{"web", "remote"}},
+	{Caller: "service/ara", Target: "device", Services: []string{"web", "remote", "tls"}},
 	{Caller: "service/ccc", Target: "device", Services: []string{"*"}},
 	{Caller: "device", Target: "service/ccc", Services: []string{"*"}},
 	{Caller: "service/ccc", Target: "relay", Services: []string{"presence"}},
