@@ -8,12 +8,13 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/flow"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 )
 
 const (
 	pathBegin  = own + "begin"
-	pathRedeem = own + "redeem"
+	pathRedeem = flow.PathRedeem
 	pathOpen   = own + "open"
 	// maxForm bounds a body that is for the gateway, in bytes.
 	maxForm = 16 << 10

@@ -68,6 +68,12 @@ type Timing struct {
 	// Queue is how long a request waits for another of its session to end, where there
 	// are limits.streams. Default: 10s.
 	Queue time.Duration `yaml:"queue"`
+	// FlowIdle ends a terminal, or a flow to a target, in which nothing moves either way.
+	// Default: 30m.
+	FlowIdle time.Duration `yaml:"flow_idle"`
+	// Login is how long the way from a terminal's page to a shell may take, with typing.
+	// Default: 2m.
+	Login time.Duration `yaml:"login"`
 	// RetryMin and RetryMax bound the wait before a PBX that was lost is asked again
 	// how a session stands. Default: 1s and 30s.
 	RetryMin time.Duration `yaml:"retry_min"`
@@ -97,6 +103,12 @@ type Limits struct {
 	Upgrades int `yaml:"upgrades"`
 	// Events are the control pages of one session that show how it stands. Default: 8.
 	Events int `yaml:"events"`
+	// Terminals are those of one session at once. Default: 8.
+	Terminals int `yaml:"terminals"`
+	// Flows to a target are those of one session at once. Default: 32.
+	Flows int `yaml:"flows"`
+	// MessageBytes bounds one message of a terminal or a flow. Default: 64KiB.
+	MessageBytes configs.Bytes `yaml:"message_bytes"`
 	// Grants that are remembered as used. Default: 65536.
 	Grants int `yaml:"grants"`
 	// ChallengesPerMinute is how often certificate authorities may ask one PBX, and ask
@@ -110,12 +122,13 @@ func DefaultConfig() Config {
 		PublicPort: 443,
 		Timing: Timing{
 			Begin: 5 * time.Minute, Idle: 30 * time.Minute, Header: 10 * time.Second, Open: 15 * time.Second,
-			Answer: 5 * time.Minute, Queue: 10 * time.Second, RetryMin: time.Second, RetryMax: 30 * time.Second,
+			Answer: 5 * time.Minute, Queue: 10 * time.Second,
+			FlowIdle: 30 * time.Minute, Login: 2 * time.Minute, RetryMin: time.Second, RetryMax: 30 * time.Second,
 		},
 		Limits: Limits{
 			Connections: 20_000, HeaderBytes: 64 << 10, Begun: 4096, BeginsPerMinute: 30,
 			Sessions: 4000, SessionsPerSerial: 8, SessionsPerUser: 16,
-			Streams: 64, Upgrades: 32, Events: 8, Grants: 65_536, ChallengesPerMinute: 30,
+			Streams: 64, Upgrades: 32, Events: 8, Terminals: 8, Flows: 32, MessageBytes: 64 << 10, Grants: 65_536, ChallengesPerMinute: 30,
 		},
 	}
 }
@@ -130,6 +143,8 @@ func (c Config) withDefaults() Config {
 	t.Open = cmp.Or(t.Open, dt.Open)
 	t.Answer = cmp.Or(t.Answer, dt.Answer)
 	t.Queue = cmp.Or(t.Queue, dt.Queue)
+	t.FlowIdle = cmp.Or(t.FlowIdle, dt.FlowIdle)
+	t.Login = cmp.Or(t.Login, dt.Login)
 	t.RetryMin = cmp.Or(t.RetryMin, dt.RetryMin)
 	t.RetryMax = cmp.Or(t.RetryMax, dt.RetryMax)
 	l, dl := &c.Limits, d.Limits
@@ -143,6 +158,9 @@ func (c Config) withDefaults() Config {
 	l.Streams = cmp.Or(l.Streams, dl.Streams)
 	l.Upgrades = cmp.Or(l.Upgrades, dl.Upgrades)
 	l.Events = cmp.Or(l.Events, dl.Events)
+	l.Terminals = cmp.Or(l.Terminals, dl.Terminals)
+	l.Flows = cmp.Or(l.Flows, dl.Flows)
+	l.MessageBytes = cmp.Or(l.MessageBytes, dl.MessageBytes)
 	l.Grants = cmp.Or(l.Grants, dl.Grants)
 	l.ChallengesPerMinute = cmp.Or(l.ChallengesPerMinute, dl.ChallengesPerMinute)
 	if c.Logger == nil {
@@ -182,7 +200,7 @@ func (c Config) Validate() error {
 	t := c.Timing
 	for key, d := range map[string]time.Duration{
 		"begin": t.Begin, "idle": t.Idle, "header": t.Header, "open": t.Open, "answer": t.Answer, "queue": t.Queue,
-		"retry_min": t.RetryMin, "retry_max": t.RetryMax,
+		"flow_idle": t.FlowIdle, "login": t.Login, "retry_min": t.RetryMin, "retry_max": t.RetryMax,
 	} {
 		if d < 0 {
 			bad("timing."+key, "", "is below zero")
@@ -192,7 +210,8 @@ func (c Config) Validate() error {
 	for key, n := range map[string]int{
 		"connections": l.Connections, "header_bytes": int(l.HeaderBytes), "begun": l.Begun, "begins_per_minute": l.BeginsPerMinute,
 		"sessions": l.Sessions, "sessions_per_serial": l.SessionsPerSerial, "sessions_per_user": l.SessionsPerUser,
-		"streams": l.Streams, "upgrades": l.Upgrades, "events": l.Events, "grants": l.Grants,
+		"streams": l.Streams, "upgrades": l.Upgrades, "events": l.Events,
+		"terminals": l.Terminals, "flows": l.Flows, "message_bytes": int(l.MessageBytes), "grants": l.Grants,
 		"challenges_per_minute": l.ChallengesPerMinute,
 	} {
 		if n < 0 {

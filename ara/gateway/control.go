@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ara/remote"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/flow"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 )
 
@@ -30,6 +31,9 @@ func (g *Gateway) ownPages() http.Handler {
 		g.redirect(w, r, to)
 	})
 	handle("GET "+own+"events", g.events)
+	handle("GET "+flow.PathConnect, g.connect)
+	handle("GET "+pathTerminal, g.terminal)
+	handle("GET "+pathShell, g.shell)
 	handle("POST "+own+"pin", g.act(func(ctx context.Context, s *session, r *http.Request) error {
 		pin := strings.ReplaceAll(strings.TrimSpace(r.PostForm.Get("pin")), " ", "")
 		return s.pbx.PIN(ctx, pin)

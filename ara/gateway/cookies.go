@@ -5,14 +5,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/flow"
 )
 
 // The gateway's own cookies. With the prefix no other host can set them (RFC 6265bis
 // §4.1.3.2).
 const (
-	cookiePrefix  = "__Host-ara"
-	cookieSession = cookiePrefix
-	cookieBrowser = cookiePrefix + "-browser"
+	cookiePrefix  = flow.CookieSession
+	cookieSession = flow.CookieSession
+	cookieBrowser = flow.CookieBrowser
 )
 
 // ownCookie makes a cookie of the gateway; life 0 lets it end with the browser, below 0

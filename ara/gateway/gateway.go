@@ -188,7 +188,9 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // nothing but links.
 func (w *response) WriteHeader(status int) {
 	h := w.Header()
-	if status < 200 {
+	if status == http.StatusSwitchingProtocols {
+		w.status = status
+	} else if status < 200 {
 		interim(h)
 	} else if w.status == 0 {
 		w.status = status

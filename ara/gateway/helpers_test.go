@@ -247,6 +247,7 @@ type fakePBX struct {
 	remote  net.Listener
 	dials   atomic.Int64 // to web
 	refuse  atomic.Pointer[tunnel.Error]
+	target  atomic.Pointer[net.Listener]            // of the services tcp and ssh; nil: as web
 	wiretap atomic.Pointer[func(net.Conn) net.Conn] // around a connection to web
 
 	mu       sync.Mutex
@@ -255,6 +256,7 @@ type fakePBX struct {
 	calls    []string
 	purposes map[string]grant.SessionID // by the client's address
 	err      error
+	targets  []remote.Target
 }
 
 func newPBX(t testing.TB, pages http.Handler) *fakePBX {
@@ -287,9 +289,13 @@ func (p *fakePBX) dial(ctx context.Context, to identity.Serial, service, purpose
 		return nil, e
 	}
 	ln := p.web
-	if service == remote.ServiceName {
+	switch target := p.target.Load(); {
+	case service == remote.ServiceName:
 		ln = p.remote
-	} else {
+	case target != nil && grant.Service(service).Targeted():
+		ln = *target
+		p.dials.Add(1)
+	default:
 		p.dials.Add(1)
 	}
 	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", ln.Addr().String())
@@ -367,4 +373,8 @@ func (p *fakePBX) Extend(_ context.Context, _ grant.SessionID, minutes int) erro
 	return p.note(fmt.Sprintf("extend %d", minutes))
 }
 
-func (p *fakePBX) Targets(context.Context, grant.SessionID) ([]remote.Target, error) { return nil, nil }
+func (p *fakePBX) Targets(context.Context, grant.SessionID) ([]remote.Target, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.targets, nil
+}

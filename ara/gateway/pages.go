@@ -16,21 +16,34 @@ var files embed.FS
 var templates = template.Must(template.ParseFS(files, "html/*.html"))
 
 // media are the files that every host of the gateway has below /.ara/.
-var media = map[string]string{"control.css": "text/css; charset=utf-8", "control.js": "text/javascript; charset=utf-8"}
+var media = map[string]struct{ file, kind string }{
+	"control.css":  {"control.css", mediaCSS},
+	"control.js":   {"control.js", mediaJS},
+	"terminal.css": {"terminal.css", mediaCSS},
+	"terminal.js":  {"terminal.js", mediaJS},
+	"xterm.css":    {"xterm/xterm.css", mediaCSS},
+	"xterm.js":     {"xterm/xterm.js", mediaJS},
+	"addon-fit.js": {"xterm/addon-fit.js", mediaJS},
+}
+
+const (
+	mediaCSS = "text/css; charset=utf-8"
+	mediaJS  = "text/javascript; charset=utf-8"
+)
 
 // serveFile gives one of the files; false: it is none.
 func serveFile(w http.ResponseWriter, r *http.Request) bool {
 	name := strings.TrimPrefix(r.URL.Path, own)
-	kind, ok := media[name]
+	m, ok := media[name]
 	if !ok || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
 	}
-	text, err := files.ReadFile("html/" + name)
+	text, err := files.ReadFile("html/" + m.file)
 	if err != nil {
 		return false
 	}
 	h := w.Header()
-	h.Set("Content-Type", kind)
+	h.Set("Content-Type", m.kind)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "max-age=300")
@@ -55,6 +68,11 @@ type page struct {
 	View                 event
 	Open                 string // where the PBX's pages are; empty: not for this session, or not yet
 	Waits, Active        bool
+
+	// Of the page of a terminal.
+	Target   string
+	Nonce    string // empty: it is another page
+	Recorded bool
 }
 
 // message is a page that says one thing.
@@ -85,7 +103,7 @@ func (g *Gateway) page(w http.ResponseWriter, r *http.Request, status int, p pag
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", p.Lang)
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", policy(r.Host))
+	h.Set("Content-Security-Policy", policy(r.Host, p.Nonce))
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Referrer-Policy", "no-referrer")
@@ -100,7 +118,7 @@ func (g *Gateway) page(w http.ResponseWriter, r *http.Request, status int, p pag
 
 // policy lets a page load the gateway's files and nothing of the PBX's, which are on the
 // same origin. A host that is not a plain name loads nothing.
-func policy(host string) string {
+func policy(host, nonce string) string {
 	const rest = "; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 	if host == "" || strings.ContainsFunc(host, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '.' && r != ':'
@@ -108,5 +126,8 @@ func policy(host string) string {
 		return "default-src 'none'" + rest
 	}
 	at := "https://" + host + own
+	if nonce != "" {
+		return terminalPolicy(at, nonce) + rest
+	}
 	return "default-src 'none'; script-src " + at + "control.js; style-src " + at + "control.css; connect-src " + at + "events" + rest
 }

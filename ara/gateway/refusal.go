@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/http"
 
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/flow"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 )
 
@@ -29,6 +30,8 @@ var (
 	refusedPending  = refusal{"pending", http.StatusForbidden, func(t *texts) note { return t.Pending }}
 	refusedByPBX    = refusal{"pbx", http.StatusForbidden, func(t *texts) note { return t.Pending }}
 	refusedStreams  = refusal{"streams", http.StatusServiceUnavailable, func(t *texts) note { return t.Streams }}
+	refusedService  = refusal{"service", http.StatusForbidden, func(t *texts) note { return t.Service }}
+	refusedUpgrade  = refusal{"upgrade", http.StatusUpgradeRequired, func(t *texts) note { return t.Malformed }}
 	failedTimeout   = refusal{"timeout", http.StatusGatewayTimeout, func(t *texts) note { return t.Timeout }}
 	failedAnswer    = refusal{"answer", http.StatusBadGateway, func(t *texts) note { return t.Answer }}
 )
@@ -36,6 +39,7 @@ var (
 // refuse answers with a page.
 func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, why refusal) {
 	g.metrics.refused.WithLabelValues(why.name).Inc()
+	w.Header().Set(flow.RefusedHeader, why.name)
 	g.page(w, r, why.status, message(why.note(textOf(r)), ""))
 }
 
@@ -43,6 +47,7 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, why refusal) {
 // error.
 func (g *Gateway) unreachable(w http.ResponseWriter, r *http.Request, code tunnel.Code) {
 	g.metrics.refused.WithLabelValues("unreachable").Inc()
+	w.Header().Set(flow.RefusedHeader, "unreachable")
 	status := code.Info().HTTPStatus
 	if status < http.StatusInternalServerError {
 		status = http.StatusBadGateway

@@ -59,12 +59,15 @@ func (p *places) have(addr netip.Addr) bool {
 	return ok && slices.Contains(p.seen, place)
 }
 
-// pages is where the PBX's pages are; empty: not in this session, or not yet.
+// pages is where the PBX's pages are, or the terminal; empty: not in this session, or not
+// yet.
 func (s *session) pages(v view) string {
 	switch {
 	case v.State != grant.Active || !v.ended.IsZero():
 	case s.grant.Service == grant.Web:
 		return "/"
+	case s.grant.Service == grant.SSH:
+		return pathTerminal
 	case s.grant.Service == grant.TLS && s.g.cfg.PBXDomain != "":
 		return "https://" + s.g.cfg.authority(passthrough.Name(s.grant.Serial, s.g.cfg.PBXDomain)) + "/"
 	}

@@ -32,6 +32,8 @@ type session struct {
 	streams   chan struct{} // one place per request
 	upgrades  atomic.Int32
 	events    atomic.Int32
+	terminals atomic.Int32
+	flows     atomic.Int32
 	moved     atomic.Int64 // when a byte went either way, Unix nanoseconds
 	places    places       // where its browser comes from
 

@@ -23,7 +23,11 @@ type texts struct {
 	ExtendPending, ExtendRefused                       string
 	Asking, Waiting, Active, Over, Refused, Late, Lost string
 
+	OpenTerminal string
+	Terminal     terminalTexts
+
 	Home, Misdirected, Unknown, Often, Gone, Browser, Malformed, Grant, Sessions, Origin note
+	Service                                                                              note
 	Ended, Pending, Streams, Timeout, Answer, Unreachable, WrongPIN, Tries, State        note
 }
 
@@ -31,6 +35,31 @@ var (
 	languages = []*texts{&german, &english, &french} // the first one is for everybody else
 	matcher   = language.NewMatcher([]language.Tag{language.German, language.English, language.French})
 )
+
+// terminalTexts are the words of the page of a terminal.
+type terminalTexts struct {
+	User, Connect, Connecting, Again            string
+	Fingerprint, Pinned, Unpinned, Trust        string
+	Answer, Password, Recorded                  string
+	Exit, Login, HostKey, Gone, Idle, Slow      string
+	Time, Admin, Switch, ByUser, Over, Protocol string
+}
+
+// over says why a session is over.
+func (t *texts) over(cause grant.Cause) string {
+	switch cause {
+	case grant.CauseTime:
+		return t.Terminal.Time
+	case grant.CauseAdmin:
+		return t.Terminal.Admin
+	case grant.CauseSwitch:
+		return t.Terminal.Switch
+	case grant.CauseUser:
+		return t.Terminal.ByUser
+	default:
+		return t.Terminal.Over
+	}
+}
 
 // textOf gives the texts in the language that a browser prefers (RFC 9110 §12.5.4).
 func textOf(r *http.Request) *texts {

@@ -14,6 +14,21 @@ var german = texts{
 	Asking: "Die Anlage wird gefragt …", Waiting: "Wartet auf die Freigabe an der Anlage", Active: "Freigegeben", Over: "Beendet",
 	Refused: "An der Anlage abgelehnt", Late: "Niemand hat den Zugriff rechtzeitig freigegeben", Lost: "Die Anlage ist gerade nicht erreichbar",
 
+	OpenTerminal: "Terminal öffnen",
+	Terminal: terminalTexts{
+		User: "Benutzername", Connect: "Verbinden", Connecting: "Verbindung wird aufgebaut …", Again: "Neu verbinden",
+		Fingerprint: "Fingerabdruck des Schlüssels", Pinned: "Die Anlage kennt diesen Schlüssel.",
+		Unpinned: "Die Anlage kennt den Schlüssel dieses Ziels nicht. Vergleichen Sie den Fingerabdruck, bevor Sie fortfahren.",
+		Trust:    "Schlüssel stimmt, fortfahren", Answer: "Weiter", Password: "Passwort", Recorded: "Diese Sitzung wird für den Administrator der Anlage aufgezeichnet.",
+		Exit: "Das Ziel hat die Sitzung beendet.", Login: "Das Ziel hat die Anmeldung nicht angenommen.",
+		HostKey: "Das Ziel hat einen anderen Schlüssel als den, den die Anlage kennt. Es wurde nichts gesendet.",
+		Gone:    "Das Ziel ist nicht erreichbar oder hat die Verbindung getrennt.", Idle: "Das Terminal wurde beendet, weil es lange unbenutzt war.",
+		Slow: "Es wurde mehr eingegeben, als das Ziel annimmt.", Time: "Die Zeit für diesen Fernzugriff ist abgelaufen.",
+		Admin: "Der Administrator der Anlage hat den Fernzugriff beendet.", Switch: "An der Anlage wurde der Fernzugriff ausgeschaltet.",
+		ByUser: "Sie haben den Fernzugriff beendet.", Over: "Der Fernzugriff ist beendet.", Protocol: "Die Verbindung zur Seite wurde getrennt.",
+	},
+
+	Service:     note{"Anderer Dienst", "Dieser Fernzugriff gilt einem anderen Dienst."},
 	Home:        note{"Fernzugriff", "Hierher gelangen Sie, wenn Sie im Control Center den Zugriff auf eine Anlage öffnen."},
 	Misdirected: note{"Falscher Server", "Diese Adresse gehört nicht zu der Verbindung, auf der sie angefragt wurde."},
 	Unknown:     note{"Nicht gefunden", "Diese Seite gibt es nicht."},

@@ -14,6 +14,21 @@ var english = texts{
 	Asking: "Asking the PBX …", Waiting: "Waits for consent at the PBX", Active: "Allowed", Over: "Ended",
 	Refused: "Refused at the PBX", Late: "Nobody allowed the access in time", Lost: "The PBX cannot be reached now",
 
+	OpenTerminal: "Open the terminal",
+	Terminal: terminalTexts{
+		User: "User name", Connect: "Connect", Connecting: "Connecting …", Again: "Connect anew",
+		Fingerprint: "Fingerprint of the key", Pinned: "The PBX knows this key.",
+		Unpinned: "The PBX does not know the key of this target. Compare the fingerprint before you go on.",
+		Trust:    "The key is right, go on", Answer: "Go on", Password: "Password", Recorded: "This session is recorded for the PBX's administrator.",
+		Exit: "The target has ended the session.", Login: "The target has not taken the sign-in.",
+		HostKey: "The target has another key than the PBX knows. Nothing was sent.",
+		Gone:    "The target cannot be reached, or has cut the connection.", Idle: "The terminal was ended because it was not used for long.",
+		Slow: "More was typed than the target takes.", Time: "The time of this remote access is over.",
+		Admin: "The PBX's administrator has ended the remote access.", Switch: "Remote access was switched off at the PBX.",
+		ByUser: "You have ended the remote access.", Over: "The remote access has ended.", Protocol: "The connection to the page was lost.",
+	},
+
+	Service:     note{"Another service", "This remote access is to another service."},
 	Home:        note{"Remote access", "You get here by opening the access to a PBX in the control centre."},
 	Misdirected: note{"Wrong server", "This address does not belong to the connection on which it was asked for."},
 	Unknown:     note{"Not found", "There is no such page."},

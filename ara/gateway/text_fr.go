@@ -14,6 +14,21 @@ var french = texts{
 	Asking: "Le système est interrogé …", Waiting: "En attente d’autorisation sur le système", Active: "Autorisé", Over: "Terminé",
 	Refused: "Refusé sur le système", Late: "Personne n’a autorisé l’accès à temps", Lost: "Le système n’est pas joignable pour l’instant",
 
+	OpenTerminal: "Ouvrir le terminal",
+	Terminal: terminalTexts{
+		User: "Nom d’utilisateur", Connect: "Se connecter", Connecting: "Connexion en cours …", Again: "Se reconnecter",
+		Fingerprint: "Empreinte de la clé", Pinned: "Le système connaît cette clé.",
+		Unpinned: "Le système ne connaît pas la clé de cette cible. Comparez l’empreinte avant de continuer.",
+		Trust:    "La clé est la bonne, continuer", Answer: "Continuer", Password: "Mot de passe", Recorded: "Cette session est enregistrée pour l’administrateur du système.",
+		Exit: "La cible a mis fin à la session.", Login: "La cible n’a pas accepté l’identification.",
+		HostKey: "La cible a une autre clé que celle que le système connaît. Rien n’a été envoyé.",
+		Gone:    "La cible n’est pas joignable ou a coupé la connexion.", Idle: "Le terminal a été fermé après une longue inactivité.",
+		Slow: "Plus a été saisi que la cible n’accepte.", Time: "Le temps de cet accès à distance est écoulé.",
+		Admin: "L’administrateur du système a mis fin à l’accès à distance.", Switch: "L’accès à distance a été désactivé sur le système.",
+		ByUser: "Vous avez mis fin à l’accès à distance.", Over: "L’accès à distance est terminé.", Protocol: "La connexion avec la page a été perdue.",
+	},
+
+	Service:     note{"Autre service", "Cet accès à distance concerne un autre service."},
 	Home:        note{"Accès à distance", "Vous arrivez ici en ouvrant l’accès à un système dans le centre de contrôle."},
 	Misdirected: note{"Mauvais serveur", "Cette adresse n’appartient pas à la connexion sur laquelle elle a été demandée."},
 	Unknown:     note{"Introuvable", "Cette page n’existe pas."},
