@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"pki": runPKI, "await": await, "otherca": otherCA, "otherlog": otherLog, "silent": silent, "fingerprint": fingerprint,
+			"run": inShell, "await": await, "otherca": otherCA, "otherlog": otherLog, "silent": silent, "fingerprint": fingerprint,
 		},
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -21,7 +22,7 @@ import (
 
 // Every start of this program costs a third of a second with the race detector, and a
 // script has dozens of commands. So a script has one process that runs them, one after
-// the other: "pki …" in a script is "exec pki …" without the start.
+// the other: "run pki …" in a script is "exec pki …" without the start.
 
 // shellName is the program that this process is in a script for that.
 const shellName = "pki-shell"
@@ -122,13 +123,31 @@ func (s *shell) environment(ts *testscript.TestScript) []string {
 	return env
 }
 
-// runPKI runs one command in the script's shell: pki ARGS.
-func runPKI(ts *testscript.TestScript, neg bool, args []string) {
+// inShell runs one command in the script's shell, with -until once more until its output
+// matches: run [-until REGEXP] pki ARGS.
+func inShell(ts *testscript.TestScript, neg bool, args []string) {
+	until := regexp.MustCompile("")
+	if len(args) > 1 && args[0] == "-until" {
+		var err error
+		until, err = regexp.Compile("(?m)" + args[1])
+		ts.Check(err)
+		args = args[2:]
+	}
+	if len(args) == 0 || args[0] != "pki" {
+		ts.Fatalf("usage: run [-until REGEXP] pki ARGS")
+	}
 	s := ts.Value(shellKey{}).(*shell) //nolint:forcetypeassert // Setup has put it there
 	ts.Check(s.start())
 	var got shellResult
-	ts.Check(s.calls.Encode(shellCall{args, s.environment(ts)}))
-	ts.Check(s.results.Decode(&got))
+	const patience = 30 * time.Second
+	for begin := time.Now(); ; {
+		ts.Check(s.calls.Encode(shellCall{args[1:], s.environment(ts)}))
+		got = shellResult{}
+		ts.Check(s.results.Decode(&got))
+		if until.Match(got.Out) || time.Since(begin) > patience {
+			break
+		}
+	}
 	_, err := ts.Stdout().Write(got.Out)
 	ts.Check(err)
 	_, err = ts.Stderr().Write(got.Err)
