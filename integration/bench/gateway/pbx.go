@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/ara/remote"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/willing"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -78,10 +78,7 @@ func servePBX(ctx context.Context, dir, relay string, devices int, out *json.Enc
 		return err
 	}
 	pages := &http.Server{Handler: site(), ReadHeaderTimeout: time.Minute}
-	gateway := &http.Server{
-		Handler: remote.Handler(willing{}, sessionOf), ReadHeaderTimeout: time.Minute,
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
-	}
+	gateway := willing.Server()
 	g, ctx := errgroup.WithContext(ctx)
 	serve := func(srv *http.Server, ln net.Listener) {
 		g.Go(func() error {
@@ -127,42 +124,6 @@ func servePBX(ctx context.Context, dir, relay string, devices int, out *json.Enc
 
 // maxStreams is more than all works have at once with one device.
 const maxStreams = 8192
-
-type connKey struct{}
-
-// sessionOf gives the session that a request of the gateway is for.
-func sessionOf(r *http.Request) (grant.SessionID, bool) {
-	c, ok := r.Context().Value(connKey{}).(*agent.Conn)
-	if !ok {
-		return "", false
-	}
-	return grant.ParsePurpose(c.Call().Purpose)
-}
-
-// willing is a PBX that lets everybody in for a day: what a real one does about consent
-// is not measured here.
-type willing struct{}
-
-var errFixed = errors.New("not in this PBX")
-
-func (willing) Watch(ctx context.Context, _ grant.SessionID) (iter.Seq[remote.Status], error) {
-	return func(yield func(remote.Status) bool) {
-		tick := time.NewTicker(remote.Heartbeat)
-		defer tick.Stop()
-		for yield(remote.Status{State: grant.Active, Remaining: remote.MaxMinutes * 60}) {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}, nil
-}
-
-func (willing) PIN(context.Context, grant.SessionID, string) error                { return errFixed }
-func (willing) End(context.Context, grant.SessionID) error                        { return nil }
-func (willing) Extend(context.Context, grant.SessionID, int) error                { return errFixed }
-func (willing) Targets(context.Context, grant.SessionID) ([]remote.Target, error) { return nil, nil }
 
 const (
 	pathPage, pathDown, pathUp, pathEcho = "/page", "/down", "/up", "/echo"

@@ -29,6 +29,9 @@ const (
 	pbxBrowser
 	pbxSilent
 	pbxSealed
+	pbxTerminal
+	pbxShell
+	pbxServices
 	pbxHello
 	pbxs
 )
@@ -54,6 +57,7 @@ func TestMain(m *testing.M) {
 				code = 1
 			}
 		}
+		closeShell()
 		if err := goleak.Find(goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop")); err != nil && code == 0 {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
@@ -98,7 +102,7 @@ func build(bin string) error {
 
 // policy is that of the relay: the gateway reaches what it needs of devices, and no more.
 var policy = []relay.Rule{
-	{Caller: "service/ara", Target: "device", Services: []string{"web", "remote", "tls"}},
+	{Caller: "service/ara", Target: "device", Services: []string{"web", "remote", "tls", "tcp", "ssh"}},
 	{Caller: "service/ccc", Target: "device", Services: []string{"*"}},
 	{Caller: "device", Target: "service/ccc", Services: []string{"*"}},
 	{Caller: "service/ccc", Target: "relay", Services: []string{"presence"}},
@@ -107,6 +111,9 @@ var policy = []relay.Rule{
 var startOnce = sync.OnceValue(func() error {
 	bin := filepath.Join(shared.dir, "bin")
 	if err := build(bin); err != nil {
+		return err
+	}
+	if err := listenShell(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -122,14 +129,21 @@ var startOnce = sync.OnceValue(func() error {
 	return errors.Join(w.AwaitDevices(ctx, pbxs), w.AwaitNames(ctx))
 })
 
-// start gives the world, with PBX i paired and remote access switched on.
-func start(t *testing.T, i int) (context.Context, *site) {
+// started waits for the shared world; what the test does has to end with the context.
+func started(t *testing.T) context.Context {
 	t.Helper()
 	if err := startOnce(); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
+	return ctx
+}
+
+// start gives the world, with PBX i paired and remote access switched on.
+func start(t *testing.T, i int) (context.Context, *site) {
+	t.Helper()
+	ctx := started(t)
 	return ctx, newSite(ctx, t, shared.world, i)
 }
 
