@@ -12,6 +12,7 @@ type Meta struct {
 	Brand     Brand     `json:"brand" doc:"Whose name the pages bear; decided by the host name of the request"`
 	Version   string    `json:"version" doc:"Of the server program"`
 	Languages []string  `json:"languages" nullable:"false" doc:"That the pages exist in, the default first"`
+	Passkeys  bool      `json:"passkeys" doc:"Whether passkeys work under this name of the server"`
 	Now       time.Time `json:"now" doc:"The server's clock, to count down without trusting the browser's"`
 }
 

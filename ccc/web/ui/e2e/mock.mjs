@@ -69,7 +69,13 @@ verbs.owner = [...(verbs.administrator ?? []), 'system.delete', 'system.handover
 
 /** What the server says about who has signed in. */
 function meOf(/** @type {Me['user']} */ user) {
-  return { user, tenant, verbs: user.roles.flatMap((role) => verbs[role] ?? []), some_verbs: [] };
+  return {
+    user,
+    tenant,
+    verbs: user.roles.flatMap((role) => verbs[role] ?? []),
+    some_verbs: [],
+    proof: { by: 'password', at: new Date().toISOString(), fresh: true },
+  };
 }
 
 const statusOf = /** @type {Record<string, number>} */ ({

@@ -25,10 +25,11 @@ const root = createRootRouteWithContext<{ queryClient: QueryClient }>()({
 const signIn = createRoute({
   getParentRoute: () => root,
   path: '/sign-in',
-  validateSearch: (search: Record<string, unknown>): { next?: string; ended?: boolean } => ({
+  validateSearch: (search: Record<string, unknown>): { next?: string; ended?: boolean; step?: 'second' | 'enrol' } => ({
     // Only a path of this site; //host would be another one.
     ...(typeof search.next === 'string' && /^\/(?![/\\])/.test(search.next) && { next: search.next }),
     ...(search.ended === true && { ended: true }),
+    ...((search.step === 'second' || search.step === 'enrol') && { step: search.step }),
   }),
   component: SignInPage,
 });
@@ -39,6 +40,13 @@ const privacy = createRoute({
   component: lazyRouteComponent(() => import('../pages/Privacy'), 'PrivacyPage'),
 });
 
+/** What of the sign-in is missing, by the code that says so; empty: all. */
+const missing: Partial<Record<string, '' | 'second' | 'enrol'>> = {
+  unauthenticated: '',
+  second_factor_needed: 'second',
+  second_factor_enrol: 'enrol',
+};
+
 const shell = createRoute({
   getParentRoute: () => root,
   id: 'shell',
@@ -46,8 +54,10 @@ const shell = createRoute({
     try {
       return { me: await context.queryClient.ensureQueryData(sessionQuery) };
     } catch (thrown) {
-      if (asApiError(thrown).code !== 'unauthenticated') throw thrown;
-      throw redirect({ to: '/sign-in', search: location.href === '/' ? {} : { next: location.href } });
+      const step = missing[asApiError(thrown).code];
+      if (step === undefined) throw thrown;
+      const next = location.href === '/' ? {} : { next: location.href };
+      throw redirect({ to: '/sign-in', search: step ? { step, ...next } : next });
     }
   },
   component: Shell,
@@ -64,6 +74,12 @@ const add = createRoute({
   getParentRoute: () => shell,
   path: '/add',
   component: lazyRouteComponent(() => import('../pages/Add'), 'AddPage'),
+});
+
+const account = createRoute({
+  getParentRoute: () => shell,
+  path: '/account',
+  component: lazyRouteComponent(() => import('../pages/Account'), 'AccountPage'),
 });
 
 const system = createRoute({
@@ -107,7 +123,7 @@ export function makeRouter(queryClient: QueryClient) {
     routeTree: root.addChildren([
       signIn,
       privacy,
-      shell.addChildren([fleet, add, system, setup, remote, remoteSession, statistics]),
+      shell.addChildren([fleet, add, system, setup, remote, remoteSession, statistics, account]),
     ]),
     context: { queryClient },
     defaultPreload: 'intent',

@@ -8,6 +8,7 @@ import {
   IconMoon,
   IconShieldLock,
   IconSun,
+  IconUser,
 } from '@tabler/icons-react';
 import { useQueryClient } from '@tanstack/react-query';
 import { Link, useNavigate } from '@tanstack/react-router';
@@ -96,6 +97,9 @@ export function AccountMenu() {
           <Menu.Label>{t('account.appearance')}</Menu.Label>
           <Appearance />
           <Menu.Divider />
+          <Menu.Item leftSection={<IconUser size={16} />} renderRoot={(props) => <Link {...props} to="/account" />}>
+            {t('security.menu')}
+          </Menu.Item>
           <Menu.Item leftSection={<IconKey size={16} />} onClick={password.open}>
             {t('account.password')}
           </Menu.Item>
