@@ -66,7 +66,7 @@ func (g *Gateway) newSession(label string, gr grant.Grant, cookie hash) *session
 	s.moved.Store(time.Now().UnixNano())
 	s.transport = &http.Transport{
 		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return s.dial(ctx, string(grant.Web)) },
-		MaxIdleConnsPerHost:    8,
+		MaxIdleConnsPerHost:    g.cfg.Limits.Streams, // a connection for each request at once, or they are opened anew
 		IdleConnTimeout:        30 * time.Second,
 		ResponseHeaderTimeout:  g.cfg.Timing.Answer,
 		ExpectContinueTimeout:  time.Second,
