@@ -29,6 +29,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector has a process wait for a second before it ends
 			creds := ca.Credentials(identity.Service(identity.DefaultTrustDomain, "ara"))
 			return errors.Join(
 				creds.Save(filepath.Join(e.WorkDir, "credentials")),
