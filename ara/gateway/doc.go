@@ -50,5 +50,28 @@
 // Requests that another origin makes are refused unless they only show a page
 // (http.CrossOriginProtection, and Fetch metadata for the rest).
 //
+// # Targets
+//
+// A session of the service "tcp" or "ssh" is to one target on the PBX's own list, by its
+// name; the address is the PBX's business. /.ara/connect makes one flow of a WebSocket,
+// for programs; package flow says how. A flow of SSH is ciphertext here: the client is on
+// the user's machine.
+//
+// /.ara/terminal is for browsers, which have no SSH client. It runs here, and not as
+// WebAssembly in the page: the page is the gateway's in either case, so that whoever
+// cannot trust the gateway with a password cannot trust its page with one, and a page
+// would ask for a weaker policy and a program of several megabytes. What the gateway sees
+// of a terminal is in memory only, as it passes. A password is asked for when the target
+// wants it, handed on, and referred to by nothing afterwards; it is in no log and on no
+// disk, and neither is anything typed or shown. Who wants the gateway to see nothing uses
+// the command line.
+//
+// The target's host key has to be one that the PBX names for it, which the PBX says inside
+// end-to-end TLS. Where it names none, the user is shown the fingerprint and decides.
+//
+// The WebSocket /.ara/shell carries a terminal: binary messages are what is typed, up to 16
+// KiB each, and what is to be shown; text messages are JSON, see heard and said. No more
+// than 256 KiB are on their way to a page that has not said that it has shown them.
+//
 // The package is not covered by the compatibility promise.
 package gateway

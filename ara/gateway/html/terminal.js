@@ -93,6 +93,7 @@
         term.focus();
         break;
       case "end":
+        if (m.reason === "over") { show("again", false); show("stop", false); }
         end(m.code ? `${m.text} (${m.code})` : m.error ? `${m.text} (${m.error})` : m.text);
         break;
     }
