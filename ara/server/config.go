@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net"
+	"slices"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,7 +27,7 @@ type Config struct {
 	// Gateway is the gateway itself.
 	Gateway gateway.Config `yaml:",inline"`
 	// Names are where the certificates come from, for domain and for every label below
-	// it: mode internal gets those on demand, mode files needs a wildcard.
+	// it: mode internal gets those on demand, the others need a wildcard.
 	Names servercert.Config `yaml:"names"`
 	// Dial is how PBXs are reached: through which relays.
 	Dial dial.Config `yaml:"dial"`
@@ -58,8 +59,9 @@ func (c Config) Validate() error {
 	switch {
 	case !c.Names.Enabled():
 		wrong("names.mode", "is missing", "browsers reach the gateway with https only")
-	case c.Names.Mode == servercert.ModePublic:
-		wrong("names.mode", "is public, whose CAs give no certificate for each session", "use internal, or files with a wildcard")
+	case c.Names.Mode == servercert.ModePublic && !(c.Names.DNS01.Enabled() && slices.Contains(c.Names.Domains, "*."+c.Gateway.Domain)):
+		wrong("names.mode", "is public, whose CAs give no certificate for each session",
+			"use internal, files with a wildcard, or dns01 with \"*."+c.Gateway.Domain+"\" among the domains")
 	}
 	return errors.Join(all...)
 }

@@ -17,16 +17,17 @@ import (
 type prover struct {
 	dial    map[string]string
 	timeout time.Duration
+	lookup  func(string) ([]string, error) // nil: none
 	http    *http.Client
 }
 
 // maxProof bounds the answer to http-01, which has less than 200 bytes.
 const maxProof = 4 << 10
 
-func newProver(dial map[string]string, timeout time.Duration) *prover {
-	p := &prover{dial: dial, timeout: timeout}
+func newProver(cfg Config) *prover {
+	p := &prover{dial: cfg.Dial, timeout: cfg.ChallengeTimeout, lookup: cfg.LookupTXT}
 	p.http = &http.Client{
-		Timeout:       timeout,
+		Timeout:       p.timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport:     &http.Transport{DialContext: p.dialContext, DisableKeepAlives: true, MaxResponseHeaderBytes: maxProof},
 	}
@@ -61,9 +62,12 @@ type bounded struct {
 	io.Closer
 }
 
-// LookupTxt is for dns-01, which no role has.
-func (*prover) LookupTxt(string) ([]string, error) {
-	return nil, errors.New("dns-01 is not offered")
+// LookupTxt is for dns-01, which is not offered without [Config.LookupTXT].
+func (p *prover) LookupTxt(name string) ([]string, error) {
+	if p.lookup == nil {
+		return nil, errors.New("dns-01 is not offered")
+	}
+	return p.lookup(name)
 }
 
 // TLSDial is for tls-alpn-01.

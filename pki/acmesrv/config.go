@@ -61,6 +61,9 @@ type Config struct {
 	// Refused is told about every request that was refused, but for those with a
 	// stale nonce, which clients repeat. Default: nobody is told.
 	Refused func(context.Context, Refusal) `yaml:"-"`
+	// LookupTXT looks for proofs in the DNS (dns-01), which are offered then, and with them
+	// wildcards of the names of roles. Default: they are not.
+	LookupTXT func(name string) ([]string, error) `yaml:"-"`
 	// Blocked is asked before a PBX orders. Default: none is blocked.
 	Blocked func(identity.Serial) bool `yaml:"-"`
 	// Logger; nil means silence.

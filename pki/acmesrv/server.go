@@ -112,8 +112,13 @@ func New(cfg Config) (*Server, error) {
 // provisioners makes one ACME provisioner per role.
 func (c Config) provisioners() (list provisioner.List, err error) {
 	ssh := false
+	challenges := []provisioner.ACMEChallenge{provisioner.HTTP_01, provisioner.TLS_ALPN_01}
+	if c.LookupTXT != nil {
+		challenges = append(challenges, provisioner.DNS_01)
+	}
 	for i, r := range c.Roles {
 		allowed := &policy.X509NameOptions{}
+		options := &provisioner.X509Options{AllowedNames: allowed, AllowWildcardNames: c.LookupTXT != nil}
 		for k, text := range r.Names {
 			n, err := parseName(text)
 			if err == nil {
@@ -138,14 +143,14 @@ func (c Config) provisioners() (list provisioner.List, err error) {
 			Type:       "ACME",
 			Name:       r.Name,
 			RequireEAB: !r.WithoutEAB,
-			Challenges: []provisioner.ACMEChallenge{provisioner.HTTP_01, provisioner.TLS_ALPN_01},
+			Challenges: challenges,
 			Claims: &provisioner.Claims{
 				MinTLSDur:     &provisioner.Duration{Duration: leastLifetime},
 				MaxTLSDur:     &provisioner.Duration{Duration: c.Lifetime + c.Backdate + time.Minute},
 				DefaultTLSDur: &provisioner.Duration{Duration: c.Lifetime},
 				EnableSSHCA:   &ssh,
 			},
-			Options: &provisioner.Options{X509: &provisioner.X509Options{AllowedNames: allowed}},
+			Options: &provisioner.Options{X509: options},
 		})
 	}
 	return list, nil
@@ -191,7 +196,7 @@ func (s *Server) mount() http.Handler {
 		err.Render(w, r)
 	})
 	r.Route(Prefix, func(r chi.Router) { acmeapi.Route(routes{r}) })
-	client := newProver(s.cfg.Dial, s.cfg.ChallengeTimeout)
+	client := newProver(s.cfg)
 	linker := acme.NewLinker("pki.internal", Prefix) // links have the host of the request
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		ctx := step.NewContext(req.Context(), s.auth)

@@ -15,6 +15,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -195,7 +196,11 @@ func (s *acmeSource) current(name string) *tls.Certificate {
 			return &newest.Certificate
 		}
 	}
-	return s.stored[name]
+	if cert := s.stored[name]; cert != nil {
+		return cert
+	}
+	_, above, _ := strings.Cut(name, ".")
+	return s.stored["*."+above]
 }
 
 // issuer is certmagic's ACME issuer with the roots of now.
@@ -218,7 +223,10 @@ func (i *issuer) acme() *certmagic.ACMEIssuer {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	var pool *x509.CertPool // nil: those of the system
-	if i.cfg.Roots != nil && i.cfg.Mode == ModeInternal {
+	switch {
+	case i.cfg.Mode != ModeInternal:
+		pool = i.cfg.PublicRoots
+	case i.cfg.Roots != nil:
 		pool = i.cfg.Roots()
 	}
 	if i.inner != nil && i.pool == pool {
@@ -238,6 +246,7 @@ func (i *issuer) acme() *certmagic.ACMEIssuer {
 		AltTLSALPNPort:            port,
 		DisableDistributedSolvers: true, // one process at a time
 		NewAccountFunc:            i.bind,
+		DNS01Solver:               i.cfg.DNS01.solver(i.zap),
 		HTTPProxy:                 i.proxy(),
 		Logger:                    i.zap,
 	})

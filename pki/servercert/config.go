@@ -36,8 +36,8 @@ type Config struct {
 	Mode Mode `yaml:"mode"`
 	// Domains are the names: DNS names, and IP addresses where the CA signs for
 	// them. Each has a certificate of its own. Needed with a CA; with files, the
-	// names of the certificate count, and these bound them: "*.example.net" stands
-	// for every name one label below.
+	// names of the certificate count, and these bound them. With files and with
+	// DNS01 "*.example.net" stands for every name one label below.
 	Domains []string `yaml:"domains"`
 	// Directory is the address of the CA's ACME directory. Internal: needed, as
 	// "pki acme eab" prints it. Public: default Let's Encrypt. An account belongs to
@@ -57,6 +57,10 @@ type Config struct {
 	// answered while there is something to prove. Public CAs ask on port 80.
 	// Default 0: proofs over TLS only, on the server's own port.
 	HTTPPort int `yaml:"http_port"`
+	// DNS01 proves names by records in the DNS (dns-01), and in no other way. Only so is
+	// there a certificate for "*.<domain>" from a public CA. With ModePublic only. Default:
+	// names are proven at the listener.
+	DNS01 DNS01 `yaml:"dns01"`
 	// CertFile and KeyFile are the certificate chain and its key, in PEM, for
 	// files. They are read again when they change.
 	CertFile string             `yaml:"cert_file"`
@@ -81,6 +85,9 @@ type Config struct {
 	// Roots gives the roots that the internal CA is known by. It is asked before
 	// each order. Needed with ModeInternal.
 	Roots func() *x509.CertPool `yaml:"-"`
+	// PublicRoots are those that a public CA's ACME server is known by. Default: those of
+	// the system.
+	PublicRoots *x509.CertPool `yaml:"-"`
 	// Logger; nil means silence.
 	Logger hclog.Logger `yaml:"-"`
 	// Metrics; nil means that none are registered.
@@ -95,7 +102,9 @@ const renewalRatio = 0.5
 const internalContact = "servers@internal.invalid"
 
 // DefaultConfig gives the values that stand for the zero value.
-func DefaultConfig() Config { return Config{ReloadEvery: 10 * time.Second} }
+func DefaultConfig() Config {
+	return Config{ReloadEvery: 10 * time.Second, DNS01: DNS01{Algorithm: "hmac-sha256"}}
+}
 
 func (c Config) withDefaults() Config {
 	c.ReloadEvery = cmp.Or(c.ReloadEvery, DefaultConfig().ReloadEvery)
@@ -156,7 +165,7 @@ func (c Config) Validate() error {
 	for i, d := range c.Domains {
 		key := fmt.Sprintf("domains[%d]", i)
 		switch _, err := netip.ParseAddr(d); {
-		case c.Mode == ModeFiles && strings.HasPrefix(d, "*.") && certmagic.SubjectQualifiesForCert(d[2:]) && d == strings.ToLower(d):
+		case (c.Mode == ModeFiles || c.DNS01.Enabled()) && strings.HasPrefix(d, "*.") && !strings.Contains(d[2:], "*") && certmagic.SubjectQualifiesForCert(d[2:]) && d == strings.ToLower(d):
 			// every name that the certificate's wildcard covers
 		case err != nil && (d == "" || d != strings.ToLower(d) || strings.ContainsAny(d, "*:/ ") || !certmagic.SubjectQualifiesForCert(d)):
 			bad(key, "", "%q, want a lower-case DNS name or an IP address", d)
@@ -165,6 +174,12 @@ func (c Config) Validate() error {
 		case slices.Contains(c.Domains[:i], d):
 			bad(key, "", "%q is there twice", d)
 		}
+	}
+	if c.DNS01.Enabled() && c.Mode != ModePublic {
+		bad("dns01.provider", "mode public proves names by the DNS", "is set with mode %q", c.Mode)
+	}
+	if err := configs.Under("dns01", c.DNS01.Validate()); err != nil {
+		all = append(all, err)
 	}
 	if c.HTTPPort < 0 || c.HTTPPort > 65535 {
 		bad("http_port", "", "%d is no port", c.HTTPPort)
@@ -188,6 +203,10 @@ func (c Config) checkRuntime() error {
 	}
 	if !c.acme() {
 		return nil
+	}
+	if c.DNS01.Enabled() {
+		_, err := zone{c.DNS01}.provider(c.DNS01.Zone) // so that a key that cannot be read shows now
+		return err
 	}
 	if c.Tunnelled {
 		return nil

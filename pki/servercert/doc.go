@@ -15,6 +15,9 @@
 // The CA proves a name by connecting to that listener (tls-alpn-01, RFC 8737), or to
 // [Config.HTTPPort] (http-01).
 //
+// With [Config.DNS01] they are proven by records in the DNS instead, which is the way to a
+// certificate for every name below a domain; the program changes a zone by RFC 2136.
+//
 // A server whose names come and go has them in [ModeInternal] on demand, see
 // [Config.Ask], or in files by a wildcard.
 //

@@ -27,7 +27,10 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// certmagic never ends it.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"))
+}
 
 func internal(dir string) Config {
 	return Config{
