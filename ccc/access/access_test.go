@@ -137,7 +137,7 @@ func holds(t *testing.T, property func(r *rand.Rand) (says, ok bool)) {
 		}
 		return ok
 	}
-	err := quick.Check(check, &quick.Config{MaxCount: 20000, Values: func(v []reflect.Value, r *mrand.Rand) {
+	err := quick.Check(check, &quick.Config{MaxCount: 20000, Rand: mrand.New(mrand.NewSource(1)), Values: func(v []reflect.Value, r *mrand.Rand) {
 		v[0], v[1] = reflect.ValueOf(r.Uint64()), reflect.ValueOf(r.Uint64())
 	}})
 	if err != nil {
@@ -183,18 +183,21 @@ func TestForeign(t *testing.T) {
 func TestExpired(t *testing.T) {
 	t.Parallel()
 	holds(t, func(r *rand.Rand) (bool, bool) {
-		a, res, v := draw(r), drawResource(r), pick(r, Verbs())
+		a, res := draw(r), drawResource(r)
 		live := a
 		live.Given = slices.DeleteFunc(slices.Clone(a.Given), func(g store.TenantGrant) bool { return g.Until != nil && !moment.Before(*g.Until) })
 		live.Glass = slices.DeleteFunc(slices.Clone(a.Glass), func(g store.BreakGlass) bool { return !moment.Before(g.Expires) || g.Ended != nil })
-		if a.May(v, res) != live.May(v, res) {
-			return true, false
+		poor := a
+		poor.Own = nil
+		says := false
+		for _, v := range Verbs() {
+			may := a.May(v, res)
+			if may != live.May(v, res) || poor.May(v, res) {
+				return true, false
+			}
+			says = says || may && a.Home != res.Tenant
 		}
-		if !a.May(v, res) || a.Home == res.Tenant {
-			return false, true
-		}
-		a.Own = nil
-		return true, !a.May(v, res)
+		return says, true
 	})
 }
 

@@ -14,6 +14,7 @@ type Verb string
 const (
 	TenantRead      Verb = "tenant.read"       // see the tenant, its sites, groups and tags
 	TenantWrite     Verb = "tenant.write"      // change these
+	TenantRename    Verb = "tenant.rename"     // call it differently
 	TenantCreate    Verb = "tenant.create"     // make tenants below the own one
 	UsersRead       Verb = "users.read"        // see users and their roles
 	UsersManage     Verb = "users.manage"      // make, change and disable users
@@ -56,6 +57,7 @@ const initials = "OAMBCRLU"
 var rules = []rule{
 	{TenantRead, "OAMBCRLU", true, true},
 	{TenantWrite, "OA", true, false},
+	{TenantRename, "OA", false, false},
 	{TenantCreate, "OA", false, false},
 	{UsersRead, "OAU", false, false},
 	{UsersManage, "OA", false, false},

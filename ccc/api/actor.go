@@ -87,7 +87,7 @@ func (a *API) admitted(ctx huma.Context, op operation) (actor, error) {
 	if !op.rule.inTenant() {
 		return who, nil
 	}
-	who, err := a.enter(ctx.Context(), who, store.TenantID(ctx.Header(tenantHeader)))
+	who, err := a.enter(ctx.Context(), who, op.rule.tenant(ctx))
 	if err == nil {
 		err = a.decide(ctx.Context(), who, op.rule, store.SystemID(ctx.Param("id")))
 	}

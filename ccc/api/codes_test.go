@@ -50,6 +50,16 @@ var causes = map[Code]func(t *testing.T) answer{
 		w.user(w.north, "anna@example.com", store.RoleOwner)
 		return w.client().do(http.MethodPost, "/session", `{"email":"anna@example.com","password":"not this one"}`)
 	},
+	CodeLastOwner: func(t *testing.T) answer {
+		w := newWorld(t).serve()
+		c := w.signedIn(w.north, store.RoleOwner)
+		return c.do(http.MethodPut, "/users/"+string(c.user.ID)+"/roles", `{"roles":[]}`)
+	},
+	CodeNotToGive: func(t *testing.T) answer {
+		w := newWorld(t).serve()
+		c := w.signedIn(w.north, store.RoleAdministrator)
+		return c.do(http.MethodPut, "/users/"+string(c.user.ID)+"/roles", `{"roles":[{"role":"owner"}]}`)
+	},
 	CodeForbidden: func(t *testing.T) answer {
 		w := newWorld(t).serve()
 		return w.signedIn(w.north, store.RoleMonitoring).do(http.MethodPost, "/groups", `{"name":"x"}`)

@@ -21,6 +21,7 @@ var eventTypes = []struct {
 	{"presence", reflect.TypeFor[Presence](), "A paired system went online or offline"},
 	{"offer", reflect.TypeFor[OfferStep](), "An offer has come further"},
 	{"remote", reflect.TypeFor[RemoteChange](), "Remote access to a system has changed: load it anew"},
+	{"access", reflect.TypeFor[AccessChange](), "Who may do what in the tenant has changed, somebody broke glass, or a system is offered: load these anew"},
 	{"reset", reflect.TypeFor[Reset](), "Events were left out: load everything anew"},
 }
 

@@ -43,15 +43,18 @@ type reader struct {
 	user   store.UserID
 	wake   chan struct{} // something waits, or was lost; has room for one
 
+	rights chan struct{} // what the user may is to be looked at anew; has room for one
+
 	summary []byte // the last that was sent; the stream's alone
 
-	mu      sync.Mutex // guards waiting
+	mu      sync.Mutex // guards the fields below
 	waiting queue[[]byte]
+	only    map[store.SystemID]struct{} // the systems that it hears of; nil: all
 }
 
 // join adds a reader, unless the user has most readers already.
 func (h *hub) join(tenant store.TenantID, user store.UserID, most int) (*reader, bool) {
-	r := &reader{tenant: tenant, user: user, wake: make(chan struct{}, 1), waiting: newQueue[[]byte](h.queue)}
+	r := &reader{tenant: tenant, user: user, wake: make(chan struct{}, 1), rights: make(chan struct{}, 1), waiting: newQueue[[]byte](h.queue)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	f := h.feeds[tenant]
@@ -157,6 +160,20 @@ func (f *feed) reset() {
 	}
 }
 
+// recheck has the readers that the function says yes to look at their rights anew, before
+// they are sent anything more.
+func (h *hub) recheck(is func(*reader) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, f := range h.feeds {
+		for r := range f.readers {
+			if is(r) {
+				signal(r.rights)
+			}
+		}
+	}
+}
+
 // batch is what waits for one tenant.
 type batch struct {
 	tenant  store.TenantID
@@ -212,7 +229,9 @@ func (r *reader) add(all []message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, m := range all {
-		r.waiting.add(m.subject, m.v)
+		if _, heard := r.only[m.system]; heard || r.only == nil || m.system == "" {
+			r.waiting.add(m.subject, m.v)
+		}
 	}
 	signal(r.wake)
 }

@@ -30,7 +30,11 @@ func once[I, T any](ctx context.Context, a *API, key, what string, request I, ru
 	if key == "" {
 		return run(ctx)
 	}
-	user := mustActor(ctx).user.ID
+	who := mustActor(ctx)
+	user := who.user.ID
+	if who.tenant.ID != who.user.Tenant {
+		what += " in " + string(who.tenant.ID)
+	}
 	hash, err := requestHash(what, request)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
 
@@ -72,8 +73,9 @@ func (a *API) removeGroup(ctx context.Context, in *groupPath) (*nothing, error) 
 func (a *API) listTags(ctx context.Context, _ *nothing) (*body[TagList], error) {
 	who := mustActor(ctx)
 	out := &body[TagList]{}
+	within := who.may.Within(access.SystemRead, who.tenant.ID)
 	err := a.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		all, err := tx.Tags(who.tenant.ID)
+		all, err := tx.Tags(who.tenant.ID, within)
 		out.Body.Items = make([]Tag, len(all))
 		for i, t := range all {
 			out.Body.Items[i] = Tag{Name: t.Tag, Systems: t.Systems}

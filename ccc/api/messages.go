@@ -36,5 +36,8 @@ type Summary struct {
 	Online int `json:"online"`
 }
 
+// AccessChange says that grants, break-glass records or hand-overs have changed.
+type AccessChange struct{}
+
 // Reset says that events were left out: the client loads everything anew.
 type Reset struct{}

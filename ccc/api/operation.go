@@ -63,7 +63,7 @@ func add[I, O any](a *API, op operation, handler func(context.Context, *I) (*O, 
 	if op.rule.audience != everybody {
 		h.Security = []map[string][]string{{"session": {}}}
 	}
-	if op.rule.inTenant() {
+	if op.rule.inTenant() && op.rule.audience != pathTenant {
 		h.Parameters = append(h.Parameters, tenantParameter)
 	}
 	h.Extensions = map[string]any{"x-access": op.rule.document()}

@@ -14,6 +14,7 @@ const (
 	tagLabels  = "labels"
 	tagRemote  = "remote access"
 	tagLive    = "live"
+	tagAccess  = "tenants and access"
 
 	tagStatistics = "statistics"
 )
@@ -64,7 +65,7 @@ func (a *API) register() {
 	}, a.getSystem)
 	add(a, operation{
 		id: "updateSystem", method: http.MethodPatch, path: "/systems/{id}", tag: tagSystems, rule: atSystem(access.SystemWrite),
-		summary: "Change name, note, tags or groups", description: "What the body leaves out stays.",
+		summary: "Change name, note, tags, groups or site", description: "What the body leaves out stays.",
 		codes: []Code{CodeVersion, CodeVersionRequired},
 	}, a.updateSystem)
 	add(a, operation{
@@ -117,6 +118,11 @@ func (a *API) register() {
 
 	a.registerAccount()
 	a.registerRemote()
+	a.registerTenants()
+	a.registerPeople()
+	a.registerGrants()
+	a.registerBreakGlass()
+	a.registerHandovers()
 	a.registerStatistics()
 	a.registerEvents()
 }

@@ -36,7 +36,7 @@ func (a *API) unclear(status fleet.Status) bool {
 // tenant no presence is told.
 func (a *API) system(s store.System) System {
 	out := System{
-		ID: string(s.ID), Serial: string(s.Serial), Name: s.Name, Note: s.Note,
+		ID: string(s.ID), SiteID: string(s.Site), Serial: string(s.Serial), Name: s.Name, Note: s.Note,
 		State: s.State, ErrorCode: s.ErrorCode, StateSince: s.StateSince, Version: s.Version,
 		CreatedAt: s.Created, PairedAt: s.Paired, Epoch: strconv.FormatUint(s.Epoch, 10),
 		Tags: s.Tags, Groups: make([]Group, len(s.Groups)), Replaces: string(s.Replaces), LastSeenAt: s.LastSeen,

@@ -44,6 +44,8 @@ const (
 	CodeRemoteOff           Code = "remote_off"
 	CodeNoTarget            Code = "no_target"
 	CodeRemoteOver          Code = "remote_over"
+	CodeLastOwner           Code = "last_owner"
+	CodeNotToGive           Code = "not_to_give"
 	CodeIdempotencyBusy     Code = "idempotency_in_progress"
 	CodeVersion             Code = "version"
 	CodeTooLarge            Code = "too_large"
@@ -91,6 +93,8 @@ var codes = map[Code]struct {
 	CodeRemoteOff:           {http.StatusConflict, "The PBX lets nobody in"},
 	CodeNoTarget:            {http.StatusConflict, "The PBX does not let this target be reached"},
 	CodeRemoteOver:          {http.StatusConflict, "The remote access is over, or has not begun"},
+	CodeLastOwner:           {http.StatusConflict, "A tenant needs an owner"},
+	CodeNotToGive:           {http.StatusForbidden, "Nobody gives or takes a role that he does not have"},
 	CodeIdempotencyBusy:     {http.StatusConflict, "The same request is being worked on"},
 	CodeVersion:             {http.StatusPreconditionFailed, "Somebody else has changed it meanwhile"},
 	CodeMisdirected:         {http.StatusMisdirectedRequest, "The server has another name"},

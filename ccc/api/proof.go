@@ -34,7 +34,7 @@ func (a *API) proven(ctx huma.Context, op operation, who actor) error {
 // scoped refuses what a token is not for: all about who has made it, other tenants, and
 // verbs that are not among its scopes. Operations without a verb it has only to read.
 func (a *API) scoped(ctx huma.Context, op operation, token *store.APIToken) error {
-	tenant := store.TenantID(ctx.Header(tenantHeader))
+	tenant := op.rule.tenant(ctx)
 	if tenant == "" {
 		tenant = token.Tenant
 	}

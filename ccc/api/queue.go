@@ -17,6 +17,7 @@ const (
 	eventPresence = "presence"
 	eventOffer    = "offer"
 	eventRemote   = "remote"
+	eventAccess   = "access"
 	eventReset    = "reset"
 )
 

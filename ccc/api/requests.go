@@ -45,6 +45,7 @@ type SystemChange struct {
 	Note   *string   `json:"note,omitempty" nullable:"false" maxLength:"2000" pattern:"^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f]*$" patternDescription:"text without control characters"`
 	Tags   *[]string `json:"tags,omitempty" nullable:"false" maxItems:"20" uniqueItems:"true" minLength:"1" maxLength:"40" pattern:"^[^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7f]*$" patternDescription:"a line of text that is not blank"`
 	Groups *[]string `json:"groups,omitempty" nullable:"false" maxItems:"20" uniqueItems:"true" maxLength:"64" doc:"Ids of groups"`
+	SiteID *string   `json:"site_id,omitempty" nullable:"false" maxLength:"64" doc:"Id of a site, or empty for none. Only for who may change all of the tenant, as rights follow the site"`
 }
 
 // Replacement is the PBX that takes a system's place.
@@ -81,6 +82,7 @@ type SystemQuery struct {
 	Online string        `query:"online" enum:"true,false" doc:"Only what is, or is not, online"`
 	Tag    []string      `query:"tag,explode" nullable:"false" maxItems:"20" maxLength:"40" doc:"All of these"`
 	Group  string        `query:"group" maxLength:"64" doc:"Id of a group"`
+	Site   string        `query:"site" maxLength:"64" doc:"Id of a site"`
 	Sort   string        `query:"sort" enum:"name,-name,serial,-serial,state,-state,state_since,-state_since,created_at,-created_at,last_seen_at,-last_seen_at" default:"name" doc:"With a dash: descending"`
 }
 

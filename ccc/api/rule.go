@@ -26,6 +26,9 @@ const (
 	members audience = "tenant members"
 	// wholeTenant: who has the verb for all of the tenant.
 	wholeTenant audience = "tenant"
+	// pathTenant: the same for the tenant that {tenant} in the path names, where the header
+	// does not count. To read, a part is enough.
+	pathTenant audience = "tenant in the path"
 	// someParts: who has the verb for a part of the tenant at least. The handler looks which.
 	someParts audience = "parts of the tenant"
 	// oneSystem: who has the verb for the system that {id} in the path names.
@@ -45,9 +48,10 @@ var (
 	member   = rule{audience: members}
 )
 
-func inTenant(v access.Verb) rule { return rule{wholeTenant, v} }
-func inParts(v access.Verb) rule  { return rule{someParts, v} }
-func atSystem(v access.Verb) rule { return rule{oneSystem, v} }
+func inTenant(v access.Verb) rule    { return rule{wholeTenant, v} }
+func namedTenant(v access.Verb) rule { return rule{pathTenant, v} }
+func inParts(v access.Verb) rule     { return rule{someParts, v} }
+func atSystem(v access.Verb) rule    { return rule{oneSystem, v} }
 
 // inTenant tells whether the operation is about what a tenant has, which need not be the
 // user's own.
@@ -60,17 +64,28 @@ func (r rule) check(path string) error {
 		if r.verb != "" {
 			return errors.New("its rule has a verb that is not looked at")
 		}
-	case wholeTenant, someParts, oneSystem:
+	case wholeTenant, pathTenant, someParts, oneSystem:
 		if !access.Known(r.verb) {
 			return fmt.Errorf("its rule has the unknown verb %q", r.verb)
 		}
 		if r.audience == oneSystem && !strings.HasPrefix(path, "/systems/{id}") {
 			return errors.New("its rule is about a system, and its path has none")
 		}
+		if r.audience == pathTenant && !strings.Contains(path, "{tenant}") {
+			return errors.New("its rule is about the tenant in the path, and that has none")
+		}
 	default:
 		return errors.New("it has no rule")
 	}
 	return nil
+}
+
+// tenant gives the id of the tenant that a request is about; empty: the user's own.
+func (r rule) tenant(ctx huma.Context) store.TenantID {
+	if r.audience == pathTenant {
+		return store.TenantID(ctx.Param("tenant"))
+	}
+	return store.TenantID(ctx.Header(tenantHeader))
 }
 
 // accessDoc is a rule in the document.
@@ -122,6 +137,8 @@ func (a *API) decide(ctx context.Context, who actor, r rule, system store.System
 	switch r.audience {
 	case wholeTenant:
 		may = who.may.May(r.verb, access.Of(tenant))
+	case pathTenant:
+		may = who.may.May(r.verb, access.Of(tenant)) || r.verb == access.TenantRead && who.may.Anywhere(r.verb, tenant)
 	case someParts:
 		may = who.may.Anywhere(r.verb, tenant)
 	case oneSystem:

@@ -17,21 +17,26 @@ import (
 // streamEvents opens a stream.
 func (a *API) streamEvents(ctx context.Context, _ *nothing) (*huma.StreamResponse, error) {
 	who := mustActor(ctx)
+	only, err := a.hears(ctx, who)
+	if err != nil {
+		return nil, err
+	}
 	r, ok := a.hub.join(who.tenant.ID, who.user.ID, a.cfg.Streams.PerUser)
 	if !ok {
 		return nil, problem(CodeRateLimited, "the user has too many open streams").after(a.cfg.Streams.Heartbeat)
 	}
+	r.hear(only)
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		defer a.hub.leave(r)
 		_, w := humago.Unwrap(ctx)
 		// What ends a stream is that nobody reads it any more.
-		_ = a.stream(ctx.Context(), w, r)
+		_ = a.stream(ctx.Context(), w, r, who)
 	}}, nil
 }
 
-// stream writes events until ctx ends, the session does, the program stops, or the
-// client is gone.
-func (a *API) stream(ctx context.Context, w http.ResponseWriter, r *reader) error {
+// stream writes events until ctx ends, the session or the right does, the program stops,
+// or the client is gone.
+func (a *API) stream(ctx context.Context, w http.ResponseWriter, r *reader, who actor) error {
 	out := &eventWriter{w: w, control: http.NewResponseController(w), timeout: a.cfg.Streams.WriteTimeout}
 	if err := out.open(); err != nil {
 		return err
@@ -55,9 +60,23 @@ func (a *API) stream(ctx context.Context, w http.ResponseWriter, r *reader) erro
 			if err := a.cfg.Accounts.Alive(ctx); errors.Is(err, account.ErrNoSession) {
 				return err
 			}
+			if err := a.rehear(ctx, r, who); errors.Is(err, errNoRight) {
+				return err
+			}
 			err = out.send([]byte(": alive\n\n"))
+		case <-r.rights:
+			err = a.rehear(ctx, r, who)
 		case <-r.wake:
+			select {
+			case <-r.rights: // comes first
+				err = a.rehear(ctx, r, who)
+			default:
+			}
+			if err != nil {
+				return err
+			}
 			all, lost := r.take()
+			a.narrow(r, all)
 			if lost && reset == nil {
 				reset = time.After(a.resetDelay(last))
 			}
@@ -92,7 +111,7 @@ var resetText = []byte("event: " + eventReset + "\ndata: {}\n\n")
 // then. Where the store does not answer, the client could load nothing, and is told later.
 func (a *API) begin(ctx context.Context, out *eventWriter, r *reader, before ...[]byte) error {
 	r.restart()
-	sum, err := a.summary(ctx, r.tenant)
+	sum, err := a.summaryOf(ctx, r)
 	if err != nil {
 		a.log.Warn("a reader of live events waits for the store", "error", err)
 		r.lose()

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
@@ -14,8 +15,9 @@ import (
 func (a *API) listSystems(ctx context.Context, in *SystemQuery) (*body[SystemList], error) {
 	who := mustActor(ctx)
 	filter := store.Filter{
-		Query: in.Query, States: in.State, Tags: in.Tag, Group: store.GroupID(in.Group),
-		Sort: store.Sort(strings.TrimSuffix(in.Sort, "_at")), // as the store names them
+		Query: in.Query, States: in.State, Tags: in.Tag, Group: store.GroupID(in.Group), Site: store.SiteID(in.Site),
+		Within: who.may.Within(access.SystemRead, who.tenant.ID),
+		Sort:   store.Sort(strings.TrimSuffix(in.Sort, "_at")), // as the store names them
 	}
 	if in.Online != "" {
 		online := a.paired.each(who.tenant.ID, a.cfg.Fleet.IsOnline)
@@ -155,11 +157,38 @@ func (a *API) updateSystem(ctx context.Context, in *updateSystemInput) (*systemO
 		groups := ids[store.GroupID](*in.Body.Groups)
 		fields.Groups = &groups
 	}
+	if in.Body.SiteID != nil {
+		site := store.SiteID(*in.Body.SiteID)
+		if err := a.maySite(ctx, who, store.SystemID(in.ID), site); err != nil {
+			return nil, err
+		}
+		fields.Site = &site
+	}
 	changed, err := a.cfg.Pairing.Update(ctx, who.pairing(), store.SystemID(in.ID), version, fields)
 	if err != nil {
 		return nil, err
 	}
+	if in.Body.SiteID != nil {
+		a.accessChanged(who.tenant.ID)
+	}
 	return a.systemOutput(changed), nil
+}
+
+// maySite looks whether the actor may put a system at a site, and whether both are there.
+func (a *API) maySite(ctx context.Context, who actor, system store.SystemID, site store.SiteID) error {
+	if !who.may.May(access.SystemWrite, access.Of(who.tenant.ID)) {
+		return problem(CodeForbidden, "rights follow the site, which takes a role for all of the tenant")
+	}
+	if _, err := a.find(ctx, who, string(system)); err != nil || site == "" {
+		return err
+	}
+	return a.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		_, err := tx.Site(who.tenant.ID, site)
+		if errors.Is(err, store.ErrNotFound) {
+			return problem(CodeInvalid, "", FieldError{"body.site_id", FieldReference, "is not there"})
+		}
+		return err
+	})
 }
 
 func (a *API) removeSystem(ctx context.Context, in *SystemPath) (*nothing, error) {
@@ -182,13 +211,13 @@ func (a *API) listSystemEvents(ctx context.Context, in *listSystemEventsInput) (
 		if err != nil {
 			return err
 		}
-		users, err := tx.Users(who.tenant.ID)
+		actors := make([]store.UserID, len(found))
+		for i, e := range found {
+			actors[i] = e.Actor
+		}
+		names, err := tx.UserNames(actors)
 		if err != nil {
 			return err
-		}
-		names := map[store.UserID]string{}
-		for _, u := range users {
-			names[u.ID] = u.Name
 		}
 		out.Body = EventList{Items: make([]Event, len(found)), Next: next}
 		for i, e := range found {

@@ -101,6 +101,8 @@ func (a *API) data(ctx context.Context, tenant store.TenantID, n notice, s *stor
 		return Removed{ID: string(n.system)}, nil
 	case eventSummary:
 		return a.summary(ctx, tenant)
+	case eventAccess:
+		return AccessChange{}, nil
 	}
 	if s == nil {
 		return nil, nil //nolint:nilnil // it is gone

@@ -23,7 +23,7 @@ func TestTokenScopes(t *testing.T) {
 		if len(op.Security) == 0 || id == "streamEvents" {
 			continue
 		}
-		path := strings.ReplaceAll(op.path, "{id}", "x")
+		path := c.path(op, "x")
 		a := reader.do(op.method, path, examples[id].body)
 		b := all.do(op.method, path, examples[id].body)
 		verb := op.Access.Verb

@@ -71,6 +71,7 @@ type System struct {
 	LastSeenAt  *time.Time `json:"last_seen_at,omitempty" doc:"When it was last online, where it is not"`
 	Tags        []string   `json:"tags" nullable:"false"`
 	Groups      []Group    `json:"groups" nullable:"false"`
+	SiteID      string     `json:"site_id,omitempty" doc:"The site that it is at"`
 	Replaces    string     `json:"replaces,omitempty" doc:"Id of the system whose place it takes once it is paired"`
 }
 

@@ -67,14 +67,16 @@ type options struct {
 	remote  remote.Config
 	replace func(Pairing) Pairing
 	view    func(view) view // of live events
-	store   store.Config    // default: SQLite, in a file of the test
+	adapt   func(string, rule) rule
+	extra   func(*API)
+	store   store.Config // default: SQLite, in a file of the test
 }
 
 type view = func(context.Context, func(*store.Tx) error) error
 
 func newWorld(t *testing.T, change ...func(*options)) *world {
 	t.Helper()
-	o := options{account: cheap(), remote: remote.Config{ARAURL: "https://ara.example.net:8443", RequireSecondFactor: new(false)}, replace: func(p Pairing) Pairing { return p }, view: func(v view) view { return v }}
+	o := options{account: cheap(), remote: remote.Config{ARAURL: "https://ara.example.net:8443", RequireSecondFactor: new(false)}, replace: func(p Pairing) Pairing { return p }, view: func(v view) view { return v }, adapt: asItIs, extra: func(*API) {}}
 	for _, f := range change {
 		f(&o)
 	}
@@ -108,8 +110,9 @@ func newWorld(t *testing.T, change ...func(*options)) *world {
 	w.must(err)
 	o.api.Remote = w.broker
 	o.api.Store, o.api.Keys, o.api.Accounts, o.api.Pairing, o.api.Fleet = w.db, keys, w.accounts, o.replace(service), w.fleet
-	w.api, err = New(o.api)
+	w.api, err = newWith(o.api, o.adapt)
 	w.must(err)
+	o.extra(w.api)
 	w.api.view = o.view(w.api.view)
 	w.north, w.south = w.tenant("North GmbH"), w.tenant("South SARL")
 	return w
@@ -175,8 +178,12 @@ func (w *world) tenant(name string) store.TenantID {
 
 func (w *world) user(tenant store.TenantID, email string, role store.Role) store.User {
 	w.t.Helper()
+	roles := []store.Role{role}
+	if role == "" {
+		roles = nil
+	}
 	u, err := w.accounts.Create(context.Background(), account.NewUser{
-		Tenant: tenant, Email: email, Name: "Name of " + email, Roles: []store.Role{role}, Language: store.German, Password: testPassword,
+		Tenant: tenant, Email: email, Name: "Name of " + email, Roles: roles, Language: store.German, Password: testPassword,
 	})
 	w.must(err)
 	return u

@@ -175,7 +175,7 @@ func TestSystems(t *testing.T) {
 		})
 		equal(t, "updated", read(), s)
 		equal(t, "groups", get(t, db, func(tx *store.Tx) ([]store.Group, error) { return tx.Groups(s.Tenant) }), []store.Group{h, g})
-		equal(t, "tags", get(t, db, func(tx *store.Tx) ([]store.TagCount, error) { return tx.Tags(s.Tenant) }), []store.TagCount{{"a", 1}, {"vip", 1}})
+		equal(t, "tags", get(t, db, func(tx *store.Tx) ([]store.TagCount, error) { return tx.Tags(s.Tenant, nil) }), []store.TagCount{{"a", 1}, {"vip", 1}})
 		conflicts(t, "name", db.Update(t.Context(), func(tx *store.Tx) error {
 			return tx.CreateGroup(store.Group{ID: store.NewID[store.GroupID](), Tenant: s.Tenant, Name: "North", Created: now})
 		}))

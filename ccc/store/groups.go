@@ -59,14 +59,15 @@ func (t *Tx) DeleteGroup(tenant TenantID, id GroupID) error {
 	return t.change("DELETE FROM system_groups WHERE tenant_id = $1 AND id = $2", tenant, id)
 }
 
-// Tags gives the tags of the tenant's systems, by name.
-func (t *Tx) Tags(tenant TenantID) ([]TagCount, error) {
+// Tags gives the tags of the tenant's systems, or of those within some parts, by name.
+func (t *Tx) Tags(tenant TenantID, within *Within) ([]TagCount, error) {
+	w := t.filter(tenant, Filter{Within: within})
 	scan := func(s scanner) (v TagCount, err error) {
 		err = s.Scan(&v.Tag, &v.Systems)
 		return v, err
 	}
-	all, err := rows(t, scan, `SELECT tag, count(*) FROM system_tags JOIN systems ON systems.id = system_id
-		WHERE tenant_id = $1 GROUP BY tag`, tenant)
+	all, err := rows(t, scan, "SELECT tag, count(*) FROM system_tags JOIN systems ON systems.id = system_id WHERE "+
+		w.sql.String()+" GROUP BY tag", w.args...)
 	sortBy(all, nameKeys{}, func(v TagCount) string { return v.Tag })
 	return all, err
 }

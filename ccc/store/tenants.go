@@ -28,6 +28,12 @@ func scanTenant(s scanner) (v Tenant, err error) {
 	return v, err
 }
 
+// DeleteTenant removes a tenant that has nothing. ErrNotFound where it has something, after
+// which the transaction is given up.
+func (t *Tx) DeleteTenant(id TenantID) error {
+	return t.change("DELETE FROM tenants WHERE id = $1", id)
+}
+
 // Tenant gives a tenant.
 func (t *Tx) Tenant(id TenantID) (Tenant, error) {
 	return row(t, scanTenant, "SELECT "+tenantColumns+" FROM tenants WHERE id = $1", id)

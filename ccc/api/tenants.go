@@ -1,0 +1,232 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/ccc/access"
+	"github.com/comtrexx-cloud/comtrexx/ccc/account"
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
+	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+)
+
+// TenantAccess is a tenant that the person may see.
+type TenantAccess struct {
+	Tenant
+	Via       string        `json:"via" enum:"home,grant,break_glass" doc:"home: the person's own; grant: it has let in the person's own tenant; break_glass"`
+	Verbs     []access.Verb `json:"verbs" nullable:"false" doc:"What the person may do in all of it"`
+	SomeVerbs []access.Verb `json:"some_verbs" nullable:"false" doc:"What the person may do to a part of it at least, and not to all"`
+}
+
+// TenantList is all tenants that the person may see, the own one first.
+type TenantList struct {
+	Items []TenantAccess `json:"items" nullable:"false"`
+}
+
+// NewTenant makes a tenant with its first owner.
+type NewTenant struct {
+	Kind      store.Kind `json:"kind" enum:"reseller,customer" doc:"Operators make both, resellers make customers"`
+	Name      string     `json:"name" minLength:"1" maxLength:"100" pattern:"^[^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7f]*$" patternDescription:"a line of text that is not blank"`
+	LegalName string     `json:"legal_name,omitempty" maxLength:"100" pattern:"^[^\\x00-\\x1f\\x7f]*$" patternDescription:"a line of text" doc:"Default: the name"`
+	Owner     NewPerson  `json:"owner"`
+}
+
+// NewPerson is somebody who gets an account.
+type NewPerson struct {
+	Email    string         `json:"email" minLength:"3" maxLength:"254"`
+	Name     string         `json:"name" minLength:"1" maxLength:"100" pattern:"^[^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7f]*$" patternDescription:"a line of text that is not blank"`
+	Language store.Language `json:"language" enum:"de,en,fr"`
+	Password string         `json:"password" minLength:"12" maxLength:"128" doc:"The first one"`
+}
+
+// TenantChange renames a tenant; what is left out stays.
+type TenantChange struct {
+	Name      *string `json:"name,omitempty" nullable:"false" minLength:"1" maxLength:"100" pattern:"^[^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7f]*$" patternDescription:"a line of text that is not blank"`
+	LegalName *string `json:"legal_name,omitempty" nullable:"false" minLength:"1" maxLength:"100" pattern:"^[^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7f]*$" patternDescription:"a line of text that is not blank"`
+}
+
+// TenantPath is the tenant in an address.
+type TenantPath struct {
+	Tenant string `path:"tenant" maxLength:"64" doc:"Id of the tenant"`
+}
+
+// registerTenants is the table of the operations about tenants and their sites.
+func (a *API) registerTenants() {
+	add(a, operation{
+		id: "listTenants", method: http.MethodGet, path: "/tenants", tag: tagAccess, rule: signedIn,
+		summary: "The tenants that the person may see",
+	}, a.listTenants)
+	add(a, operation{
+		id: "createTenant", method: http.MethodPost, path: "/tenants", tag: tagAccess, rule: inTenant(access.TenantCreate), status: http.StatusCreated,
+		summary: "Make a tenant below the own one", description: "Being above it gives no access to it: its owner grants that.",
+		codes: []Code{CodeConflict, CodeIdempotencyBusy, CodeIdempotencyMismatch},
+	}, a.createTenant)
+	add(a, operation{
+		id: "getTenant", method: http.MethodGet, path: "/tenants/{tenant}", tag: tagAccess, rule: namedTenant(access.TenantRead),
+		summary: "Get a tenant",
+	}, a.getTenant)
+	add(a, operation{
+		id: "updateTenant", method: http.MethodPatch, path: "/tenants/{tenant}", tag: tagAccess, rule: namedTenant(access.TenantRename),
+		summary: "Rename a tenant",
+	}, a.updateTenant)
+	a.registerSites()
+}
+
+func tenantOf(t store.Tenant) Tenant {
+	return Tenant{ID: string(t.ID), Name: t.Name, LegalName: t.LegalName, Kind: t.Kind}
+}
+
+func accessOf(who actor) TenantAccess {
+	out := TenantAccess{Tenant: tenantOf(who.tenant), Via: "home"}
+	switch {
+	case who.tenant.ID == who.user.Tenant:
+	case len(who.may.Given) > 0:
+		out.Via = "grant"
+	default:
+		out.Via = "break_glass"
+	}
+	out.Verbs, out.SomeVerbs = who.may.Verbs(who.tenant.ID)
+	return out
+}
+
+func (a *API) listTenants(ctx context.Context, _ *nothing) (*body[TenantList], error) {
+	who := mustActor(ctx)
+	out := &body[TenantList]{Body: TenantList{Items: []TenantAccess{accessOf(who)}}}
+	var ids []store.TenantID
+	err := a.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		given, err := tx.TenantGrantsTo(who.user.Tenant, time.Now())
+		if err != nil {
+			return err
+		}
+		for _, g := range given {
+			ids = append(ids, g.Tenant)
+		}
+		broken, err := tx.BreakGlasses(who.user.Tenant, breakGlassPage)
+		for _, b := range broken {
+			if b.User == who.user.ID {
+				ids = append(ids, b.Tenant)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		in, err := a.enter(ctx, who, id)
+		if errors.Is(err, store.ErrNotFound) || id == who.user.Tenant {
+			continue // what is granted is more than the person's own roles permit, or over
+		}
+		if err != nil {
+			return nil, err
+		}
+		out.Body.Items = append(out.Body.Items, accessOf(in))
+	}
+	slices.SortStableFunc(out.Body.Items[1:], func(a, b TenantAccess) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+func (a *API) getTenant(ctx context.Context, _ *TenantPath) (*body[TenantAccess], error) {
+	return &body[TenantAccess]{Body: accessOf(mustActor(ctx))}, nil
+}
+
+type createTenantInput struct {
+	Idempotency
+	Body NewTenant
+}
+
+// below are the kinds of tenants that one of a kind makes.
+var below = map[store.Kind][]store.Kind{
+	store.KindOperator: {store.KindReseller, store.KindCustomer},
+	store.KindReseller: {store.KindCustomer},
+}
+
+func (a *API) createTenant(ctx context.Context, in *createTenantInput) (*created[Tenant], error) {
+	who := mustActor(ctx)
+	return once(ctx, a, in.IdempotencyKey, "createTenant", in.Body, func(ctx context.Context) (*created[Tenant], error) {
+		if !slices.Contains(below[who.tenant.Kind], in.Body.Kind) {
+			return nil, problem(CodeInvalid, "", FieldError{"body.kind", FieldEnum, "a " + string(who.tenant.Kind) + " makes no tenants of this kind"})
+		}
+		t := store.Tenant{
+			ID: store.NewID[store.TenantID](), Kind: in.Body.Kind, Parent: who.tenant.ID, Name: in.Body.Name,
+			LegalName: cmp.Or(in.Body.LegalName, in.Body.Name), Brand: who.tenant.Brand, Created: time.Now(),
+		}
+		if err := legalName(t.LegalName); err != nil {
+			return nil, err
+		}
+		if err := a.cfg.Store.Update(ctx, func(tx *store.Tx) error { return tx.CreateTenant(t) }); err != nil {
+			return nil, err
+		}
+		_, err := a.person(ctx, t.ID, in.Body.Owner, "body.owner.", store.RoleOwner)
+		if err != nil {
+			undone := a.cfg.Store.Update(ctx, func(tx *store.Tx) error { return tx.DeleteTenant(t.ID) })
+			if undone != nil {
+				a.log.Warn("a tenant without an owner stays", "tenant", t.ID, "error", undone)
+			}
+			return nil, err
+		}
+		return &created[Tenant]{Location: Prefix + "/tenants/" + url.PathEscape(string(t.ID)), Body: tenantOf(t)}, nil
+	})
+}
+
+// legalName finds fault with a name that no PBX would show.
+func legalName(name string) error {
+	if err := wire.CheckTenant(name, ""); err != nil {
+		return problem(CodeInvalid, "", FieldError{"body.legal_name", FieldPattern, "is no name that a PBX shows"})
+	}
+	return nil
+}
+
+// person makes an account with roles in all of a tenant.
+func (a *API) person(ctx context.Context, tenant store.TenantID, p NewPerson, at string, roles ...store.Role) (store.User, error) {
+	u, err := a.cfg.Accounts.Create(ctx, account.NewUser{
+		Tenant: tenant, Email: p.Email, Name: p.Name, Language: p.Language, Password: p.Password, Roles: roles,
+	})
+	if invalid, ok := errors.AsType[*account.InvalidError](err); ok {
+		fault := passwordFault(invalid)
+		fault.Location = at + "password"
+		if fault.Code == FieldInvalid {
+			fault.Location = at + "email"
+		}
+		return u, problem(CodeInvalid, "", fault)
+	}
+	return u, err
+}
+
+type updateTenantInput struct {
+	TenantPath
+	Body TenantChange
+}
+
+func (a *API) updateTenant(ctx context.Context, in *updateTenantInput) (*body[Tenant], error) {
+	who := mustActor(ctx)
+	if in.Body == (TenantChange{}) {
+		return nil, problem(CodeInvalid, "", FieldError{"body", FieldRequired, "changes nothing"})
+	}
+	var t store.Tenant
+	err := a.cfg.Store.Update(ctx, func(tx *store.Tx) (err error) {
+		if t, err = tx.Tenant(who.tenant.ID); err != nil {
+			return err
+		}
+		if in.Body.Name != nil {
+			t.Name = *in.Body.Name
+		}
+		if in.Body.LegalName != nil {
+			t.LegalName = *in.Body.LegalName
+		}
+		if err := legalName(t.LegalName); err != nil {
+			return err
+		}
+		return tx.RenameTenant(t.ID, t.Name, t.LegalName)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &body[Tenant]{Body: tenantOf(t)}, nil
+}
