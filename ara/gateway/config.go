@@ -111,8 +111,9 @@ type Limits struct {
 	MessageBytes configs.Bytes `yaml:"message_bytes"`
 	// Grants that are remembered as used. Default: 65536.
 	Grants int `yaml:"grants"`
-	// ChallengesPerMinute is how often certificate authorities may ask one PBX, and ask
-	// from one network, to prove its name; 64 times as often all. Default: 30.
+	// ChallengesPerMinute is how often one PBX may be asked to prove its name to a
+	// certificate authority. One network may ask 20 times as often, for the cloud's own CA
+	// is one. Default: 30.
 	ChallengesPerMinute int `yaml:"challenges_per_minute"`
 }
 

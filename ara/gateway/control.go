@@ -25,7 +25,9 @@ func (g *Gateway) ownPages() http.Handler {
 	handle("GET "+own+"{$}", func(w http.ResponseWriter, r *http.Request, s *session) { g.control(w, r, s, http.StatusOK, note{}) })
 	handle("GET "+pathOpen, func(w http.ResponseWriter, r *http.Request, s *session) {
 		to := s.pages(s.settled(r.Context()))
-		if to == "" {
+		if to == "" || s.grant.Service == grant.TLS {
+			// Pages of another host get a tab of their own. And the control centre's page,
+			// from which the browser comes, lets forms lead to the gateway only.
 			to = own
 		}
 		g.redirect(w, r, to)

@@ -35,7 +35,8 @@ type Gateway struct {
 	used     *grant.Used
 	sessions *registry
 	begins   *limiter
-	proofs   *limiter // of names of PBXs
+	proofs   *limiter // of the name of one PBX
+	askers   *limiter // for proofs
 	cross    *http.CrossOriginProtection
 	proxy    *httputil.ReverseProxy
 	own      http.Handler // of paths below own
@@ -62,8 +63,8 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, log: cfg.Logger, issuer: identity.Service(cfg.Credentials.ID().TrustDomain, ccc),
 		used: grant.NewUsed(time.Now(), cfg.Limits.Grants), sessions: newRegistry(cfg), begins: newLimiter(cfg.Limits.BeginsPerMinute),
-		proofs: newLimiter(cfg.Limits.ChallengesPerMinute),
-		cross:  http.NewCrossOriginProtection(),
+		proofs: newLimiter(cfg.Limits.ChallengesPerMinute), askers: newLimiter(askersTimes * cfg.Limits.ChallengesPerMinute),
+		cross: http.NewCrossOriginProtection(),
 	}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.proxy = g.newProxy()

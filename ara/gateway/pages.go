@@ -68,6 +68,7 @@ type page struct {
 	View                 event
 	Open                 string // where the PBX's pages are; empty: not for this session, or not yet
 	Waits, Active        bool
+	Sealed               bool // TLS ends in the PBX
 
 	// Of the page of a terminal.
 	Target   string
@@ -85,7 +86,7 @@ func (g *Gateway) control(w http.ResponseWriter, r *http.Request, s *session, st
 	g.page(w, r, status, page{
 		name: "control.html", Note: n, State: t.state(v),
 		User: s.grant.User, Tenant: s.grant.Tenant, Serial: string(s.grant.Serial), View: v.event(t),
-		Open:  s.pages(v),
+		Open: s.pages(v), Sealed: s.grant.Service == grant.TLS,
 		Waits: v.State == grant.Pending, Active: v.State == grant.Active,
 	})
 }

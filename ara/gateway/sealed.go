@@ -159,10 +159,13 @@ func (c *sealedConn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
+// askersTimes is how much more often than one PBX is asked one network may ask.
+const askersTimes = 20
+
 // Challenge opens a call for a certificate authority that asks a PBX to prove its name.
 // No session is needed: the PBX serves nothing on such a call.
 func (g *Gateway) Challenge(ctx context.Context, serial identity.Serial, from netip.Addr) (net.Conn, error) {
-	if !g.proofs.allow(from) || !g.proofs.take(maphash.String(g.proofs.seed, string(serial))) {
+	if !g.askers.allow(from) || !g.proofs.take(maphash.String(g.proofs.seed, string(serial))) {
 		g.metrics.refused.WithLabelValues("challenge").Inc()
 		return nil, errOften
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -60,15 +61,14 @@ func TestSealed(t *testing.T) {
 	}
 	refused("no consent", serial, home)
 	w.pbx.set("s-tls", remote.Status{State: grant.Active, Remaining: 60})
-	want := w.origin("s"+string(serial)+"."+pbxDomain) + "/"
-	for location := ""; location != want; { // until the gateway has heard of it
-		resp, _ := w.do(c, w.request("GET", origin+pathOpen, ""))
-		if location = resp.Header.Get("Location"); location != own && location != want {
-			t.Fatalf("the browser is led to %q", location)
-		}
+	if resp, _ := w.do(c, w.request("GET", origin+pathOpen, "")); resp.Header.Get("Location") != own {
+		t.Errorf("the browser is led to %q", resp.Header.Get("Location"))
 	}
-	if _, text := w.do(c, w.request("GET", origin+own, "")); !strings.Contains(text, `href="`+want+`"`) {
-		t.Errorf("the control page does not lead to %s:\n%s", want, text)
+	want := `href="` + w.origin("s"+string(serial)+"."+pbxDomain) + `/" target="_blank" rel="noopener"`
+	for text := ""; !strings.Contains(text, want); { // until the gateway has heard of it
+		if _, text = w.do(c, w.request("GET", origin+own, "")); t.Context().Err() != nil {
+			t.Fatal(text)
+		}
 	}
 	if resp, _ := w.do(c, w.request("GET", origin+"/", "")); resp.Header.Get("Location") != own {
 		t.Errorf("the pages through the gateway itself: %d", resp.StatusCode)
@@ -152,14 +152,15 @@ func TestChallenge(t *testing.T) {
 	if ask(serial, "100.64.0.1") == nil {
 		t.Error("the PBX is asked too often")
 	}
-	for range 2 {
-		must(t, ask("0123456780", "192.0.2.1"))
+	// One network may more, for many PBXs, but not whatever it likes.
+	n := 0
+	for i := range 200 {
+		if ask(identity.Serial(fmt.Sprintf("%010d", i)), "192.0.2.1") == nil {
+			n++
+		}
 	}
-	if ask("0123456781", "192.0.2.1") == nil {
-		t.Error("a network asks too often")
-	}
-	if len(calls) != 5 {
-		t.Errorf("calls: %q", calls)
+	if most := 3 * askersTimes; n > 2*most || n < most/2 { // some more where this takes long
+		t.Errorf("a network asks %d times, want about %d", n, most)
 	}
 }
 

@@ -26,6 +26,9 @@ type texts struct {
 	OpenTerminal string
 	Terminal     terminalTexts
 
+	// Of a session whose TLS ends in the PBX.
+	Sealed string
+
 	Home, Misdirected, Unknown, Often, Gone, Browser, Malformed, Grant, Sessions, Origin note
 	Service                                                                              note
 	Ended, Pending, Streams, Timeout, Answer, Unreachable, WrongPIN, Tries, State        note

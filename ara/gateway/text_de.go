@@ -15,6 +15,8 @@ var german = texts{
 	Refused: "An der Anlage abgelehnt", Late: "Niemand hat den Zugriff rechtzeitig freigegeben", Lost: "Die Anlage ist gerade nicht erreichbar",
 
 	OpenTerminal: "Terminal öffnen",
+
+	Sealed: "Dieser Zugriff ist bis zur Anlage verschlüsselt: Das Gateway kann ihn nicht lesen. Die Oberfläche öffnet sich in einem eigenen Tab; hier sehen Sie weiter die Restzeit.",
 	Terminal: terminalTexts{
 		User: "Benutzername", Connect: "Verbinden", Connecting: "Verbindung wird aufgebaut …", Again: "Neu verbinden",
 		Fingerprint: "Fingerabdruck des Schlüssels", Pinned: "Die Anlage kennt diesen Schlüssel.",

@@ -15,6 +15,8 @@ var english = texts{
 	Refused: "Refused at the PBX", Late: "Nobody allowed the access in time", Lost: "The PBX cannot be reached now",
 
 	OpenTerminal: "Open the terminal",
+
+	Sealed: "This access is encrypted as far as to the PBX: the gateway cannot read it. The pages open in a tab of their own; keep this one for the time that is left.",
 	Terminal: terminalTexts{
 		User: "User name", Connect: "Connect", Connecting: "Connecting …", Again: "Connect anew",
 		Fingerprint: "Fingerprint of the key", Pinned: "The PBX knows this key.",

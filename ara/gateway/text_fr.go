@@ -15,6 +15,8 @@ var french = texts{
 	Refused: "Refusé sur le système", Late: "Personne n’a autorisé l’accès à temps", Lost: "Le système n’est pas joignable pour l’instant",
 
 	OpenTerminal: "Ouvrir le terminal",
+
+	Sealed: "Cet accès est chiffré jusqu’au système : la passerelle ne peut pas le lire. Les pages s’ouvrent dans un onglet à part ; gardez celui-ci pour le temps restant.",
 	Terminal: terminalTexts{
 		User: "Nom d’utilisateur", Connect: "Se connecter", Connecting: "Connexion en cours …", Again: "Se reconnecter",
 		Fingerprint: "Empreinte de la clé", Pinned: "Le système connaît cette clé.",

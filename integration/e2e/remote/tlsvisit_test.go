@@ -139,13 +139,13 @@ func (v *visit) redeem(ctx context.Context, id grant.SessionID) (origin string) 
 	return origin
 }
 
-// opens waits until the gateway sends the browser on to an address.
+// opens waits until the session's page leads to an address.
 func (v *visit) opens(ctx context.Context, origin, want string) {
 	v.s.t.Helper()
 	eventually(ctx, v.s.t, "the way to "+want, func() error {
-		_, to, _, err := v.get(ctx, origin+"/.ara/open")
-		if err == nil && to != want {
-			err = fmt.Errorf("the browser is sent to %q", to)
+		_, _, text, err := v.get(ctx, origin+"/.ara/")
+		if err == nil && !strings.Contains(text, `href="`+want+`"`) {
+			err = fmt.Errorf("the page: %s", text)
 		}
 		return err
 	})
