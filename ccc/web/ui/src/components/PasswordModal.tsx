@@ -7,6 +7,7 @@ import { asApiError } from '../api/problem';
 import { fieldTexts, problemText } from '../api/problemText';
 import { useMe } from '../app/meta';
 import { useText } from '../i18n';
+import { useProven } from '../security/Prove';
 import { tell } from './notify';
 
 export function PasswordModal({ opened, onClose }: { opened: boolean; onClose(): void }) {
@@ -25,6 +26,7 @@ export function PasswordModal({ opened, onClose }: { opened: boolean; onClose():
 
 function PasswordForm({ onClose }: { onClose(): void }) {
   const { t } = useText();
+  const run = useProven();
   const me = useMe();
   const form = useForm({
     mode: 'uncontrolled',
@@ -52,10 +54,16 @@ function PasswordForm({ onClose }: { onClose(): void }) {
       });
     },
   });
-  const general = change.error && !['wrong_password', 'invalid'].includes(asApiError(change.error).code);
+  // The form shows what is wrong; only a proof that is too old is for others.
+  const save = async (values: { current: string; next: string }) => {
+    await change.mutateAsync(values).catch((thrown) => {
+      if (asApiError(thrown).code === 'proof_stale') throw thrown;
+    });
+  };
+  const general = change.error && !['wrong_password', 'invalid', 'proof_stale'].includes(asApiError(change.error).code);
   const toggle = { 'aria-label': t('signIn.showPassword') };
   return (
-    <form onSubmit={form.onSubmit((values) => change.mutate(values))} noValidate>
+    <form onSubmit={form.onSubmit((values) => void run(() => save(values)))} noValidate>
       <Stack>
         <input type="hidden" autoComplete="username" value={me.user.email} readOnly />
         {general && (

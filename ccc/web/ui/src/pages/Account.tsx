@@ -3,7 +3,6 @@ import { useTitle } from '../app/useTitle';
 import { useText } from '../i18n';
 import { FactorSection } from '../security/Factor';
 import { PasskeysSection } from '../security/Passkeys';
-import { Prove } from '../security/Prove';
 import classes from '../security/Security.module.css';
 import { SessionsSection } from '../security/Sessions';
 import { TokensSection } from '../security/Tokens';
@@ -15,12 +14,10 @@ export function AccountPage() {
   return (
     <Container size="md" className={classes.page}>
       <Title order={1}>{t('security.title')}</Title>
-      <Prove>
-        <FactorSection />
-        <PasskeysSection />
-        <SessionsSection />
-        <TokensSection />
-      </Prove>
+      <FactorSection />
+      <PasskeysSection />
+      <SessionsSection />
+      <TokensSection />
     </Container>
   );
 }

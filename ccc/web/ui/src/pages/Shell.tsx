@@ -8,6 +8,7 @@ import { LiveMark, OfflineBanner } from '../components/Live';
 import { Nav } from '../components/Nav';
 import { fleet } from '../fleet/store';
 import { showLanguage, useText } from '../i18n';
+import { Prove } from '../security/Prove';
 import classes from './Shell.module.css';
 
 /** What surrounds each page of a signed-in person; keeps the systems alive meanwhile. */
@@ -26,30 +27,32 @@ export function Shell() {
 
   return (
     <MeContext value={me}>
-      <a className={classes.skip} href="#main">
-        {t('shell.skip')}
-      </a>
-      <header className={classes.header}>
-        <Container size="xl" className={classes.bar}>
-          <Link to="/" className={classes.brand}>
-            <Mark />
-            <Wordmark />
-          </Link>
-          <Nav />
-          <div className={classes.tenant}>{me.tenant.name}</div>
-          <LiveMark />
-          <AccountMenu />
-        </Container>
-      </header>
-      <main id="main" className={classes.main} tabIndex={-1}>
-        <Outlet />
-      </main>
-      <footer className={classes.foot}>
-        <Anchor renderRoot={(props) => <Link {...props} to="/privacy" />} c="dimmed" size="sm">
-          {t('privacy.title')}
-        </Anchor>
-      </footer>
-      <OfflineBanner />
+      <Prove>
+        <a className={classes.skip} href="#main">
+          {t('shell.skip')}
+        </a>
+        <header className={classes.header}>
+          <Container size="xl" className={classes.bar}>
+            <Link to="/" className={classes.brand}>
+              <Mark />
+              <Wordmark />
+            </Link>
+            <Nav />
+            <div className={classes.tenant}>{me.tenant.name}</div>
+            <LiveMark />
+            <AccountMenu />
+          </Container>
+        </header>
+        <main id="main" className={classes.main} tabIndex={-1}>
+          <Outlet />
+        </main>
+        <footer className={classes.foot}>
+          <Anchor renderRoot={(props) => <Link {...props} to="/privacy" />} c="dimmed" size="sm">
+            {t('privacy.title')}
+          </Anchor>
+        </footer>
+        <OfflineBanner />
+      </Prove>
     </MeContext>
   );
 }

@@ -18,7 +18,7 @@ export function Enrol({ onDone, onCancel }: { onDone(): void; onCancel(): void }
   const [codes, setCodes] = useState<string[] | null>(null);
   const done = (made: string[]) => (made.length > 0 ? setCodes(made) : onDone());
   const passkey = useMutation({
-    mutationFn: () => addPasskey(t('security.passkeys.title')),
+    mutationFn: () => addPasskey(t('security.passkeys.one')),
     onSuccess: (added) => done(added.codes),
   });
   if (codes)
