@@ -172,9 +172,12 @@ const newPerson = `{"email":"new@example.com","name":"New","language":"de","pass
 const atGateway = `{"label":"abcdefghijklmnopqrstuvwx23","browser":"AQIDAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`
 
 // scene makes what examples are about, for the client's tenant.
-func (c *client) scene() scene {
+func (c *client) scene() scene { return c.sceneOf("000000000") }
+
+// sceneOf is for a second tenant, with serials that begin in another way.
+func (c *client) sceneOf(serials string) scene {
 	c.w.t.Helper()
-	s := scene{offered: c.save("0000000001", "One").System.ID, paired: c.save("0000000002", "Two").System.ID}
+	s := scene{offered: c.save(serials+"1", "One").System.ID, paired: c.save(serials+"2", "Two").System.ID}
 	c.w.pair(c.user.Tenant, s.paired)
 	s.group = read[Group](c.do(http.MethodPost, "/groups", `{"name":"First"}`).want(http.StatusCreated)).ID
 	c.w.session = c.ask(s.paired).ID
