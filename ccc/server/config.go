@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"io/fs"
 	"net"
 	"slices"
 	"strings"
@@ -61,6 +62,9 @@ type Config struct {
 	// FirstAdmin is the person that an empty database begins with.
 	FirstAdmin FirstAdmin `yaml:"first_admin"`
 
+	// Pages are the files of the pages, as "npm run build" makes them. Nil: those in the
+	// program.
+	Pages fs.FS `yaml:"-"`
 	// Credentials are those of service/ccc. Needed.
 	Credentials *enrol.Credentials `yaml:"-"`
 	// Logger; nil means silence.

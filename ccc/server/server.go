@@ -132,7 +132,7 @@ func (s *Server) join(keys *seal.Keyring) (err error) {
 	if err != nil {
 		return configs.Under("statistics", err)
 	}
-	pages, err := web.Handler(web.Config{Gateway: s.cfg.Remote.ARAURL})
+	pages, err := web.Handler(web.Config{Files: s.cfg.Pages, Gateway: s.cfg.Remote.ARAURL})
 	if err != nil {
 		return configs.Under("remote", err)
 	}

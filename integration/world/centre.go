@@ -98,6 +98,7 @@ func (w *World) centreConfig() server.Config {
 	if w.cfg.Gateway {
 		cfg.Remote.ARAURL = w.Gateway().URL
 	}
+	cfg.Pages = w.cfg.CentrePages
 	cfg.Brands = api.DefaultBrands()
 	for i := range cfg.Brands {
 		if cfg.Brands[i].ID == "fontevo" {
@@ -174,6 +175,7 @@ func (p *programs) startCentre(ctx context.Context) (unit, error) {
 			"eab_file": string(cfg.Names.EABFile), "storage": cfg.Names.Storage,
 		},
 		"dial": section{"relays": cfg.Dial.Relays}, "store": section{"path": cfg.Store.Path}, "keys": cfg.Keys, "brands": brands,
+		"statistics":  section{"sources": w.countingServers()},
 		"first_admin": section{"file": cfg.FirstAdmin.File, "email": cfg.FirstAdmin.Email, "tenant": cfg.FirstAdmin.Tenant, "language": string(cfg.FirstAdmin.Language)},
 		"admin":       section{"listen": "unix:" + w.path(centreDir, "admin.sock")}, "log": w.log(), "access_log": w.accessLog(centreDir),
 		"account": section{"second_factor": string(cfg.Account.SecondFactor)}, "remote": section{"require_second_factor": *cfg.Remote.RequireSecondFactor, "ara_url": cfg.Remote.ARAURL},
@@ -191,6 +193,18 @@ func (p *programs) startCentre(ctx context.Context) (unit, error) {
 		return nil, err
 	}
 	return awaitReady(ctx, proc, w.path(centreDir, "admin.sock"))
+}
+
+// countingServers are the other servers, which count accesses, for [Processes].
+func (w *World) countingServers() []section {
+	all := []section{{"name": "pki", "url": "unix:" + w.path("pki", "health.sock")}}
+	for i := range w.relays {
+		all = append(all, section{"name": relayDir(i), "url": w.RelayAdmin(i)})
+	}
+	if w.cfg.Gateway {
+		all = append(all, section{"name": gatewayDir, "url": "unix:" + w.path(gatewayDir, "admin.sock")})
+	}
+	return all
 }
 
 // AdminPassword is the first administrator's.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -52,6 +53,8 @@ type Config struct {
 	Centre bool
 	// CentreSet are further keys of its file, as in "pairing.offers_per_hour=1000".
 	CentreSet []string
+	// CentrePages are the files of its pages, with [InProcess]. Nil: those in the program.
+	CentrePages fs.FS
 	// Gateway runs the gateway for remote access, which brings names with it; see
 	// [World.Gateway].
 	Gateway bool
