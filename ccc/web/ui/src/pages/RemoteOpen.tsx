@@ -1,5 +1,5 @@
-import { Alert, Button, Container, Group, Loader, Paper, Title } from '@mantine/core';
-import { IconAlertCircle, IconAlertTriangle, IconExternalLink, IconLock, IconMapQuestion } from '@tabler/icons-react';
+import { Box, Button, Container, Group, Loader, Paper, Title } from '@mantine/core';
+import { IconAlertTriangle, IconExternalLink, IconLock, IconMapQuestion } from '@tabler/icons-react';
 import { useMutation } from '@tanstack/react-query';
 import { Link, useParams, useSearch } from '@tanstack/react-router';
 import { type ReactNode, useEffect, useState } from 'react';
@@ -12,6 +12,7 @@ import { BackLink } from '../components/BackLink';
 import { useSystem } from '../fleet/store';
 import { useText } from '../i18n';
 import { begin, enter, hasBegun } from '../remote/open';
+import { Refused } from '../remote/Refused';
 import classes from '../remote/Remote.module.css';
 import { EndButton } from '../remote/RemoteCard';
 import { causeText, RemoteState, serviceText, stateText, TimeLeft } from '../remote/RemoteState';
@@ -128,9 +129,9 @@ function Enter({ session }: { session: RemoteSession }) {
           </Fact>
         </dl>
         {error && (
-          <Alert color="red" icon={<IconAlertCircle size={18} />} role="alert" mb="md">
-            {problemText(t, error)}
-          </Alert>
+          <Box mb="md">
+            <Refused error={error} />
+          </Box>
         )}
         <Group>
           {label && browser ? (

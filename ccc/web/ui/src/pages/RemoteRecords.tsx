@@ -1,4 +1,4 @@
-import { Button, Container, Pill, Select, Table, Text, TextInput, Title } from '@mantine/core';
+import { Anchor, Button, Container, Pill, Select, Table, Text, TextInput, Title } from '@mantine/core';
 import { IconDownload } from '@tabler/icons-react';
 import { useMutation } from '@tanstack/react-query';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
@@ -118,9 +118,9 @@ function Row({ session: s }: { session: RemoteSession }) {
       </Table.Td>
       <Table.Td>
         {system ? (
-          <Link to="/systems/$id" params={{ id: s.system_id }}>
+          <Anchor size="sm" renderRoot={(props) => <Link {...props} to="/systems/$id" params={{ id: s.system_id }} />}>
             {system.name}
-          </Link>
+          </Anchor>
         ) : (
           t('remote.list.removed')
         )}

@@ -1,14 +1,14 @@
-import { Alert, Button, Group, Modal, Select, Stack, TextInput } from '@mantine/core';
+import { Button, Group, Modal, Select, Stack, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
-import { IconAlertCircle } from '@tabler/icons-react';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import type { TFunction } from 'i18next';
 import { useRef } from 'react';
 import { api, call, idempotencyKey } from '../api/client';
 import { asApiError } from '../api/problem';
-import { fieldTexts, problemText } from '../api/problemText';
+import { fieldTexts } from '../api/problemText';
 import type { RemoteSession, System } from '../api/types';
 import { useText } from '../i18n';
+import { Refused } from './Refused';
 import classes from './Remote.module.css';
 
 const services = ['web', 'tls', 'ssh', 'tcp'] as const satisfies RemoteSession['service'][];
@@ -28,7 +28,13 @@ export function durationText(t: TFunction, minutes: number): string {
 export function AskModal({ system, opened, onClose }: { system: System; opened: boolean; onClose(): void }) {
   const { t } = useText();
   return (
-    <Modal opened={opened} onClose={onClose} title={t('remote.ask.title', { name: system.name })} size="lg">
+    <Modal
+      opened={opened}
+      onClose={onClose}
+      title={t('remote.ask.title', { name: system.name })}
+      size="lg"
+      closeButtonProps={{ 'aria-label': t('common.close') }}
+    >
       <AskForm system={system} onClose={onClose} />
     </Modal>
   );
@@ -78,11 +84,7 @@ function AskForm({ system, onClose }: { system: System; onClose(): void }) {
   return (
     <form onSubmit={form.onSubmit((values) => ask.mutate(values))} noValidate>
       <Stack gap="md">
-        {ask.error && asApiError(ask.error).code !== 'invalid' && (
-          <Alert color="red" icon={<IconAlertCircle size={18} />} role="alert">
-            {problemText(t, ask.error)}
-          </Alert>
-        )}
+        {ask.error && asApiError(ask.error).code !== 'invalid' && <Refused error={ask.error} />}
         <TextInput
           label={t('remote.ask.reason')}
           description={t('remote.ask.reasonHint')}
