@@ -26,9 +26,30 @@
 //
 // A session is a cookie that scripts cannot read (see ccc/account); requests that change
 // something are refused from other origins by what the browser says about them
-// (net/http.CrossOriginProtection). Roles: viewers read, administrators also write, and
-// owners also remove. Requests are counted per session, sign-ins per account and per
-// network.
+// (net/http.CrossOriginProtection). Requests are counted per session, sign-ins per account
+// and per network.
+//
+// # Tenants and rights
+//
+// Each operation has a rule: the verb of ccc/access that it takes, and whether for all of
+// the tenant, for a part of it, or for the system in its path. The document has it as
+// x-access; an operation without one does not start. It is decided anew for each request,
+// from what the store has then. A request is about the user's own tenant, or about the one
+// that the header Auer-Tenant names; one that he has nothing to do with is answered as one
+// that there is not. Live events end, or become fewer, with the right to see the systems:
+// at once where it is taken in this process, and otherwise with the next heartbeat.
+//
+// What a tenant says about another, to let it in or to hand it a system, is taken whether
+// or not there is such a tenant. A hand-over dissolves the pairing first; the new owner
+// gets the serial, and an offer to pair it anew.
+//
+// What a session was proven with decides what it is good for: a password alone, where the
+// person has a second factor or has to have one, only for the next step. What people prove
+// themselves with they change soon after a proof only.
+//
+// Programs send an API token, Authorization: Bearer, in place of a cookie. It is good for
+// its verbs in its tenant, as far as the person who made it may do the same, and for
+// nothing about that person.
 //
 // # Repeats
 //

@@ -265,8 +265,8 @@ func find(tx *store.Tx, tenant store.TenantID, system store.SystemID, id store.R
 }
 
 // End ends a session, or takes back the request for one. The PBX is told at once where it
-// can be reached, and otherwise when it can. What has ended stays as it is. Every owner
-// and administrator of the tenant may end it.
+// can be reached, and otherwise when it can. What has ended stays as it is. Who may
+// ask for remote access to the system may end it, which the caller looks at.
 func (b *Broker) End(ctx context.Context, a Actor, system store.SystemID, id store.RemoteID) error {
 	var r store.Remote
 	changed := false

@@ -8,9 +8,9 @@
 //	err = b.Report(ctx, serial, report) // of a PBX
 //
 // It decides nothing about consent or time: the PBX does, and reports. What it does
-// decide is who may ask: owners and administrators of the tenant that the PBX is paired
-// with. Who loses that loses what he has open, within [Every]; and all ends with the
-// pairing. A request goes to the PBX at once or fails: nothing waits for a PBX that is
+// decide is who may ask: by ccc/access, who has the verb remote.ask at the system, in his
+// own tenant or as a guest. Who loses that loses what he has open, within [Every]; and all
+// ends with the pairing. A request goes to the PBX at once or fails: nothing waits for a PBX that is
 // not connected, but for the order to end.
 //
 // # Record

@@ -121,6 +121,13 @@ func TestThreatLostRight(t *testing.T) {
 		"removed": func(s *site) func(*store.Tx) error {
 			return func(tx *store.Tx) error { return tx.DeleteUser(s.a.Tenant, s.a2.User) }
 		},
+		"another role": func(s *site) func(*store.Tx) error {
+			return func(tx *store.Tx) error {
+				return tx.SetUserGrants(s.a.Tenant, s.a2.User, []store.UserGrant{
+					{Role: store.RoleMonitoring}, {Role: store.RoleRemote, Part: store.Part{System: s.unpaired}},
+				})
+			}
+		},
 	} {
 		s := newSite(t)
 		kept := s.active()
@@ -141,6 +148,38 @@ func TestThreatLostRight(t *testing.T) {
 		if ends := s.pbx.ended(); len(ends) != 1 || ends[0] != (wire.RemoteEnd{Session: grant.SessionID(lost.ID), Cause: grant.CauseCCC}) {
 			t.Errorf("%s: the PBX was told %+v", name, ends)
 		}
+	}
+}
+
+// TestThreatGuest: who was let in by the tenant asks as long as that lasts.
+func TestThreatGuest(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	guest := s.user(s.b.Tenant, "guest", store.RoleRemote)
+	guest.Tenant = s.a.Tenant
+	_, err := s.Ask(t.Context(), guest, s.sys, web)
+	want(t, "not let in", err, CodeForbidden)
+	g := store.TenantGrant{
+		ID: store.NewID[store.GrantID](), Tenant: s.a.Tenant, Grantee: s.b.Tenant, Roles: []store.Role{store.RoleRemote},
+		Part: store.Part{System: s.sys}, Created: s.now,
+	}
+	s.update(func(tx *store.Tx) error { return tx.CreateTenantGrant(g) })
+	_, err = s.Ask(t.Context(), guest, s.unpaired, web)
+	want(t, "to another system", err, CodeForbidden)
+	r, err := s.Ask(t.Context(), guest, s.sys, web)
+	want(t, "let in", err, "")
+	s.tell(s.report(r, grant.Active))
+	must(t, s.look(t.Context()))
+	if s.record(r).State != grant.Active {
+		t.Fatalf("it ended before: %+v", s.record(r))
+	}
+	s.update(func(tx *store.Tx) error {
+		_, err := tx.DeleteTenantGrant(s.a.Tenant, g.ID)
+		return err
+	})
+	must(t, s.look(t.Context()))
+	if got := s.record(r); got.State != grant.Ended || got.Cause != grant.CauseCCC {
+		t.Errorf("put out: %+v", got)
 	}
 }
 

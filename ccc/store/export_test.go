@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -93,4 +94,9 @@ func MigrateTo(ctx context.Context, engine Engine, pool *sql.DB, version int64) 
 		_, err = pool.ExecContext(ctx, "PRAGMA application_id = "+strconv.Itoa(applicationID))
 	}
 	return err
+}
+
+// RightsQuery gives the query of [Tx.Rights].
+func (t *Tx) RightsQuery(user UserID, home, tenant TenantID, now time.Time) (string, []any) {
+	return rightsQuery(user, home, tenant, now)
 }

@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -225,4 +226,25 @@ func TestHandovers(t *testing.T) {
 		}))
 		update(t, db, func(tx *store.Tx) error { return tx.CreateHandover(newHandover("another", s, to.ID)) })
 	})
+}
+
+// TestRightsAreFound: what every request asks for is found by indexes alone.
+func TestRightsAreFound(t *testing.T) {
+	t.Parallel()
+	db := open(t, sqliteConfig(t))
+	s := fixture(t, db)
+	for _, other := range []store.TenantID{s.Tenant, "another"} {
+		steps := get(t, db, func(tx *store.Tx) ([]string, error) {
+			query, args := tx.RightsQuery("user", s.Tenant, other, now)
+			return tx.Plan(query, args...)
+		})
+		for _, step := range steps {
+			if strings.HasPrefix(step, "SCAN") {
+				t.Errorf("it looks through a table: %v", steps)
+			}
+		}
+		if len(steps) < 2 {
+			t.Errorf("steps %v", steps)
+		}
+	}
 }

@@ -178,7 +178,7 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 // forService are the methods that know no tenant, because who calls them is not one: the
 // service itself for a PBX, or for a user who has not signed in yet.
 var forService = []string{
-	"AbandonIdempotent", "CreateBreakGlass", "CreateHandover", "CreateSite", "CreateTenantGrant", "ExpireHandovers", "Rights", "UserByID", "UserNames", "ActivePairing", "ActivePairings", "AddAttempt", "AddEvent", "AddTombstone", "AddTry",
+	"AbandonIdempotent", "CreateBreakGlass", "CreateHandover", "CreateSite", "CreateTenantGrant", "ExpireHandovers", "Rights", "RightsQuery", "UserByID", "UserNames", "ActivePairing", "ActivePairings", "AddAttempt", "AddEvent", "AddTombstone", "AddTry",
 	"BeginIdempotent", "ClearAttempts", "CloseOffer", "CountAttempts", "CreateGroup", "CreateOffer",
 	"CreatePairing", "CreateRemote", "CreateSystem", "CreateTenant", "CreateUser", "DeleteAttempt", "DeletePairing", "DeleteSession",
 	"DeleteTombstone", "DeleteUserSessions", "DueOffers", "EndRemotes", "EndingRemotes", "Epoch", "Erased", "FinishIdempotent", "LoseGroup", "Nested", "NextEpoch", "Offer",

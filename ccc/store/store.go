@@ -1,5 +1,5 @@
-// Package store keeps what the control centre knows: tenants and users, systems and their
-// groups and tags, offers, pairings, tombstones, events and sessions, in SQLite or in
+// Package store keeps what the control centre knows: tenants, users and what they were
+// granted, systems and their sites, groups and tags, offers, pairings, tombstones, events and sessions, in SQLite or in
 // PostgreSQL. The SQL, the tables and the behaviour are the same on both; one test
 // suite runs on both.
 //
