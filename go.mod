@@ -6,6 +6,7 @@ go 1.26.0
 ignore ./ccc/web/ui/node_modules
 
 require (
+	filippo.io/age v1.2.1
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/alexedwards/argon2id v1.0.0
 	github.com/alexedwards/scs/v2 v2.9.0

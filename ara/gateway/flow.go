@@ -55,6 +55,17 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request, s *session) {
 	if !g.reaches(w, r, s, grant.TCP, grant.SSH) {
 		return
 	}
+	if s.grant.Service == grant.SSH {
+		targets, err := s.pbx.Targets(s.ctx)
+		switch {
+		case err != nil:
+			g.failed(w, r, err)
+			return
+		case targets.Recording != "": // which a flow, being ciphertext, would evade
+			g.refuse(w, r, refusedRecorded)
+			return
+		}
+	}
 	leave := takePlace(&s.flows, g.cfg.Limits.Flows)
 	if leave == nil {
 		g.refuse(w, r, refusedStreams)

@@ -257,10 +257,12 @@ type fakePBX struct {
 	purposes map[string]grant.SessionID // by the client's address
 	err      error
 	targets  []remote.Target
+	to       string // the recipient of recordings
+	tapes    chan []byte
 }
 
 func newPBX(t testing.TB, pages http.Handler) *fakePBX {
-	p := &fakePBX{t: t, sessions: map[grant.SessionID]remote.Status{}, changed: make(chan struct{}), purposes: map[string]grant.SessionID{}}
+	p := &fakePBX{t: t, sessions: map[grant.SessionID]remote.Status{}, changed: make(chan struct{}), tapes: make(chan []byte, 8), purposes: map[string]grant.SessionID{}}
 	serve := func(h http.Handler) net.Listener {
 		ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 		must(t, err)
@@ -371,6 +373,21 @@ func (p *fakePBX) End(_ context.Context, id grant.SessionID) error {
 
 func (p *fakePBX) Extend(_ context.Context, _ grant.SessionID, minutes int) error {
 	return p.note(fmt.Sprintf("extend %d", minutes))
+}
+
+func (p *fakePBX) Recipient(context.Context, grant.SessionID) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.to, nil
+}
+
+func (p *fakePBX) Record(_ context.Context, _ grant.SessionID, sealed io.Reader) error {
+	if p.called() == "full" {
+		return remote.ErrRecording
+	}
+	text, err := io.ReadAll(sealed)
+	p.tapes <- text
+	return err
 }
 
 func (p *fakePBX) Targets(context.Context, grant.SessionID) ([]remote.Target, error) {

@@ -31,6 +31,7 @@ var (
 	refusedByPBX    = refusal{"pbx", http.StatusForbidden, func(t *texts) note { return t.Pending }}
 	refusedStreams  = refusal{"streams", http.StatusServiceUnavailable, func(t *texts) note { return t.Streams }}
 	refusedService  = refusal{"service", http.StatusForbidden, func(t *texts) note { return t.Service }}
+	refusedRecorded = refusal{"recorded", http.StatusForbidden, func(t *texts) note { return t.Service }}
 	refusedUpgrade  = refusal{"upgrade", http.StatusUpgradeRequired, func(t *texts) note { return t.Malformed }}
 	failedTimeout   = refusal{"timeout", http.StatusGatewayTimeout, func(t *texts) note { return t.Timeout }}
 	failedAnswer    = refusal{"answer", http.StatusBadGateway, func(t *texts) note { return t.Answer }}

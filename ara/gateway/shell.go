@@ -41,7 +41,7 @@ type heard struct {
 
 // said is a text message to the page. Binary ones are what the terminal shows.
 type said struct {
-	Type        string   `json:"type"` // key, ask, ready or end
+	Type        string   `json:"type"` // recorded, key, ask, ready or end
 	Algorithm   string   `json:"algorithm,omitempty"`
 	Fingerprint string   `json:"fingerprint,omitempty"`
 	Pinned      bool     `json:"pinned,omitempty"`
@@ -72,6 +72,7 @@ type shell struct {
 	t    *texts
 	ws   *websocket.Conn
 	idle *idle
+	tape *recording // owned by run, and used by Write; nil: nothing is recorded
 
 	answers chan heard    // login, trust and answer
 	input   chan []byte   // what is typed
@@ -251,6 +252,12 @@ func (sh *shell) await(ctx context.Context, kind string) (heard, error) {
 // Write shows p. It waits while the page has much to show.
 func (sh *shell) Write(p []byte) (n int, err error) {
 	sh.idle.touch()
+	if sh.tape != nil {
+		if err := sh.tape.output(p); err != nil {
+			sh.unrecorded()
+			return 0, err
+		}
+	}
 	for len(p) > 0 {
 		part := p[:min(len(p), flow.MaxMessage)]
 		if err := sh.room(int64(len(part))); err != nil {
@@ -268,6 +275,11 @@ func (sh *shell) Write(p []byte) (n int, err error) {
 		p = p[len(part):]
 	}
 	return n, nil
+}
+
+// unrecorded ends a terminal that the PBX does not take the recording of.
+func (sh *shell) unrecorded() {
+	sh.finish(outcome{reason: "recording", text: sh.t.Terminal.Unrecorded})
 }
 
 // room waits for room for n bytes.

@@ -27,7 +27,25 @@ func (sh *shell) run() outcome {
 	if err != nil {
 		return outcome{reason: "login", text: sh.t.Terminal.Login}
 	}
-	client, o := sh.signIn(ctx, login.User)
+	targets, err := sh.s.pbx.Targets(ctx)
+	if err != nil {
+		return sh.lost(err)
+	}
+	if targets.Recording != "" {
+		// Before anything is shown; without it nothing is.
+		if sh.tape, err = sh.s.record(targets.Recording, login, sh.unrecorded); err != nil {
+			return outcome{reason: "recording", text: sh.t.Terminal.Unrecorded}
+		}
+		defer func() {
+			if err := sh.tape.finish(); err != nil {
+				sh.s.g.log.Warn("a recording is not at its PBX", "error", err)
+			}
+		}()
+		if err := sh.say(said{Type: "recorded"}); err != nil {
+			return sh.lost(err)
+		}
+	}
+	client, o := sh.signIn(ctx, login.User, hostKeys(targets.Targets, sh.s.grant.Target))
 	if client == nil {
 		return o
 	}
@@ -51,12 +69,7 @@ func (sh *shell) run() outcome {
 }
 
 // signIn makes the connection. Nil: the outcome says why not.
-func (sh *shell) signIn(ctx context.Context, user string) (*ssh.Client, outcome) {
-	targets, err := sh.s.pbx.Targets(ctx)
-	if err != nil {
-		return nil, sh.lost(err)
-	}
-	keys := hostKeys(targets, sh.s.grant.Target)
+func (sh *shell) signIn(ctx context.Context, user string, keys []ssh.PublicKey) (*ssh.Client, outcome) {
 	conn, err := sh.dialTarget(ctx)
 	if err != nil {
 		return nil, sh.lost(err)
@@ -251,6 +264,9 @@ func (sh *shell) feed(in *shellIn, ended <-chan error) error {
 		case m := <-sh.sizes:
 			if err := in.WindowChange(m.Rows, m.Columns); err != nil {
 				return err
+			}
+			if sh.tape != nil && sh.tape.resize(m) != nil {
+				sh.unrecorded()
 			}
 		case waits = <-input:
 		case next <- waits:

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
@@ -18,10 +19,18 @@ func (g *Gateway) terminal(w http.ResponseWriter, r *http.Request, s *session) {
 		g.redirect(w, r, own) // which says why
 		return
 	}
+	ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Timing.Open)
+	defer cancel()
+	targets, err := s.pbx.Targets(ctx)
+	if err != nil {
+		g.failed(w, r, err)
+		return
+	}
 	t := textOf(r)
 	nonce, _ := newSecret()
 	g.page(w, r, http.StatusOK, page{
 		name: "terminal.html", State: t.state(v), Serial: string(s.grant.Serial), View: v.event(t), Target: s.grant.Target, Nonce: nonce,
+		Recorded: targets.Recording != "",
 	})
 }
 

@@ -43,7 +43,7 @@ var (
 type terminalTexts struct {
 	User, Connect, Connecting, Again            string
 	Fingerprint, Pinned, Unpinned, Trust        string
-	Answer, Password, Recorded                  string
+	Answer, Password, Recorded, Unrecorded      string
 	Exit, Login, HostKey, Gone, Idle, Slow      string
 	Time, Admin, Switch, ByUser, Over, Protocol string
 }

@@ -83,18 +83,17 @@ func (c Client) Extend(ctx context.Context, minutes int) error {
 }
 
 // Targets lists what can be reached in the session.
-func (c Client) Targets(ctx context.Context) ([]Target, error) {
+func (c Client) Targets(ctx context.Context) (Targets, error) {
 	resp, err := c.do(ctx, http.MethodGet, PathTargets, nil)
 	if err != nil {
-		return nil, err
+		return Targets{}, err
 	}
 	defer resp.Body.Close()
 	text, err := readAll(resp.Body)
 	if err != nil {
-		return nil, err
+		return Targets{}, err
 	}
-	all, err := parse[Targets](text)
-	return all.Targets, err
+	return parse[Targets](text)
 }
 
 func (c Client) post(ctx context.Context, path string, m message) error {

@@ -32,6 +32,7 @@ type Sessions interface {
 // a request is for, by its purpose; without one, every request is refused.
 func Handler(s Sessions, session func(*http.Request) (grant.SessionID, bool)) http.Handler {
 	mux := http.NewServeMux()
+	recorder, _ := s.(Recorder) // nil: nothing is recorded
 	with := func(f func(http.ResponseWriter, *http.Request, grant.SessionID) error) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "no-store")
@@ -66,7 +67,13 @@ func Handler(s Sessions, session func(*http.Request) (grant.SessionID, bool)) ht
 		if err != nil {
 			return err
 		}
-		text, err := json.Marshal(Targets{Targets: all})
+		reply := Targets{Targets: all}
+		if recorder != nil {
+			if reply.Recording, err = recorder.Recipient(r.Context(), id); err != nil {
+				return err
+			}
+		}
+		text, err := json.Marshal(reply)
 		if err != nil {
 			return err
 		}
@@ -74,6 +81,9 @@ func Handler(s Sessions, session func(*http.Request) (grant.SessionID, bool)) ht
 		_, _ = w.Write(text) // the client has gone
 		return nil
 	}))
+	if recorder != nil {
+		mux.HandleFunc("POST "+PathRecording, with(record(recorder)))
+	}
 	return mux
 }
 

@@ -11,6 +11,7 @@
 //	POST /v1/end      {}          204
 //	POST /v1/extend   ExtendBody  204: asks the administrator for more time
 //	GET  /v1/targets  200 [Targets]
+//	POST /v1/recording  an age file, as it is made; 204 at its end. With a [Recorder] only
 //
 // Bodies are JSON of at most [MaxBody] bytes, the stream is one JSON value to a line
 // (application/x-ndjson). Unknown fields are ignored, so that versions mix. Whatever is
@@ -87,6 +88,7 @@ var problems = []struct {
 	{ErrTries, "too_many_tries", http.StatusForbidden},
 	{ErrState, "wrong_state", http.StatusConflict},
 	{ErrMalformed, "bad_request", http.StatusBadRequest},
+	{ErrRecording, "no_recording", http.StatusConflict},
 }
 
 // Extension says what became of a wish for more time.
@@ -167,6 +169,9 @@ func (empty) check() error { return nil }
 // Targets are what the PBX lets be reached in the session.
 type Targets struct {
 	Targets []Target `json:"targets"`
+	// Recording is the age recipient to which terminals have to be recorded; empty: they
+	// are not.
+	Recording string `json:"recording,omitempty"`
 }
 
 // Target is one thing on the PBX's list.
@@ -188,5 +193,5 @@ func (t Targets) check() error {
 			return fmt.Errorf("%w: targets: one has no right name, service or keys", ErrMalformed)
 		}
 	}
-	return nil
+	return checkRecipient(t.Recording)
 }

@@ -127,7 +127,8 @@ func TestBothSides(t *testing.T) {
 	if want := []string{"pin s-1 01234567", "extend s-1 30m0s", "end s-1"}; !reflect.DeepEqual(f.calls, want) {
 		t.Errorf("%q", f.calls)
 	}
-	targets, err := c.Targets(t.Context())
+	reached, err := c.Targets(t.Context())
+	targets := reached.Targets
 	if err != nil || len(targets) != 1 || targets[0].Name != "switch" {
 		t.Errorf("%+v, %v", targets, err)
 	}

@@ -78,6 +78,7 @@ func routeAPI(mux *http.ServeMux) {
 	add("GET", "remote", administrators, (*PBX).apiRemote)
 	add("POST", "remote/pin", onSite, (*PBX).apiNewPIN)
 	add("DELETE", "remote/pin", onSite, (*PBX).apiVoidPIN)
+	add("GET", "remote/recordings/{name}", administrators, (*PBX).apiRecording)
 	add("PUT", "remote/settings", onSite, (*PBX).apiSetRemote)
 	add("POST", "remote/{session}/allow", onSite, (*PBX).apiAllow)
 	add("POST", "remote/{session}/refuse", onSite, (*PBX).apiRefuse)

@@ -39,7 +39,8 @@ func (p *PBX) remotePolicy() remote.Policy {
 	s := p.store.View()
 	pol := remote.Policy{
 		On: s.Switches.Remote, Sealed: p.tls != nil, Always: s.Remote.Consent == state.ConsentAlways, Life: time.Duration(s.Remote.Minutes) * time.Minute,
-		Targets: append([]remote.Target{{Name: remote.OwnWeb, Service: grant.TCP}}, s.Remote.Targets...),
+		Recording: s.Remote.Recording,
+		Targets:   append([]remote.Target{{Name: remote.OwnWeb, Service: grant.TCP}}, s.Remote.Targets...),
 	}
 	if s.Pairing != nil {
 		pol.Pairing, pol.Epoch = s.Pairing.ID, s.Pairing.Epoch

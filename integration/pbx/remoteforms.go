@@ -51,6 +51,9 @@ func (p *PBX) checkRemote(set state.Remote) error {
 	if err := (remote.Dialer{Own: p.cfg.OwnServices}).Check(set.Targets); err != nil {
 		bad.Errors = append(bad.Errors, FieldError{"body.remote_targets", err.Error()})
 	}
+	if err := remote.CheckRecipient(set.Recording); err != nil {
+		bad.Errors = append(bad.Errors, FieldError{"body.remote_recording", err.Error()})
+	}
 	if len(bad.Errors) > 0 {
 		return bad
 	}
@@ -86,6 +89,8 @@ type remoteView struct {
 	Sessions []remoteSession `json:"sessions"`
 	Messages []remoteMessage `json:"messages"`
 	PIN      *pinView        `json:"pin,omitempty"`
+	// Recordings are sealed to the administrator's key.
+	Recordings []remote.Recording `json:"recordings"`
 }
 
 type remoteSession struct {
@@ -125,7 +130,7 @@ type pinView struct {
 
 func (p *PBX) apiRemote(w http.ResponseWriter, _ *http.Request, _ login) error {
 	s, all, now := p.store.View(), p.remote.View(), time.Now()
-	v := remoteView{On: s.Switches.Remote, Settings: s.Remote, Sessions: []remoteSession{}, Messages: []remoteMessage{}}
+	v := remoteView{On: s.Switches.Remote, Settings: s.Remote, Sessions: []remoteSession{}, Messages: []remoteMessage{}, Recordings: p.remote.Recordings()}
 	for _, one := range all.Sessions {
 		view := remoteSession{
 			Session: one.ID, State: one.State, Cause: one.Cause, Tenant: one.Tenant, User: one.User, Reason: one.Reason,
@@ -242,11 +247,25 @@ func (p *PBX) apiEndRemote(w http.ResponseWriter, r *http.Request, _ login) erro
 	return nil
 }
 
+// apiRecording gives the file of a recording.
+func (p *PBX) apiRecording(w http.ResponseWriter, r *http.Request, _ login) error {
+	text, err := p.remote.Recording(r.PathValue("name"))
+	if err != nil {
+		return remoteProblem(err)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Disposition", `attachment; filename="`+r.PathValue("name")+`"`)
+	_, _ = w.Write(text) // the client has gone
+	return nil
+}
+
 func (p *PBX) webRemote(r *http.Request, _ login, pg *pages.Page) {
 	s := p.store.View()
 	d := pages.Remote{
 		View: p.remote.View(), Remote: s.Remote, On: s.Switches.Remote, Paired: s.Pairing != nil, Now: time.Now(), Local: isLocal(r),
 		Life: p.remotePolicy().Life, TargetLines: targetLines(s.Remote.Targets),
+		Recordings: p.remote.Recordings(),
 	}
 	if d.Life == 0 {
 		d.Life = remote.DefaultLife
@@ -301,7 +320,7 @@ func (p *PBX) webSetRemote(r *http.Request, _ login) (pages.Notice, error) {
 		return pages.Notice{}, err
 	}
 	return good("saved"), p.setRemote(func(s *state.Remote) error {
-		*s = state.Remote{Consent: state.Consent(r.PostFormValue("consent")), Minutes: d.Minutes, Targets: targets}
+		*s = state.Remote{Consent: state.Consent(r.PostFormValue("consent")), Minutes: d.Minutes, Targets: targets, Recording: strings.TrimSpace(r.PostFormValue("recording"))}
 		return nil
 	})
 }

@@ -48,6 +48,11 @@ func routePages(mux *http.ServeMux) {
 	page("/ccc", "ccc", people, (*PBX).webCCC)
 	page("/users", "users", people, (*PBX).webUsers)
 	page("/remote", "remote", administrators, (*PBX).webRemote)
+	handle(mux, "GET /remote/recordings/{name}", person(administrators, func(p *PBX, w http.ResponseWriter, r *http.Request, l login) {
+		if err := p.apiRecording(w, r, l); err != nil {
+			p.refuse(w, r, err)
+		}
+	}))
 	page("/switches", "switches", administrators, (*PBX).webSwitches)
 	page("/settings", "settings", administrators, (*PBX).webSettings)
 	page("/reset", "reset", onSite, (*PBX).webResetPage)

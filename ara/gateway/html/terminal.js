@@ -76,6 +76,9 @@
 
   const heard = (m) => {
     switch (m.type) {
+      case "recorded":
+        show("recorded", true);
+        break;
       case "key":
         byId("fingerprint").textContent = `${m.algorithm} ${m.fingerprint}`;
         show("key", true);

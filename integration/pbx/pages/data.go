@@ -102,6 +102,7 @@ type Remote struct {
 	Life time.Duration
 	// Targets has a line for each: name, service, address and keys.
 	TargetLines string
+	Recordings  []remote.Recording
 	Now         time.Time
 	// Local: the administrator may consent from here.
 	Local bool

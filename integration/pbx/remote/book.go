@@ -206,6 +206,7 @@ type disk interface {
 	Read(name string) ([]byte, error)
 	Write(name string, data []byte) error
 	Rename(from, to string) error
+	Remove(name string) error
 	Sync() error
 }
 

@@ -33,6 +33,8 @@ type Policy struct {
 	Epoch   uint64
 	// Targets are what the services tcp and ssh reach.
 	Targets []Target
+	// Recording is the age recipient to which terminals are recorded; empty: they are not.
+	Recording string
 }
 
 // Limits bound what is kept and how long. Zero values stand for the defaults.

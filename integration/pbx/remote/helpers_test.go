@@ -70,6 +70,10 @@ func (d *memory) Rename(from, to string) error {
 	})
 }
 
+func (d *memory) Remove(name string) error {
+	return d.step(func() error { delete(d.files, name); return nil })
+}
+
 func (d *memory) Sync() error { return d.step(func() error { return nil }) }
 
 func (d *memory) fail(after int) {

@@ -40,7 +40,8 @@ var (
 // Machine holds the sessions of a PBX. Make it with [Open]; all methods may be called at
 // the same time from several goroutines.
 type Machine struct {
-	cfg Config
+	cfg   Config
+	tapes *recordings
 
 	writing sync.Mutex // held while the file is written; taken before mu
 
@@ -76,7 +77,11 @@ func Open(cfg Config) (*Machine, error) {
 			return nil, err
 		}
 	}
-	return &Machine{cfg: cfg, book: b, live: make(map[grant.SessionID]*live), changed: make(chan struct{})}, nil
+	tapes, err := openRecordings(cfg.Disk, cfg.Installed)
+	if err != nil {
+		return nil, err
+	}
+	return &Machine{cfg: cfg, tapes: tapes, book: b, live: make(map[grant.SessionID]*live), changed: make(chan struct{})}, nil
 }
 
 // Close ends all sessions, as a restart does, and refuses everything from then on.

@@ -93,6 +93,9 @@ type Remote struct {
 	Minutes int `json:"remote_minutes,omitempty"`
 	// Targets are what can be reached besides the PBX's own pages.
 	Targets []remote.Target `json:"remote_targets,omitempty"`
+	// Recording is the public key of age to which terminals are recorded; empty: they are
+	// not.
+	Recording string `json:"remote_recording,omitempty"`
 }
 
 // Offer is a pending request for a pairing. It does nothing until somebody types its
