@@ -98,6 +98,7 @@ func newAPI(cfg Config, adapt func(string, rule) rule) *API {
 				Schemas: schemas,
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					"session": {Type: "apiKey", In: "cookie", Name: "__Host-ccc", Description: "From signIn. Over plain HTTP on loopback the cookie's name is ccc."},
+					"token":   {Type: "http", Scheme: "bearer", Description: "From createToken, without a cookie. It is good for its verbs in its tenant."},
 				},
 			},
 		},

@@ -61,7 +61,7 @@ func add[I, O any](a *API, op operation, handler func(context.Context, *I) (*O, 
 		Errors:      []int{http.StatusInternalServerError}, // so that huma adds no default one
 	}
 	if op.rule.audience != everybody {
-		h.Security = []map[string][]string{{"session": {}}}
+		h.Security = op.security()
 	}
 	if op.rule.inTenant() && op.rule.audience != pathTenant {
 		h.Parameters = append(h.Parameters, tenantParameter)

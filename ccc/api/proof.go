@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"net/http"
 	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -38,9 +39,8 @@ func (a *API) scoped(ctx huma.Context, op operation, token *store.APIToken) erro
 	if tenant == "" {
 		tenant = token.Tenant
 	}
-	reads := op.rule.audience == members && op.method == "GET"
 	switch {
-	case !op.rule.inTenant(), op.rule.verb == "" && !reads:
+	case !op.takesToken():
 		return problem(CodeTokenScope, "it cannot be done with a token")
 	case tenant != token.For:
 		return problem(CodeTokenScope, "the token is for another tenant")
@@ -48,6 +48,20 @@ func (a *API) scoped(ctx huma.Context, op operation, token *store.APIToken) erro
 		return problem(CodeTokenScope, "the token does not have "+string(op.rule.verb))
 	}
 	return nil
+}
+
+// takesToken tells whether it can be done with a token that has its verb.
+func (op operation) takesToken() bool {
+	return op.rule.verb != "" || op.rule.audience == members && op.method == http.MethodGet
+}
+
+// security is what the document says about it.
+func (op operation) security() []map[string][]string {
+	all := []map[string][]string{{"session": {}}}
+	if op.takesToken() {
+		all = append(all, map[string][]string{"token": {}})
+	}
+	return all
 }
 
 // proofCodes are those that come with the rule of an operation.
