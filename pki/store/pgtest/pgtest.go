@@ -69,6 +69,21 @@ func Database(t testing.TB) string {
 	return s.Database(t)
 }
 
+// Copy gives the URL of a new database with what is in another of the server that the
+// test process shares, to which nobody is connected.
+func Copy(t testing.TB, from string) string {
+	t.Helper()
+	s, err := shared()
+	check(t, err)
+	source, err := pgx.ParseConfig(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := s.name()
+	Exec(t, s.URL("postgres"), "create database "+name+" template "+source.Database)
+	return s.URL(name)
+}
+
 // Start gives a server to the test alone. Settings are as in "fsync=on"; without
 // any, the server writes to the disk when it likes.
 func Start(t testing.TB, settings ...string) *Server {
