@@ -73,7 +73,7 @@ func (a *API) register() {
 		summary: "Remove a system", description: "Dissolves the pairing on both sides, and deletes all about it.",
 	}, a.removeSystem)
 	add(a, operation{
-		id: "replaceSystem", method: http.MethodPost, path: "/systems/{id}/replacement", tag: tagSystems, rule: atSystem(access.SystemPair), status: http.StatusCreated,
+		id: "replaceSystem", method: http.MethodPost, path: "/systems/{id}/replacement", tag: tagSystems, rule: inTenant(access.SystemPair), status: http.StatusCreated,
 		summary:     "Have another PBX take a system's place",
 		description: "Makes a system and an offer. Once that is paired it has name, note, groups and tags of the old one, whose pairing is dissolved.",
 		codes:       []Code{CodeSerialTaken, CodeState, CodeQuotaOffers, CodeIdempotencyBusy, CodeIdempotencyMismatch},

@@ -17,15 +17,18 @@ import (
 // streamEvents opens a stream.
 func (a *API) streamEvents(ctx context.Context, _ *nothing) (*huma.StreamResponse, error) {
 	who := mustActor(ctx)
-	only, err := a.hears(ctx, who)
-	if err != nil {
-		return nil, err
-	}
 	r, ok := a.hub.join(who.tenant.ID, who.user.ID, a.cfg.Streams.PerUser)
 	if !ok {
 		return nil, problem(CodeRateLimited, "the user has too many open streams").after(a.cfg.Streams.Heartbeat)
 	}
-	r.hear(only)
+	// Now that it would be told of a change, so that none is missed.
+	if err := a.rehear(ctx, r, who); err != nil {
+		a.hub.leave(r)
+		if errors.Is(err, errNoRight) {
+			err = problem(CodeForbidden, "")
+		}
+		return nil, err
+	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		defer a.hub.leave(r)
 		_, w := humago.Unwrap(ctx)
