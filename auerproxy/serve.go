@@ -55,7 +55,7 @@ func serve(ctx context.Context, cfg config) error {
 	var names *servercert.Server
 	if cfg.Names.Enabled() {
 		cfg.Names.Listen, cfg.Names.Roots = cfg.Relay.Listen, creds.Pool
-		cfg.Names.Logger, cfg.Names.Metrics = d.Logger().Named("names"), d.Registry()
+		cfg.Names.Logger, cfg.Names.Gauge = d.Logger().Named("names"), daemon.Gauge(d.Registry())
 		if names, err = servercert.New(cfg.Names); err != nil {
 			return configs.Under("names", err)
 		}

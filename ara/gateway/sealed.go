@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/comtrexx-cloud/comtrexx/ara/passthrough"
 	"github.com/comtrexx-cloud/comtrexx/ara/remote"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -69,7 +68,7 @@ func (s *session) pages(v view) string {
 	case s.grant.Service == grant.SSH:
 		return pathTerminal
 	case s.grant.Service == grant.TLS && s.g.cfg.PBXDomain != "":
-		return "https://" + s.g.cfg.authority(passthrough.Name(s.grant.Serial, s.g.cfg.PBXDomain)) + "/"
+		return "https://" + s.g.cfg.authority(grant.PBXName(s.grant.Serial, s.g.cfg.PBXDomain)) + "/"
 	}
 	return ""
 }

@@ -51,9 +51,6 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Name is the name of a PBX below a domain.
-func Name(serial identity.Serial, domain string) string { return "s" + string(serial) + "." + domain }
-
 // serialOf gives the PBX that a name stands for. ours tells that the name is the domain's,
 // ok that it is a PBX's.
 func serialOf(name, domain string) (serial identity.Serial, ours, ok bool) {

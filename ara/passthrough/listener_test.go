@@ -21,6 +21,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
@@ -72,7 +73,7 @@ func start(t *testing.T, change func(*Config)) *world {
 	w := &world{t: t}
 	inner, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
-	pbx, pool := certificate(t, Name(serial, domain))
+	pbx, pool := certificate(t, grant.PBXName(serial, domain))
 	w.pbx = pool
 	own, pool := certificate(t, "ara.test")
 	w.own = pool
@@ -152,7 +153,7 @@ func (w *world) calls() string {
 func TestLead(t *testing.T) {
 	t.Parallel()
 	w := start(t, nil)
-	name := Name(serial, domain)
+	name := grant.PBXName(serial, domain)
 	for _, tt := range []struct {
 		name   string
 		roots  *x509.CertPool
@@ -191,7 +192,7 @@ func TestRefused(t *testing.T) {
 	w.mu.Lock()
 	w.refuse = true
 	w.mu.Unlock()
-	for _, name := range []string{Name(serial, domain), "nobody." + domain} {
+	for _, name := range []string{grant.PBXName(serial, domain), "nobody." + domain} {
 		_, _, err := w.dial(name, w.pbx)
 		if err == nil || !strings.Contains(err.Error(), "unrecognized name") {
 			t.Errorf("%s: %v", name, err)
@@ -223,7 +224,7 @@ func TestGarbage(t *testing.T) {
 	w.mu.Unlock()
 	// A hello of a length that it may have, and of which more comes than is read: a name
 	// below the domain does not help.
-	long := record(t, Name(serial, domain), make([]string, 300)...)
+	long := record(t, grant.PBXName(serial, domain), make([]string, 300)...)
 	if len(long) < 2048 {
 		t.Fatalf("%d bytes", len(long))
 	}
@@ -234,7 +235,7 @@ func TestGarbage(t *testing.T) {
 		t.Errorf("opened: %s", got)
 	}
 	// The control: one that fits.
-	if _, who, err := w.dial(Name(serial, domain), w.pbx); who != "pbx" {
+	if _, who, err := w.dial(grant.PBXName(serial, domain), w.pbx); who != "pbx" {
 		t.Error(who, err)
 	}
 }
@@ -280,7 +281,7 @@ func (l *one) Addr() net.Addr { return &net.TCPAddr{} }
 // TestSlow: a hello that comes byte by byte is ended in time, and a connection of a
 // certificate authority is, too.
 func TestSlow(t *testing.T) {
-	text := record(t, Name(serial, domain))
+	text := record(t, grant.PBXName(serial, domain))
 	synctest.Test(t, func(t *testing.T) {
 		inner := &one{make(chan net.Conn), make(chan struct{})}
 		ln := New(Config{Domain: domain}, inner)
@@ -338,7 +339,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 // FuzzClientHello: whatever a client says, what was read is what it has said, and is
 // bounded; a name that is found is led nowhere but to a PBX that it spells.
 func FuzzClientHello(f *testing.F) {
-	whole := record(f, Name(serial, domain), "h2")
+	whole := record(f, grant.PBXName(serial, domain), "h2")
 	f.Add(whole)
 	f.Add(whole[:len(whole)/2])
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
@@ -352,7 +353,7 @@ func FuzzClientHello(f *testing.F) {
 		if info == nil {
 			return
 		}
-		if serial, ours, ok := serialOf(info.ServerName, domain); ok && (!ours || !strings.EqualFold(info.ServerName, Name(serial, domain))) {
+		if serial, ours, ok := serialOf(info.ServerName, domain); ok && (!ours || !strings.EqualFold(info.ServerName, grant.PBXName(serial, domain))) {
 			t.Fatalf("%q leads to %s", info.ServerName, serial)
 		}
 	})

@@ -89,7 +89,7 @@ func (s *Server) listen(ctx context.Context) (err error) {
 		}
 	}
 	n := s.cfg.Names
-	n.Listen, n.Roots, n.Logger, n.Metrics = s.cfg.Listen, s.cfg.Credentials.Pool, s.log.Named("names"), s.cfg.Metrics
+	n.Listen, n.Roots, n.Logger, n.Gauge = s.cfg.Listen, s.cfg.Credentials.Pool, s.log.Named("names"), daemon.Gauge(s.cfg.Metrics)
 	if n.Mode == servercert.ModeInternal {
 		n.Ask = s.gateway.Known
 	}

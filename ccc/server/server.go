@@ -160,7 +160,7 @@ func (s *Server) listen(ctx context.Context) (err error) {
 	}
 	n := s.cfg.Names
 	n.Listen, n.Roots = s.cfg.Listen, s.cfg.Credentials.Pool
-	n.Logger, n.Metrics = s.log.Named("names"), s.cfg.Metrics
+	n.Logger, n.Gauge = s.log.Named("names"), daemon.Gauge(s.cfg.Metrics)
 	s.names, err = servercert.New(n)
 	return configs.Under("names", err)
 }

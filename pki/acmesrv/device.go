@@ -8,17 +8,13 @@ import (
 	"github.com/smallstep/certificates/acme"
 	"github.com/smallstep/nosql/database"
 
+	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
 // deviceTable has the serial of each account of a PBX, by the account's id. smallstep
 // knows the account of a binding, but not the binding of an account.
 var deviceTable = []byte("acme_account_devices")
-
-// DeviceName is the one name that a PBX has below a domain.
-func DeviceName(serial identity.Serial, domain string) string {
-	return "s" + string(serial) + "." + domain
-}
 
 // bindDevice notes whose an account is, once.
 func (s *store) bindDevice(account string, serial identity.Serial) error {
@@ -44,7 +40,7 @@ func (s *store) checkDevice(r Role, account string, names []string) error {
 	if s.server.cfg.Blocked(identity.Serial(serial)) {
 		return acme.NewError(acme.ErrorUnauthorizedType, "the PBX is blocked")
 	}
-	if own := DeviceName(identity.Serial(serial), strings.TrimPrefix(r.Names[0], "*.")); len(names) != 1 || names[0] != own {
+	if own := grant.PBXName(identity.Serial(serial), strings.TrimPrefix(r.Names[0], "*.")); len(names) != 1 || names[0] != own {
 		refusal := acme.NewError(acme.ErrorRejectedIdentifierType, "a PBX gets a certificate for its own name only")
 		refusal.Detail = "a PBX gets a certificate for its own name only, " + own
 		return refusal

@@ -15,7 +15,6 @@ import (
 
 	"github.com/caddyserver/certmagic"
 	"github.com/hashicorp/go-hclog"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/comtrexx-cloud/comtrexx/configs"
 )
@@ -90,8 +89,9 @@ type Config struct {
 	PublicRoots *x509.CertPool `yaml:"-"`
 	// Logger; nil means silence.
 	Logger hclog.Logger `yaml:"-"`
-	// Metrics; nil means that none are registered.
-	Metrics prometheus.Registerer `yaml:"-"`
+	// Gauge registers a figure of the server's metrics, as daemon.Gauge does; nil means
+	// that none is. A device has none.
+	Gauge func(name, help string, value func() float64) error `yaml:"-"`
 }
 
 // renewalRatio is the part of a certificate's life that is left when it is renewed.

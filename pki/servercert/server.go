@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // ErrNoCertificate: there is no certificate for the name, not at all or not yet.
@@ -66,11 +64,9 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Metrics != nil {
-		err = cfg.Metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "server_names_remaining_seconds",
-			Help: "Time until the first certificate of the server's names expires; 0 while a name has none.",
-		}, func() float64 { return s.Remaining().Seconds() }))
+	if cfg.Gauge != nil {
+		err = cfg.Gauge("server_names_remaining_seconds", "Time until the first certificate of the server's names expires; 0 while a name has none.",
+			func() float64 { return s.Remaining().Seconds() })
 	}
 	return s, err
 }

@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/comtrexx-cloud/comtrexx/ara/passthrough"
 	araremote "github.com/comtrexx-cloud/comtrexx/ara/remote"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/dial"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/conformance"
@@ -53,7 +52,7 @@ func TestEndToEnd(t *testing.T) {
 		}
 		return err
 	})
-	name := passthrough.Name(s.serial, world.PBXDomain)
+	name := grant.PBXName(s.serial, world.PBXDomain)
 	if !slices.Equal(v.seen.DNSNames, []string{name}) || time.Until(v.seen.NotAfter) < 24*time.Hour {
 		t.Errorf("the certificate is for %q until %s", v.seen.DNSNames, v.seen.NotAfter)
 	}
@@ -141,7 +140,7 @@ func (v *visit) pinned(ctx context.Context, own string) {
 	t.Helper()
 	pin := sha256.Sum256(v.seen.RawSubjectPublicKeyInfo)
 	_, admin := s.w.PKI()
-	name := passthrough.Name(s.serial, world.PBXDomain)
+	name := grant.PBXName(s.serial, world.PBXDomain)
 	forged, err := admin.Issue(ctx, identity.Service(identity.DefaultTrustDomain, "forger"), profile.Extra{DNS: []string{name}})
 	if err != nil {
 		t.Fatal(err)
@@ -181,8 +180,8 @@ func (s *site) notByForce(ctx context.Context, id grant.SessionID) {
 	for purpose, want := range map[string]bool{id.Purpose(): true, araremote.PurposeChallenge: false, "": false, "remote/nobody": false} {
 		c, err := d.Open(ctx, dial.Call{Target: d.Device(s.serial), Service: "tls", Purpose: purpose})
 		if err == nil {
-			conn := tls.Client(c, &tls.Config{ServerName: passthrough.Name(s.serial, world.PBXDomain), InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}) //nolint:gosec // whether there is anything
-			_, err = fmt.Fprintf(conn, "GET /login HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", passthrough.Name(s.serial, world.PBXDomain))
+			conn := tls.Client(c, &tls.Config{ServerName: grant.PBXName(s.serial, world.PBXDomain), InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}) //nolint:gosec // whether there is anything
+			_, err = fmt.Fprintf(conn, "GET /login HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", grant.PBXName(s.serial, world.PBXDomain))
 			if err == nil {
 				var page []byte
 				if page, err = io.ReadAll(conn); !bytes.Contains(page, []byte(`name="password"`)) && err == nil {
@@ -229,7 +228,7 @@ func TestHello(t *testing.T) {
 	v := newVisit(s, "127.0.0.1")
 	for name, text := range map[string][]byte{
 		"garbage":        bytes.Repeat([]byte{0x16, 3, 1, 0, 5}, 10),
-		"HTTP":           []byte("GET / HTTP/1.1\r\nHost: " + passthrough.Name(s.serial, world.PBXDomain) + "\r\n\r\n"),
+		"HTTP":           []byte("GET / HTTP/1.1\r\nHost: " + grant.PBXName(s.serial, world.PBXDomain) + "\r\n\r\n"),
 		"a long record":  append([]byte{22, 3, 1, 0xff, 0xff}, make([]byte, 70_000)...),
 		"a long message": slices.Concat([]byte{22, 3, 1, 0x40, 0, 1, 0, 0xff, 0xff}, make([]byte, 40_000)),
 	} {

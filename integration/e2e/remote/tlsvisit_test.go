@@ -21,7 +21,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/comtrexx-cloud/comtrexx/ara/passthrough"
 	"github.com/comtrexx-cloud/comtrexx/integration/world"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -80,7 +79,7 @@ func (v *visit) port() string {
 
 // own is the address of the pages of a PBX whose TLS ends there.
 func (v *visit) own(serial identity.Serial) string {
-	return "https://" + net.JoinHostPort(passthrough.Name(serial, world.PBXDomain), v.port())
+	return "https://" + net.JoinHostPort(grant.PBXName(serial, world.PBXDomain), v.port())
 }
 
 // get gives the status, the place to go to next, and the text.

@@ -30,8 +30,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/comtrexx-cloud/comtrexx/ara/passthrough"
 	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/servercert"
 )
@@ -68,7 +68,7 @@ type Config struct {
 func (c Config) Enabled() bool { return c.Domain != "" }
 
 // Name is that of a PBX.
-func (c Config) name(serial identity.Serial) string { return passthrough.Name(serial, c.Domain) }
+func (c Config) name(serial identity.Serial) string { return grant.PBXName(serial, c.Domain) }
 
 func (c Config) names() servercert.Config {
 	n := servercert.Config{
