@@ -521,6 +521,9 @@ func TestValidate(t *testing.T) {
 	for want, cfg := range map[string]Config{
 		"idle":                 {Idle: time.Second},
 		"lifetime":             {Lifetime: time.Minute},
+		"second_factor":        {SecondFactor: "sometimes"},
+		"fresh":                {Fresh: time.Second},
+		"external_url":         {ExternalURL: "ccc.example.com"},
 		"hash.memory":          {Hash: Hash{Memory: 1}},
 		"hash.passes":          {Hash: Hash{Passes: 101}},
 		"hash.lanes":           {Hash: Hash{Lanes: 17}},

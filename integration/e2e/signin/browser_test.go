@@ -95,7 +95,9 @@ func centre(t *testing.T, dist string) string {
 		must(t, a.Drain(ctx))
 		server.Close()
 		cancel()
-		<-done
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run gives %v", err)
+		}
 	})
 	return strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
 }
