@@ -1,6 +1,7 @@
 // What the pages have to do, each with its own windows. The names are what run.mjs takes.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
+import { remoteChecks } from './remotechecks.mjs';
 import { scrolling, typing } from './smoothness.mjs';
 
 /** @typedef {import('./session.mjs').Session} Session */
@@ -49,6 +50,8 @@ async function everyPage(s, language) {
     add: '/add',
     details: `/systems/${offline.id}`,
     setup: `/systems/${waiting.id}/setup`,
+    remote: '/remote',
+    statistics: '/statistics',
     privacy: '/privacy',
     lost: '/nothing-here',
   })) {
@@ -57,6 +60,8 @@ async function everyPage(s, language) {
     if (name === 'fleet') await s.loaded(page);
     if (name === 'setup') await page.getByTestId('token').waitFor();
     if (name === 'details') await page.locator('li time').first().waitFor();
+    if (name === 'remote') await page.locator('tbody tr').first().waitFor();
+    if (name === 'statistics') await page.locator('canvas').first().waitFor();
     // biome-ignore lint/performance/useDomNodeTextContent: it keeps the lines apart
     const shown = (await page.locator('body').innerText()).split('\n');
     const raw = shown.filter((line) => /^[a-z][A-Za-z]*(\.[A-Za-z_-]+)+$|\{\{/.test(line.trim()));
@@ -552,6 +557,8 @@ export const checks = {
     await page.mouse.move(0, 0);
     await s.snap('fontevo-fr');
   },
+
+  ...remoteChecks,
 
   'every page in German': (s) => everyPage(s, 'de'),
   'every page in English': (s) => everyPage(s, 'en'),

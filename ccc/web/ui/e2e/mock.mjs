@@ -4,6 +4,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, normalize } from 'node:path';
 import { groups as madeGroups, makeFleet, randomFrom } from './fleet.mjs';
+import { makeRecords, remoteRoutes } from './mockremote.mjs';
 
 /**
  * @typedef {import('../src/api/types.ts').System} System
@@ -47,7 +48,7 @@ const everybody = {
 };
 const tenant = {
   id: 't-1',
-  kind: /** @type {const} */ ('customer'),
+  kind: /** @type {Me['tenant']['kind']} */ ('operator'),
   name: 'Nordlicht Telefonie',
   legal_name: 'Nordlicht Telefonie GmbH, Braunschweig',
 };
@@ -68,10 +69,10 @@ const verbs = {
 verbs.owner = [...(verbs.administrator ?? []), 'system.delete', 'system.handover'];
 
 /** What the server says about who has signed in. */
-function meOf(/** @type {Me['user']} */ user) {
+function meOf(/** @type {Me['user']} */ user, /** @type {Me['tenant']['kind']} */ kind) {
   return {
     user,
-    tenant,
+    tenant: { ...tenant, kind },
     verbs: user.roles.flatMap((role) => verbs[role] ?? []),
     some_verbs: [],
     proof: { by: 'password', at: new Date().toISOString(), fresh: true },
@@ -86,6 +87,8 @@ const statusOf = /** @type {Record<string, number>} */ ({
   wrong_password: 403,
   not_found: 404,
   conflict: 409,
+  remote_off: 409,
+  second_factor_needed: 403,
   serial_taken_by_you: 409,
   state: 409,
   version: 412,
@@ -112,6 +115,7 @@ export async function startMock({ systems: size }) {
   /** @type {Map<string, Offer & { creator: string }>} */
   const offers = new Map();
   const groups = size > 0 ? [...madeGroups] : [];
+  const records = makeRecords([...systems.values()]);
   /** @type {Map<string, string>} */
   const sessions = new Map();
   /** @type {Set<Response>} */
@@ -126,6 +130,8 @@ export async function startMock({ systems: size }) {
     failNext: '',
     failures: 0,
     churn: 0,
+    /** Of the tenant. @type {Me['tenant']['kind']} */
+    kind: 'operator',
   };
   const users = structuredClone(everybody); // they change their language
   let ids = 0;
@@ -218,7 +224,7 @@ export async function startMock({ systems: size }) {
 
   /** @type {[string, RegExp, (c: { req: Request, res: Response, user: Me['user'], id: string, body: any, query: URLSearchParams }) => unknown][]} */
   const routes = [
-    ['GET', /^\/session$/, ({ user }) => meOf(user)],
+    ['GET', /^\/session$/, ({ user }) => meOf(user, knobs.kind)],
     [
       'DELETE',
       /^\/session$/,
@@ -300,6 +306,12 @@ export async function startMock({ systems: size }) {
       },
     ],
     ['GET', /^\/systems\/([^/]+)\/events$/, ({ id }) => ({ items: histories.get(id) ?? invented(find(id)) })],
+    ...remoteRoutes(
+      records,
+      (id) => find(id),
+      (message) => emit(message),
+      (code) => new Refusal(code),
+    ),
     ['GET', /^\/groups$/, () => ({ items: groups })],
     [
       'POST',
@@ -387,7 +399,7 @@ export async function startMock({ systems: size }) {
       const token = `t${++ids}`;
       sessions.set(token, body.email);
       res.setHeader('Set-Cookie', `ccc=${token}; Path=/; HttpOnly; SameSite=Lax`);
-      return meOf(found);
+      return meOf(found, knobs.kind);
     }
     const user = users[sessions.get(cookie(req)) ?? ''];
     if (!user) throw new Refusal('unauthenticated');
@@ -434,7 +446,10 @@ export async function startMock({ systems: size }) {
         () => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'[Math.floor(Math.random() * 32)],
       ).join('');
       content = Buffer.from(content.toString().replaceAll('__CSP_NONCE__', nonce));
-      res.setHeader('Content-Security-Policy', policy.replace('{nonce}', nonce));
+      res.setHeader(
+        'Content-Security-Policy',
+        policy.replace('{nonce}', nonce).replace('{gateway}', 'https://*.ara.localhost:1'),
+      );
     }
     res.end(content);
   };
@@ -508,6 +523,7 @@ export async function startMock({ systems: size }) {
     port,
     origin: `http://localhost:${port}`,
     systems,
+    records,
     offers,
     knobs,
     emit,

@@ -81,6 +81,7 @@ export function Plot({
             ...axis,
             grid: { show: false },
             space: 90,
+            size: 30,
             incrs: [1, 2, 3, 6, 12, 24, 48, 168, 720, 2160].map((n) => n * step),
             values: (_, splits) => splits.map((s) => format(s * 1000)),
           },
