@@ -197,7 +197,10 @@ func (a *API) acceptHandover(ctx context.Context, in *acceptHandoverInput) (*cre
 		}
 		// First it is nobody's any more: on both sides all of the pairing is gone.
 		err = a.cfg.Pairing.Remove(ctx, pairing.Actor{Tenant: h.From, User: h.By}, h.System)
-		if e, ok := errors.AsType[*pairing.Error](err); err != nil && !(ok && e.Code == pairing.CodeNotFound) {
+		if e, ok := errors.AsType[*pairing.Error](err); ok && e.Code == pairing.CodeNotFound {
+			err = nil // by an attempt before, or by the old owner
+		}
+		if err != nil {
 			return nil, err
 		}
 		out, err := a.take(ctx, who, h)
