@@ -88,6 +88,27 @@ func TestRemoteRecords(t *testing.T) {
 	})
 }
 
+// TestRecordsOfAPart: who looks after one system comes back from the gateway to his own
+// record and sees others of that system; of another one there is none for him.
+func TestRecordsOfAPart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).serve()
+	owner := w.signedIn(w.north, store.RoleOwner)
+	first := owner.scene().paired
+	second := owner.save("0000000003", "Three").System.ID
+	w.pair(w.north, second)
+	theirs, elsewhere := w.session, owner.ask(second).ID
+	owner.do(http.MethodPost, "/users", `{"email":"part@example.com","name":"Part","language":"en","password":"`+testPassword+
+		`","roles":[{"role":"remote","system_id":"`+first+`"}]}`).want(http.StatusCreated)
+	c := w.client()
+	c.signIn("part@example.com")
+	own := c.ask(first).ID
+	for id, want := range map[string]int{own: http.StatusOK, theirs: http.StatusOK, elsewhere: http.StatusNotFound, "missing": http.StatusNotFound} {
+		c.do(http.MethodGet, "/remote/"+id, "").want(want)
+	}
+	c.do(http.MethodGet, "/remote", "").problem(CodeForbidden)
+}
+
 // TestNoStartWithoutGateway: positive control above.
 func TestNoStartWithoutGateway(t *testing.T) {
 	t.Parallel()

@@ -137,7 +137,7 @@ func (a *API) registerRemote() {
 		summary: "Who had, has or wants remote access to any system", description: "Also to systems that are gone.",
 	}, a.listRemoteRecords)
 	add(a, operation{
-		id: "getRemoteRecord", method: http.MethodGet, path: "/remote/{session}", tag: tagRemote, rule: inTenant(access.RemoteRead),
+		id: "getRemoteRecord", method: http.MethodGet, path: "/remote/{session}", tag: tagRemote, rule: inParts(access.RemoteRead),
 		summary: "Get a remote access without its system", description: "For the page that the gateway sends a browser back to.",
 	}, a.getRemoteRecord)
 }
@@ -187,6 +187,10 @@ func (a *API) getRemoteRecord(ctx context.Context, in *RecordPath) (*body[Remote
 	r, err := a.cfg.Remote.Record(ctx, who.tenant.ID, store.RemoteID(in.Session))
 	if err != nil {
 		return nil, err
+	}
+	// Who looks after a part of the tenant comes back here from the gateway, too.
+	if r.User != who.user.ID && a.decide(ctx, who, atSystem(access.RemoteRead), r.System) != nil {
+		return nil, problem(CodeNotFound, "")
 	}
 	return &body[RemoteSession]{Body: a.remoteOf(who, r)}, nil
 }
