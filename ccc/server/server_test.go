@@ -168,7 +168,7 @@ func TestServes(t *testing.T) {
 			t.Errorf("%s: sign-in %d, cookie %s", tt.url, a.status, set)
 		}
 		a = get(t, b, tt.url+"/api/v1/session")
-		if a.status != http.StatusOK || !strings.Contains(a.body, `"role":"owner"`) {
+		if a.status != http.StatusOK || !strings.Contains(a.body, `"roles":["owner"]`) {
 			t.Errorf("%s: session %d %s", tt.url, a.status, a.body)
 		}
 		if hsts := a.header.Get("Strict-Transport-Security"); (hsts != "") != secure {
