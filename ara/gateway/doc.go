@@ -69,6 +69,12 @@
 // The target's host key has to be one that the PBX names for it, which the PBX says inside
 // end-to-end TLS. Where it names none, the user is shown the fingerprint and decides.
 //
+// Where the PBX names a key for it, what a terminal shows is recorded: as an asciicast that
+// is sealed to the key (age) as it is made, and streamed to the PBX, so that up to 64 KiB of
+// it are in memory in clear and none of it is anywhere else. The user is told before he signs in and all
+// the time. A terminal whose recording fails ends, and flows of SSH, which would evade it,
+// are refused then.
+//
 // The WebSocket /.ara/shell carries a terminal: binary messages are what is typed, up to 16
 // KiB each, and what is to be shown; text messages are JSON, see heard and said. No more
 // than 256 KiB are on their way to a page that has not said that it has shown them.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -79,7 +80,7 @@ func (r *recording) event(kind, text string) error {
 func (r *recording) output(p []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := append(r.rest, p...) //nolint:gocritic // rest is made anew below
+	all := slices.Concat(r.rest, p)
 	cut := len(all)
 	for i := 1; i < utf8.UTFMax && i <= len(all); i++ {
 		if b := all[len(all)-i]; utf8.RuneStart(b) {

@@ -53,14 +53,14 @@ func (p *programs) ccc(ctx context.Context, file string, args ...string) *exec.C
 	if file != "" {
 		args = append(args, "--gateway-ca-file", p.s.w.Roots(), "--gateway-address", p.s.w.Gateway().Addr, "--grant-file", file)
 	}
-	return exec.CommandContext(ctx, filepath.Join(shared.dir, "bin", "ccc"), args...) //nolint:gosec // of this test
+	return exec.CommandContext(ctx, filepath.Join(shared.dir, "bin", "ccc"), args...)
 }
 
 func (p *programs) auerproxy() string { return filepath.Join(shared.dir, "bin", "auerproxy") }
 
 func (p *programs) connect(ctx context.Context, file string, args ...string) *exec.Cmd {
 	args = append(append([]string{"connect", "--grant", file}, p.to...), args...)
-	return exec.CommandContext(ctx, p.auerproxy(), args...) //nolint:gosec // of this test
+	return exec.CommandContext(ctx, p.auerproxy(), args...)
 }
 
 // open asks, and allows at the PBX what was asked for.
@@ -92,7 +92,7 @@ func (p *programs) open(ctx context.Context, file string, target string) (id gra
 
 // ssh makes a stock client.
 func (p *programs) ssh(ctx context.Context, to *sshd, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, "ssh", append([]string{ //nolint:gosec // of this test
+	return exec.CommandContext(ctx, "ssh", append([]string{
 		"-F", "none", "-i", filepath.Join(to.dir, "user_key"), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "HostKeyAlias=shell",
 		"-o", "UserKnownHostsFile=" + filepath.Join(to.dir, "known_hosts"), "-o", "StrictHostKeyChecking=yes",
 	}, args...)...)
@@ -171,8 +171,8 @@ func TestCommandLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = stdin.Close() }()
-	s.decide(ctx, id, "end")
 	began := time.Now()
+	s.decide(ctx, id, "end")
 	if err := held.Wait(); err == nil {
 		t.Error("ssh goes on after the end")
 	}

@@ -24,6 +24,14 @@
 // in. A crash between the two is an end by restart. Bytes are written each
 // [Limits].Checkpoint: a crash loses the count of those since.
 //
+// # Recordings
+//
+// Where the administrator has given a public key of age, the gateway records terminals as
+// they are shown, seals that to the key while it is made, and hands it over; the last
+// [MaxRecordings] are kept for him. The PBX cannot read them, and takes none that is not
+// sealed, nor any unasked. What is typed unseen is not in them. Without the key there is no
+// recording.
+//
 // # The file
 //
 // remote.json in the PBX's directory: one JSON object with the sessions, the reports that

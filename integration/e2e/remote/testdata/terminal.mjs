@@ -24,6 +24,7 @@ const sees = async (text) => {
   }
 };
 
+assert.ok(await page.isVisible('#recorded'));
 await page.fill('#user', 'root');
 await snap('terminal-login');
 await page.click('#login button');
