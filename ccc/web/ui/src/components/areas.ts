@@ -10,7 +10,7 @@ const all = [
 /** The areas of the pages that the signed-in person has something to do with. */
 export function useAreas(): readonly (typeof all)[number][] {
   const { tenant } = useMe();
-  const { read } = useRemoteRights();
-  const hidden = { systems: false, remote: !read, statistics: tenant.kind !== 'operator' };
+  const { list } = useRemoteRights();
+  const hidden = { systems: false, remote: !list, statistics: tenant.kind !== 'operator' };
   return all.filter(({ name }) => !hidden[name]);
 }

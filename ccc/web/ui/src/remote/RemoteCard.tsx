@@ -23,7 +23,7 @@ const shown = 4;
 /** Remote access to one system: what is open, asking for it, and who had it. */
 export function RemoteCard({ system }: { system: System }) {
   const { t } = useText();
-  const { ask: mayAsk } = useRemoteRights();
+  const { ask: mayAsk, list } = useRemoteRights();
   const [asking, ask] = useDisclosure(false);
   const { data, error, isPending } = useRecordsOf(system.id);
   if (isPending) {
@@ -67,7 +67,7 @@ export function RemoteCard({ system }: { system: System }) {
           ))}
         </ul>
       )}
-      {data.items.length > 0 && (
+      {list && data.items.length > 0 && (
         <Anchor size="sm" renderRoot={(props) => <Link {...props} to="/remote" search={{ system: system.id }} />}>
           {t('remote.all')}
         </Anchor>
