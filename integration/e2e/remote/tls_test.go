@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -16,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	araremote "github.com/comtrexx-cloud/comtrexx/ara/remote"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/dial"
@@ -150,7 +151,7 @@ func (v *visit) pinned(ctx context.Context, own string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "forged") })}
+	srv := &http.Server{ReadHeaderTimeout: time.Minute, ErrorLog: hclog.NewNullLogger().StandardLogger(nil), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "forged") })}
 	go func() { _ = srv.Serve(ln) }()
 	defer srv.Close()
 	rogue := newVisit(s, "127.0.0.1")
@@ -205,7 +206,7 @@ func (v *visit) clock(ctx context.Context, own string) <-chan time.Time {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := v.http.Do(req)
+	resp, err := v.http.Do(req) //nolint:bodyclose // below, when it was cut
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +240,7 @@ func TestHello(t *testing.T) {
 	if status, _, _, err := v.get(ctx, s.w.Gateway().URL+"/"); status != http.StatusOK {
 		t.Errorf("the gateway afterwards: %d, %v", status, err)
 	}
-	c, err := net.Dial("tcp", v.addr) //nolint:noctx // one that says nothing and goes
+	c, err := net.Dial("tcp", v.addr) // one that says nothing and goes
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -139,8 +139,13 @@ func TestCertificate(t *testing.T) {
 			addr, name string
 			protos     []string
 		}{
-			{pages, "s0100000002." + domain, nil}, {pages, "127.0.0.1", nil}, {pages, own, []string{"h2"}}, {pages, own, []string{"acme-tls/1"}},
-			{proofs, own, nil}, {proofs, own, []string{"http/1.1"}}, {proofs, own, []string{"acme-tls/1"}},
+			{pages, "s0100000002." + domain, nil},
+			{pages, "127.0.0.1", nil},
+			{pages, own, []string{"h2"}},
+			{pages, own, []string{"acme-tls/1"}},
+			{proofs, own, nil},
+			{proofs, own, []string{"http/1.1"}},
+			{proofs, own, []string{"acme-tls/1"}},
 			{proofs, own, []string{"acme-tls/1", "http/1.1"}},
 		} {
 			if text, err := dial(tt.addr, tt.name, tt.protos...); err == nil || text != "" {
