@@ -55,7 +55,7 @@ func (s *session) record(recipient string, size heard, failed func()) (*recordin
 	}
 	if err != nil {
 		_ = in.CloseWithError(err)
-		<-r.sent
+		<-r.sent //nolint:errcheck // the first error says more
 		return nil, err
 	}
 	return r, nil

@@ -181,7 +181,7 @@ func (w *world) ws(c *http.Client, at string, head http.Header) (ws *websocket.C
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	w.t.Cleanup(cancel)
-	ws, resp, err := websocket.Dial(ctx, at, &websocket.DialOptions{HTTPClient: c, HTTPHeader: head})
+	ws, resp, err := websocket.Dial(ctx, at, &websocket.DialOptions{HTTPClient: c, HTTPHeader: head}) //nolint:bodyclose // it does that itself
 	if err != nil {
 		if resp == nil {
 			w.t.Fatal(err)

@@ -121,7 +121,7 @@ func (c Client) Begin(ctx context.Context, gateway string, id grant.SessionID) (
 	defer h.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	resp, to, err := redirected(ctx, h, "https://"+base.Host+"/begin?session="+url.QueryEscape(string(id)))
+	_, to, err := redirected(ctx, h, "https://"+base.Host+"/begin?session="+url.QueryEscape(string(id)))
 	if err != nil {
 		return b, err
 	}
@@ -130,10 +130,11 @@ func (c Client) Begin(ctx context.Context, gateway string, id grant.SessionID) (
 		return b, errors.New("the gateway leads to a host that is not below its own")
 	}
 	b.Origin, b.Label = "https://"+to.Host, label
-	if resp, to, err = redirected(ctx, h, to.String()); err != nil {
+	cookies, to, err := redirected(ctx, h, to.String())
+	if err != nil {
 		return b, err
 	}
-	for _, k := range resp.Cookies() {
+	for _, k := range cookies {
 		if k.Name == CookieBrowser {
 			b.Browser = k.Value
 		}
@@ -146,8 +147,8 @@ func (c Client) Begin(ctx context.Context, gateway string, id grant.SessionID) (
 	return b, nil
 }
 
-// redirected wants a redirect.
-func redirected(ctx context.Context, h *http.Client, at string) (*http.Response, *url.URL, error) {
+// redirected wants a redirect, and gives the cookies with it and where it leads.
+func redirected(ctx context.Context, h *http.Client, at string) ([]*http.Cookie, *url.URL, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, http.NoBody)
 	if err != nil {
 		return nil, nil, err
@@ -161,7 +162,7 @@ func redirected(ctx context.Context, h *http.Client, at string) (*http.Response,
 		return nil, nil, refused(resp)
 	}
 	to, err := resp.Location()
-	return resp, to, err
+	return resp.Cookies(), to, err
 }
 
 // Session is a remote access that was opened at the gateway. Close it in the end.
@@ -212,7 +213,7 @@ func (c Client) Redeem(ctx context.Context, t Ticket) (*Session, error) {
 func (s *Session) Open(ctx context.Context) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*answerTime)
 	defer cancel()
-	ws, resp, err := websocket.Dial(ctx, s.ticket.Origin+PathConnect, &websocket.DialOptions{
+	ws, resp, err := websocket.Dial(ctx, s.ticket.Origin+PathConnect, &websocket.DialOptions{ //nolint:bodyclose // it does that itself
 		HTTPClient: s.http, HTTPHeader: http.Header{"Cookie": {CookieSession + "=" + s.cookie}}, Subprotocols: []string{Subprotocol},
 	})
 	if err != nil {

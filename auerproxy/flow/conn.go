@@ -26,7 +26,7 @@ const (
 	MaxMessage = 32 << 10
 )
 
-// EndedError: the remote access is over, and with it the flow.
+// EndedError says that the remote access is over, and with it the flow.
 type EndedError struct {
 	// Cause is why, e.g. grant.CauseAdmin; empty where the gateway does not know.
 	Cause grant.Cause

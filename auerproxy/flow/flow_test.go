@@ -39,7 +39,7 @@ func pair(t *testing.T) (a, b *Conn) {
 	}))
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
-	ws, _, err := websocket.Dial(ctx, srv.URL, &websocket.DialOptions{HTTPClient: srv.Client(), Subprotocols: []string{Subprotocol}})
+	ws, _, err := websocket.Dial(ctx, srv.URL, &websocket.DialOptions{HTTPClient: srv.Client(), Subprotocols: []string{Subprotocol}}) //nolint:bodyclose // it does that itself
 	if err != nil {
 		t.Fatal(err)
 	}
