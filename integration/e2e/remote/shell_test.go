@@ -25,7 +25,6 @@ import (
 var shell struct {
 	ln      net.Listener
 	servers sync.WaitGroup
-	ctx     context.Context
 	stop    context.CancelFunc
 
 	mu   sync.Mutex
@@ -37,14 +36,15 @@ func listenShell() (err error) {
 	if shell.ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return err
 	}
-	shell.ctx, shell.stop = context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(context.Background())
+	shell.stop = stop
 	shell.servers.Go(func() {
 		for {
 			c, err := shell.ln.Accept()
 			if err != nil {
 				return
 			}
-			shell.servers.Go(func() { serveShell(c) })
+			shell.servers.Go(func() { serveShell(ctx, c) })
 		}
 	})
 	return os.Setenv("PBX_OWN_SERVICES", shell.ln.Addr().String())
@@ -59,7 +59,7 @@ func closeShell() {
 	shell.servers.Wait()
 }
 
-func serveShell(c net.Conn) {
+func serveShell(ctx context.Context, c net.Conn) {
 	f, err := c.(*net.TCPConn).File()
 	_ = c.Close() // the process has it
 	if err != nil {
@@ -72,7 +72,7 @@ func serveShell(c net.Conn) {
 	if len(argv) == 0 {
 		return
 	}
-	cmd := exec.CommandContext(shell.ctx, argv[0], argv[1:]...)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout = f, f
 	_ = cmd.Run() // how a client was served is for it to say
 }
