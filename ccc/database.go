@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"time"
-
-	"github.com/hashicorp/go-hclog"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
@@ -32,7 +29,6 @@ func openDatabase(ctx context.Context, app *cli.App, f func(database) error) (er
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	cfg.Server.Account.Store = db
-	cfg.Server.Account.Logger = hclog.New(&hclog.LoggerOptions{Name: "ccc", Level: hclog.Warn, TimeFormat: time.RFC3339}) // on standard error
 	accounts, err := account.New(cfg.Server.Account)
 	if err != nil {
 		return err
