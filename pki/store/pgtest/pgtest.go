@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Server is a running PostgreSQL.
@@ -80,8 +81,16 @@ func Copy(t testing.TB, from string) string {
 		t.Fatal(err)
 	}
 	name := s.name()
-	Exec(t, s.URL("postgres"), "create database "+name+" template "+source.Database)
-	return s.URL(name)
+	const inUse = "55006" // by one that is on its way out, for which the server waits 5 s each time
+	for end := time.Now().Add(startWait); ; {
+		err := try(t, s.URL("postgres"), "create database "+name+" template "+source.Database)
+		if err == nil {
+			return s.URL(name)
+		}
+		if e, ok := errors.AsType[*pgconn.PgError](err); !ok || e.Code != inUse || time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
 }
 
 // Start gives a server to the test alone. Settings are as in "fsync=on"; without
@@ -127,16 +136,21 @@ func (s *Server) URL(database string) string {
 // Exec runs SQL, several statements if need be, in the database at the URL.
 func Exec(t testing.TB, url, sql string) {
 	t.Helper()
+	if err := try(t, url, sql); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func try(t testing.TB, url, sql string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, sql); err != nil {
-		t.Fatal(err)
-	}
+	_, err = conn.Exec(ctx, sql)
+	return err
 }
 
 // programs gives the newest of Debian's.
