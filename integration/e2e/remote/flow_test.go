@@ -40,7 +40,7 @@ type passage struct {
 // second system that no PBX has been paired for.
 func startFlow(ctx context.Context, t *testing.T, kind world.Config) (f *passage, unpaired string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "f") //nolint:usetesting // t.TempDir is too long for unix sockets
+	dir, err := os.MkdirTemp("", "f") // t.TempDir is too long for unix sockets
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,8 +140,15 @@ func (f *passage) browser() *http.Client {
 	return &http.Client{Transport: tr, Jar: jar, Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// get asks as a browser does; the body is read.
-func (f *passage) get(ctx context.Context, c *http.Client, at string, form url.Values) (resp *http.Response, text string) {
+// head is that of an answer, whose body was read.
+type head struct {
+	StatusCode int
+	Status     string
+	Header     http.Header
+}
+
+// get asks as a browser does.
+func (f *passage) get(ctx context.Context, c *http.Client, at string, form url.Values) (h head, text string) {
 	f.t.Helper()
 	method, body := http.MethodGet, io.Reader(http.NoBody)
 	if form != nil {
@@ -154,7 +161,7 @@ func (f *passage) get(ctx context.Context, c *http.Client, at string, form url.V
 	if form != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	resp, err = c.Do(req)
+	resp, err := c.Do(req)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -163,7 +170,7 @@ func (f *passage) get(ctx context.Context, c *http.Client, at string, form url.V
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return resp, string(b)
+	return head{resp.StatusCode, resp.Status, resp.Header}, string(b)
 }
 
 // begin goes from where the control centre says to where the gateway sends the browser
