@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -69,8 +70,8 @@ func TestCertificate(t *testing.T) {
 	issuer, key := ca.Server()
 	db, err := store.OpenBolt(filepath.Join(t.TempDir(), "pki.db"))
 	must(t, err)
-	var end *End
-	proofs := serve(t, func(c net.Conn) { _ = end.Prove(context.Background(), c) })
+	var now atomic.Pointer[End] // that takes connections
+	proofs := serve(t, func(c net.Conn) { _ = now.Load().Prove(context.Background(), c) })
 	srv, err := acmesrv.New(acmesrv.Config{
 		Roles: []acmesrv.Role{{Name: "srv-pbx", Names: []string{"*." + domain}, Devices: true}},
 		Roots: []*x509.Certificate{ca.Root}, Issuer: issuer, Key: key, DB: acmesrv.NewStorage(db), Dial: map[string]string{"*." + domain + ":443": proofs},
@@ -90,8 +91,9 @@ func TestCertificate(t *testing.T) {
 			return eab.KeyID, eab.HMACKey, err
 		},
 	}
-	end, err = New(cfg)
+	end, err := New(cfg)
 	must(t, err)
+	now.Store(end)
 	if end.Ready() {
 		t.Error("there is a certificate before it was asked for")
 	}
@@ -115,7 +117,7 @@ func TestCertificate(t *testing.T) {
 		t.Errorf("the key was asked for %d times", asked)
 	}
 	pages := serve(t, func(c net.Conn) {
-		s := end.Conn(c)
+		s := now.Load().Conn(c)
 		_, _ = io.WriteString(s, "pages") // the client may not be content with the certificate
 		_ = s.Close()
 	})
@@ -173,6 +175,7 @@ func TestCertificate(t *testing.T) {
 	}
 	end, err = New(cfg)
 	must(t, err)
+	now.Store(end)
 	stop = run(end)
 	check()
 	stop()
