@@ -22,6 +22,9 @@ AGENT_MAX  := 12000000
 # The race detector needs a C compiler; without one the tests still run.
 RACE     := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 TIMEOUT  ?= 15m
+# Each program with the race detector waits for a second at its end, and the scripts of
+# our tests start hundreds.
+export GORACE ?= atexit_sleep_ms=0
 FUZZTIME ?= 30s
 BENCH    ?= .
 COUNT    ?= 6
