@@ -38,7 +38,9 @@ var (
 		"ccc/api/protect.go":                          "rate limit by network, in memory",
 		"ccc/api/proxy.go":                            "takes the client's address from a trusted proxy, for the rate limit",
 		"ccc/api/session.go":                          "limit of wrong passwords by network, in memory",
-		"ara/gateway/begin.go":                        "binds a session to its client, in memory",
+		"ara/gateway/begin.go":                        "limits beginnings by network, in memory",
+		"ara/gateway/control.go":                      "notes a session's last networks, in memory, for connections that no cookie comes with",
+		"ara/passthrough/listener.go":                 "to the access log, and to the callbacks Open and Challenge",
 	}
 	logUses = map[string]string{
 		"configs/daemon/daemon.go":            "the logger, which redacts",
