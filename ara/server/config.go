@@ -59,7 +59,7 @@ func (c Config) Validate() error {
 	switch {
 	case !c.Names.Enabled():
 		wrong("names.mode", "is missing", "browsers reach the gateway with https only")
-	case c.Names.Mode == servercert.ModePublic && !(c.Names.DNS01.Enabled() && slices.Contains(c.Names.Domains, "*."+c.Gateway.Domain)):
+	case c.Names.Mode == servercert.ModePublic && (!c.Names.DNS01.Enabled() || !slices.Contains(c.Names.Domains, "*."+c.Gateway.Domain)):
 		wrong("names.mode", "is public, whose CAs give no certificate for each session",
 			"use internal, files with a wildcard, or dns01 with \"*."+c.Gateway.Domain+"\" among the domains")
 	}

@@ -273,7 +273,7 @@ func sockets(n int) func(context.Context, *way, time.Duration) (map[score.Metric
 			header = http.Header{"Cookie": {w.cookie}}
 		}
 		for range n {
-			c, _, err := websocket.Dial(ctx, "wss://"+w.host+pathEcho, &websocket.DialOptions{HTTPClient: &http.Client{Transport: tr}, HTTPHeader: header})
+			c, _, err := websocket.Dial(ctx, "wss://"+w.host+pathEcho, &websocket.DialOptions{HTTPClient: &http.Client{Transport: tr}, HTTPHeader: header}) //nolint:bodyclose // the library has closed it
 			if err != nil {
 				return nil, err
 			}

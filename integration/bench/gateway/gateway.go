@@ -87,8 +87,12 @@ type runner struct {
 // what is done with ours alone.
 func (r *runner) works(sessions bool) []work {
 	all := []work{
-		{"page1", pages(1)}, {"page32", pages(32)}, {"h2page32", h2pages(32)},
-		{"down1", bulk(1, false)}, {"down8", bulk(8, false)}, {"up1", bulk(1, true)},
+		{"page1", pages(1)},
+		{"page32", pages(32)},
+		{"h2page32", h2pages(32)},
+		{"down1", bulk(1, false)},
+		{"down8", bulk(8, false)},
+		{"up1", bulk(1, true)},
 	}
 	if r.Sockets > 0 {
 		all = append(all, work{"socket" + strconv.Itoa(r.Sockets), sockets(r.Sockets)})

@@ -58,7 +58,8 @@ func (sessions) Watch(ctx context.Context, _ grant.SessionID) (iter.Seq[remote.S
 	}, nil
 }
 
-func (sessions) PIN(context.Context, grant.SessionID, string) error                { return errNever }
-func (sessions) End(context.Context, grant.SessionID) error                        { return nil }
-func (sessions) Extend(context.Context, grant.SessionID, int) error                { return errNever }
+func (sessions) PIN(context.Context, grant.SessionID, string) error { return errNever }
+func (sessions) End(context.Context, grant.SessionID) error         { return nil }
+func (sessions) Extend(context.Context, grant.SessionID, int) error { return errNever }
+
 func (sessions) Targets(context.Context, grant.SessionID) ([]remote.Target, error) { return nil, nil }
