@@ -160,9 +160,10 @@ func TestThirdParty(t *testing.T) {
 	t.Parallel()
 	script := newScript(t, "prometheus.mjs")
 	ctx := started(t)
-	s := newStock(ctx, t, "7000000001", prometheus(ctx, t))
+	addr := prometheus(ctx, t)
+	s := newStock(ctx, t, "7000000001", addr)
 	id := grant.SessionID("stock-" + rand.Text())
-	script.run(ctx, s.w, desk(t, s.grants(id), func() error { return errors.New("it has no administrator") }), id, nil)
+	script.run(ctx, s.w, desk(t, s.grants(id), func() error { return errors.New("it has no administrator") }), id, map[string]any{"direct": "http://" + addr})
 }
 
 // TestHTTP3: the gateway offers HTTP/3, and a client of it that goes there gets the PBX's

@@ -14,7 +14,7 @@ await page.waitForSelector('#left');
 await snap('remote-control');
 
 await page.goto(`${origin}${world.conformance}?run&size=${world.megabytes}`);
-await page.waitForSelector('html[data-done]');
+await page.waitForSelector('html[data-done]', { timeout: 60_000 + 1000 * world.megabytes });
 const outcome = await page.evaluate(() => ({
   done: document.documentElement.dataset.done,
   rows: [...document.querySelectorAll('#results tr')].map((row) => row.innerText.replaceAll('\t', ': ')),
