@@ -163,5 +163,15 @@ func Table() string {
 	return b.String()
 }
 
+// LetsIn tells whether a verb makes users or lets somebody in. Who has it has more than it:
+// no token for a program has it.
+func LetsIn(v Verb) bool {
+	switch v {
+	case TenantCreate, UsersManage, GrantsManage, BreakGlassBegin:
+		return true
+	}
+	return false
+}
+
 // Known tells whether there is such a verb.
 func Known(v Verb) bool { return slices.Contains(Verbs(), v) }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
@@ -52,7 +53,7 @@ func (a *API) scoped(ctx huma.Context, op operation, token *store.APIToken) erro
 
 // takesToken tells whether it can be done with a token that has its verb.
 func (op operation) takesToken() bool {
-	return op.rule.verb != "" || op.rule.audience == members && op.method == http.MethodGet
+	return op.rule.verb != "" && !access.LetsIn(op.rule.verb) || op.rule.verb == "" && op.rule.audience == members && op.method == http.MethodGet
 }
 
 // security is what the document says about it.

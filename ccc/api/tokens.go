@@ -31,7 +31,7 @@ type APITokenList struct {
 // NewAPIToken makes one.
 type NewAPIToken struct {
 	Name   string        `json:"name" minLength:"1" maxLength:"60" pattern:"^[^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7f]*$" patternDescription:"a line of text that is not blank"`
-	Verbs  []access.Verb `json:"verbs" nullable:"false" minItems:"1" maxItems:"64" uniqueItems:"true" doc:"As in x-access of the operations"`
+	Verbs  []access.Verb `json:"verbs" nullable:"false" minItems:"1" maxItems:"64" uniqueItems:"true" doc:"As in x-access of the operations, but for those that make users or let somebody in"`
 	Days   int           `json:"days" minimum:"1" maximum:"365" doc:"How long it is good"`
 	Tenant string        `json:"tenant_id,omitempty" maxLength:"64" doc:"That it is for; default: the person's own"`
 }
@@ -92,6 +92,9 @@ func (a *API) createToken(ctx context.Context, in *body[NewAPIToken]) (*body[Mad
 	for i, v := range in.Body.Verbs {
 		if !access.Known(v) {
 			return nil, problem(CodeInvalid, "", FieldError{"body.verbs", FieldEnum, "has a word that is no verb"})
+		}
+		if access.LetsIn(v) {
+			return nil, problem(CodeInvalid, "", FieldError{"body.verbs", FieldEnum, "has " + string(v) + ", which no token may have: it lets people in"})
 		}
 		names[i] = string(v)
 	}

@@ -84,6 +84,9 @@ export function TokensSection() {
   );
 }
 
+// No token has what makes users or lets somebody in.
+const letsIn = new Set(['tenant.create', 'users.manage', 'grants.manage', 'break_glass.begin']);
+
 function NewToken({ onMade }: { onMade(): void }) {
   const { t } = useText();
   const { verbs: mine, some_verbs: some } = useMe();
@@ -130,7 +133,7 @@ function NewToken({ onMade }: { onMade(): void }) {
         />
         <MultiSelect
           label={t('security.tokens.verbs')}
-          data={[...mine, ...some].sort()}
+          data={[...mine, ...some].filter((verb) => !letsIn.has(verb)).sort()}
           value={verbs}
           error={sent && verbs.length === 0 ? t('security.tokens.verbsMissing') : undefined}
           onChange={setVerbs}
