@@ -2,6 +2,7 @@ package remote_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/url"
 	"os/exec"
@@ -38,14 +39,22 @@ func newCurl(t *testing.T, w *world.World, args ...string) *curl {
 // run gives what curl writes to standard output.
 func (c *curl) run(ctx context.Context, args ...string) string {
 	c.t.Helper()
+	out, err := c.try(ctx, args...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return out
+}
+
+func (c *curl) try(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, c.path, append(slices.Clip(c.common), args...)...)
 	var complaints strings.Builder
 	cmd.Stderr = &complaints
 	out, err := cmd.Output()
 	if err != nil {
-		c.t.Fatalf("curl %s: %v\n%s", strings.Join(args, " "), err, complaints.String())
+		err = fmt.Errorf("curl %s: %w\n%s", strings.Join(args, " "), err, complaints.String())
 	}
-	return string(out)
+	return string(out), err
 }
 
 // begin goes from the gateway to the control centre, and gives the session's origin and

@@ -26,6 +26,7 @@ const patience = 3 * time.Minute
 const (
 	pbxRules = iota
 	pbxCurl
+	pbxPage
 	pbxBrowser
 	pbxSilent
 	pbxSealed
