@@ -17,8 +17,8 @@
 // so that none lives longer. The anonymous stream is made from the call itself, never
 // from the raw stream, and is kept for ever:
 //
-//	stats-2026-11.jsonl     {"hour":"2026-11-26T09Z","service":"ara","class":"ok","prefix":"198.51.0.0/16","count":57}
-//	visitors-2026-11.jsonl  {"day":"2026-11-26","service":"ara","visitors":1200}
+//	stats-2026-11.jsonl     {"hour":"2026-11-26T09:00:00Z","service":"ara","class":"ok","prefix":"198.51.0.0/16","count":57}
+//	visitors-2026-11.jsonl  {"day":"2026-11-26T00:00:00Z","service":"ara","visitors":1200}
 //
 // A row of stats is a UTC hour, a class and a network: /16 of IPv4, /32 of IPv6; an
 // IPv4 address in an IPv6 one counts as what it is ([Unwrap]). Rows with fewer than k

@@ -14,29 +14,11 @@ import (
 	"github.com/axiomhq/hyperloglog"
 )
 
-// Hour is a UTC hour: "2026-11-26T09Z".
+// Hour is the begin of a UTC hour, in JSON as in RFC 3339.
 type Hour struct{ time.Time }
 
-// MarshalText gives the hour.
-func (h Hour) MarshalText() ([]byte, error) { return h.AppendFormat(nil, hourLayout), nil }
-
-// UnmarshalText reads it.
-func (h *Hour) UnmarshalText(text []byte) (err error) {
-	h.Time, err = time.Parse(hourLayout, string(text))
-	return err
-}
-
-// Day is a UTC day: "2026-11-26".
+// Day is the begin of a UTC day, in JSON as in RFC 3339.
 type Day struct{ time.Time }
-
-// MarshalText gives the day.
-func (d Day) MarshalText() ([]byte, error) { return d.AppendFormat(nil, time.DateOnly), nil }
-
-// UnmarshalText reads it.
-func (d *Day) UnmarshalText(text []byte) (err error) {
-	d.Time, err = time.Parse(time.DateOnly, string(text))
-	return err
-}
 
 // Stat is one row of the anonymous stream. These are all columns that there are.
 type Stat struct {
