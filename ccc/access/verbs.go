@@ -17,13 +17,13 @@ const (
 	TenantRename    Verb = "tenant.rename"     // call it differently
 	TenantCreate    Verb = "tenant.create"     // make tenants below the own one
 	UsersRead       Verb = "users.read"        // see users and their roles
-	UsersManage     Verb = "users.manage"      // make, change and disable users
+	UsersManage     Verb = "users.manage"      // make, change and disable users; remove sites and move systems between them, which rights follow
 	GrantsRead      Verb = "grants.read"       // see who was let in, and who broke glass
 	GrantsManage    Verb = "grants.manage"     // let other tenants in, and put them out
 	BreakGlassBegin Verb = "break_glass.begin" // enter a tenant that has not let one in
 	BreakGlassEnd   Verb = "break_glass.end"   // put such a one out
 	SystemRead      Verb = "system.read"       // see a system and what happened to it
-	SystemWrite     Verb = "system.write"      // change its name, note, tags, groups and site
+	SystemWrite     Verb = "system.write"      // change its name, note, tags and groups
 	SystemPair      Verb = "system.pair"       // make, see and withdraw offers, replace a PBX
 	SystemDelete    Verb = "system.delete"     // remove a system
 	SystemHandover  Verb = "system.handover"   // offer a system to another tenant

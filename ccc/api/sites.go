@@ -47,8 +47,10 @@ func (a *API) registerSites() {
 		summary: "Rename a site", codes: []Code{CodeConflict},
 	}, a.renameSite)
 	add(a, operation{
-		id: "removeSite", method: http.MethodDelete, path: "/sites/{id}", tag: tagLabels, rule: inTenant(access.TenantWrite), status: http.StatusNoContent,
-		summary: "Remove a site", description: "The systems there stay, at no site; what was granted for the site is taken back.",
+		id: "removeSite", method: http.MethodDelete, path: "/sites/{id}", tag: tagLabels, rule: inTenant(access.UsersManage), status: http.StatusNoContent,
+		summary: "Remove a site",
+		description: "The systems there stay, at no site; what was granted for the site is taken back, which is why it takes who manages users. " +
+			"Where another tenant was let in for the site it takes who manages grants.",
 	}, a.removeSite)
 }
 
@@ -104,10 +106,61 @@ func (a *API) renameSite(ctx context.Context, in *renameSiteInput) (*body[Site],
 
 func (a *API) removeSite(ctx context.Context, in *SitePath) (*nothing, error) {
 	who := mustActor(ctx)
-	err := a.cfg.Store.Update(ctx, func(tx *store.Tx) error { return tx.DeleteSite(who.tenant.ID, store.SiteID(in.ID)) })
+	err := a.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		who, err := who.fresh(tx)
+		if err != nil {
+			return err
+		}
+		if err := a.revokeSite(tx, who, store.SiteID(in.ID)); err != nil {
+			return err
+		}
+		return tx.DeleteSite(who.tenant.ID, store.SiteID(in.ID))
+	})
 	if err == nil {
 		a.hub.reset(who.tenant.ID) // the systems there have changed
 		a.accessChanged(who.tenant.ID)
 	}
 	return nil, err
+}
+
+// revokeSite looks whether the actor may take back what was granted for a site, and notes
+// that in the tenant's history.
+func (a *API) revokeSite(tx *store.Tx, who actor, site store.SiteID) error {
+	whole := access.Of(who.tenant.ID)
+	if !who.may.May(access.UsersManage, whole) {
+		return problem(CodeForbidden, "")
+	}
+	now := time.Now()
+	revoked := func(detail map[string]string) error {
+		detail["site"] = string(site)
+		return tx.AddEvent(store.Event{Tenant: who.tenant.ID, Kind: "access_revoked", Actor: who.user.ID, At: now, Detail: detail})
+	}
+	own, err := tx.UserGrants(who.tenant.ID, "")
+	if err != nil {
+		return err
+	}
+	for _, g := range own {
+		if g.Site != site {
+			continue
+		}
+		if err := revoked(map[string]string{"user": string(g.User), "role": string(g.Role)}); err != nil {
+			return err
+		}
+	}
+	given, err := tx.TenantGrants(who.tenant.ID)
+	if err != nil {
+		return err
+	}
+	for _, g := range given {
+		if g.Site != site {
+			continue
+		}
+		if !who.may.May(access.GrantsManage, whole) {
+			return problem(CodeForbidden, "another tenant was let in for the site")
+		}
+		if err := revoked(map[string]string{"tenant": string(g.Grantee), "grant": string(g.ID)}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

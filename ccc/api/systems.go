@@ -175,9 +175,13 @@ func (a *API) updateSystem(ctx context.Context, in *updateSystemInput) (*systemO
 }
 
 // maySite looks whether the actor may put a system at a site, and whether both are there.
+// Whose rights are for a site has them for what is there: so it takes who manages users.
 func (a *API) maySite(ctx context.Context, who actor, system store.SystemID, site store.SiteID) error {
-	if !who.may.May(access.SystemWrite, access.Of(who.tenant.ID)) {
-		return problem(CodeForbidden, "rights follow the site, which takes a role for all of the tenant")
+	if who.standing.Token != nil {
+		return problem(CodeTokenScope, "rights follow the site, which no token changes")
+	}
+	if !who.may.May(access.UsersManage, access.Of(who.tenant.ID)) {
+		return problem(CodeForbidden, "rights follow the site, which takes who manages the users of the tenant")
 	}
 	if _, err := a.find(ctx, who, string(system)); err != nil || site == "" {
 		return err
@@ -222,6 +226,9 @@ func (a *API) listSystemEvents(ctx context.Context, in *listSystemEventsInput) (
 		out.Body = EventList{Items: make([]Event, len(found)), Next: next}
 		for i, e := range found {
 			out.Body.Items[i] = eventOf(e, names)
+			if strings.HasPrefix(e.Kind, "access_") && !who.may.May(access.GrantsRead, access.Of(who.tenant.ID)) {
+				out.Body.Items[i].Detail = map[string]string{} // it names who was let in
+			}
 		}
 		return nil
 	})
