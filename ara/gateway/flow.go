@@ -158,7 +158,7 @@ func pump(to io.Writer, from io.Reader, idle *idle) (read, write error) {
 			}
 		}
 		switch {
-		case errors.Is(err, io.EOF):
+		case err == io.EOF: //nolint:errorlint // a WebSocket that breaks off wraps one, and is no end
 			if half, ok := to.(halfCloser); ok {
 				return nil, half.CloseWrite()
 			}

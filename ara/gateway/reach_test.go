@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,6 +127,52 @@ func TestFlowEnds(t *testing.T) {
 	_, c, _ = open(quiet)
 	if _, err := c.Read(make([]byte, 1)); tunnel.CodeOf(err) != tunnel.CodeStreamIdle {
 		t.Errorf("nothing moves: %v", err)
+	}
+}
+
+// resettable is a call that can be given up, as those of tunnels can.
+type resettable struct{ *net.TCPConn }
+
+func (c resettable) Reset(tunnel.Code) {
+	_ = c.SetLinger(0)
+	_ = c.Close()
+}
+
+func (p *fakePBX) makeResettable() {
+	f := func(c net.Conn) net.Conn { return resettable{c.(*net.TCPConn)} }
+	p.wiretap.Store(&f)
+}
+
+// TestCutFlow: what the target sees of a flow whose client is gone is no end.
+func TestCutFlow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil, nil)
+	seen := make(chan error, 1)
+	serveTarget(t, w, func(c net.Conn) {
+		_, _ = io.WriteString(c, "x")
+		_, err := io.Copy(io.Discard, c)
+		seen <- err
+	})
+	w.pbx.makeResettable()
+	tk, _ := w.ticketTo(grant.TCP, "printer")
+	s, err := w.program().Redeem(t.Context(), tk)
+	must(t, err)
+	defer s.Close()
+	for _, whole := range []bool{true, false} {
+		c, err := s.Open(t.Context())
+		must(t, err)
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if whole {
+			must(t, c.CloseWrite())
+		} else {
+			must(t, c.Close())
+		}
+		if err := <-seen; (err == nil) != whole || !whole && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("ended by the client: %t, the target sees %v", whole, err)
+		}
+		must(t, c.Close())
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"github.com/comtrexx-cloud/comtrexx/ara/remote"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/splice"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -125,7 +127,7 @@ func (g *Gateway) Sealed(ctx context.Context, serial identity.Serial, from netip
 	in := &sealedConn{Conn: c}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	stop := context.AfterFunc(s.ctx, func() { _ = in.Close() })
+	stop := context.AfterFunc(s.ctx, func() { in.Reset(tunnel.CodeCancelled) })
 	in.free = func() { stop(); <-s.streams }
 	return in, nil
 }
@@ -137,17 +139,32 @@ type sealedConn struct {
 	free func() // guarded by mu; nil: it was closed
 }
 
-// Close can be called more than once.
-func (c *sealedConn) Close() error {
+// leave gives the place back; false: that was done before.
+func (c *sealedConn) leave() bool {
 	c.mu.Lock()
 	free := c.free
 	c.free = nil
 	c.mu.Unlock()
 	if free == nil {
-		return nil
+		return false
 	}
 	free()
+	return true
+}
+
+// Close can be called more than once.
+func (c *sealedConn) Close() error {
+	if !c.leave() {
+		return nil
+	}
 	return c.Conn.Close()
+}
+
+// Reset gives the call up, with the code where it can tell one.
+func (c *sealedConn) Reset(code tunnel.Code) {
+	if c.leave() {
+		splice.Reset(c.Conn, code)
+	}
 }
 
 // CloseWrite ends one direction.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ara/remote"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/splice"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 )
@@ -197,3 +198,7 @@ func (c *countedConn) CloseWrite() error {
 	}
 	return errors.ErrUnsupported
 }
+
+// Reset gives the call up, with the code where it can tell one: a flow that was cut does
+// not look complete at the far end.
+func (c *countedConn) Reset(code tunnel.Code) { splice.Reset(c.Conn, code) }
