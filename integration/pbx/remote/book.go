@@ -207,6 +207,7 @@ type disk interface {
 	Write(name string, data []byte) error
 	Rename(from, to string) error
 	Remove(name string) error
+	List() ([]string, error)
 	Sync() error
 }
 

@@ -28,9 +28,10 @@
 //
 // Where the administrator has given a public key of age, the gateway records terminals as
 // they are shown, seals that to the key while it is made, and hands it over; the last
-// [MaxRecordings] are kept for him. The PBX cannot read them, and takes none that is not
-// sealed, nor any unasked. What is typed unseen is not in them. Without the key there is no
-// recording.
+// [MaxRecordings] are kept for him, and a session that has so many gets no further terminal:
+// nobody makes his own recordings go. The PBX cannot read them, and takes none that is not
+// sealed, nor any unasked or without an event. What is typed unseen is not in them. Without
+// the key there is no recording.
 //
 // # The file
 //

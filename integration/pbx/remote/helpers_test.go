@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -72,6 +73,12 @@ func (d *memory) Rename(from, to string) error {
 
 func (d *memory) Remove(name string) error {
 	return d.step(func() error { delete(d.files, name); return nil })
+}
+
+func (d *memory) List() ([]string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Keys(d.files)), nil
 }
 
 func (d *memory) Sync() error { return d.step(func() error { return nil }) }

@@ -25,13 +25,20 @@ import (
 const RecordingsFile = "recordings.json"
 
 const (
-	// MaxRecordings is how many recordings are kept; the oldest go.
+	// MaxRecordings is how many recordings are kept; the oldest of other sessions go.
 	MaxRecordings = 20
 	// maxRecording bounds one, in bytes, and maxTaking how many are taken at once.
 	maxRecording = 8 << 20
 	maxTaking    = 5
 	// ageHeader is how an age file begins (age-encryption.org/v1).
 	ageHeader = "age-encryption.org/v1\n"
+	// ageNonce and ageTag are bytes that the payload of such a file has beside its text,
+	// ageTag for each chunk of that. So short a file has one.
+	ageNonce = 16
+	ageTag   = 16
+	// filePrefix and fileSuffix are of the names of the files.
+	filePrefix = "recording-"
+	fileSuffix = ".age"
 )
 
 // Recording is one terminal session, sealed to the administrator's key: an age file whose
@@ -51,10 +58,10 @@ type Recording struct {
 type recordings struct {
 	disk      disk
 	installed time.Time
-	taking    chan struct{} // one place for each that is being taken
 
-	mu   sync.Mutex
-	list []Recording // guarded by mu; oldest first
+	mu     sync.Mutex
+	list   []Recording             // guarded by mu; oldest first
+	taking map[grant.SessionID]int // guarded by mu; how many are being taken
 }
 
 // recordingsList is the file.
@@ -63,12 +70,13 @@ type recordingsList struct {
 	Recordings []Recording `json:"recordings"`
 }
 
-// openRecordings reads the list. Those of another owner are removed.
+// openRecordings reads the list. Those of another owner are removed, and files that a
+// crash has kept from the list.
 func openRecordings(d disk, installed time.Time) (*recordings, error) {
-	r := &recordings{disk: d, installed: installed, taking: make(chan struct{}, maxTaking)}
+	r := &recordings{disk: d, installed: installed, taking: make(map[grant.SessionID]int)}
 	text, err := d.Read(RecordingsFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return r, nil
+		return r, r.removeUnlisted()
 	}
 	if err != nil {
 		return nil, err
@@ -78,10 +86,34 @@ func openRecordings(d disk, installed time.Time) (*recordings, error) {
 		return nil, fmt.Errorf("%s: %w: %w", RecordingsFile, ErrCorrupt, err)
 	}
 	r.list = l.Recordings
-	if l.Installed.Equal(installed) {
-		return r, nil
+	if !l.Installed.Equal(installed) {
+		if err := r.write(nil); err != nil {
+			return nil, err
+		}
 	}
-	return r, r.write(nil)
+	return r, r.removeUnlisted()
+}
+
+func (r *recordings) removeUnlisted() error {
+	names, err := r.disk.List()
+	if err != nil {
+		return err
+	}
+	removed := false
+	for _, name := range names {
+		if strings.HasPrefix(name, filePrefix) && strings.HasSuffix(name, fileSuffix) && !r.has(name) {
+			err, removed = errors.Join(err, r.disk.Remove(name)), true
+		}
+	}
+	if removed {
+		err = errors.Join(err, r.disk.Sync())
+	}
+	return err
+}
+
+// has tells whether the list has a file.
+func (r *recordings) has(name string) bool {
+	return slices.ContainsFunc(r.list, func(one Recording) bool { return one.Name == name })
 }
 
 // write replaces the list, and removes the files that are not on it any more.
@@ -95,46 +127,106 @@ func (r *recordings) write(list []Recording) error {
 	if err != nil {
 		return err
 	}
-	for _, old := range r.list {
-		if !slices.ContainsFunc(list, func(n Recording) bool { return n.Name == old.Name }) {
+	before := r.list
+	r.list = list
+	for _, old := range before {
+		if !r.has(old.Name) {
 			err = errors.Join(err, r.disk.Remove(old.Name))
 		}
 	}
-	r.list = list
 	return errors.Join(err, r.disk.Sync())
 }
 
-// take keeps one as far as it comes, also where its end is missing.
+// begin takes a place for one, which end gives back. Nobody can have his own recordings
+// removed by making more of them: a session that has as many as are kept gets no place.
+func (r *recordings) begin(id grant.SessionID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all, own := 0, r.taking[id]
+	for _, n := range r.taking {
+		all += n
+	}
+	for _, one := range r.list {
+		if one.Session == id {
+			own++
+		}
+	}
+	if all >= maxTaking || own >= MaxRecordings {
+		return false
+	}
+	r.taking[id]++
+	return true
+}
+
+func (r *recordings) end(id grant.SessionID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.taking[id]--; r.taking[id] == 0 {
+		delete(r.taking, id)
+	}
+}
+
+// take keeps one as far as it comes, also where its end is missing. One without an event
+// is not kept.
 func (r *recordings) take(s Session, sealed io.Reader) error {
-	select {
-	case r.taking <- struct{}{}:
-		defer func() { <-r.taking }()
-	default:
+	if !r.begin(s.ID) {
 		return ara.ErrRecording
 	}
+	defer r.end(s.ID)
 	text, err := io.ReadAll(io.LimitReader(sealed, maxRecording+1))
 	whole := err == nil && len(text) <= maxRecording
 	text = text[:min(len(text), maxRecording)]
 	if !bytes.HasPrefix(text, []byte(ageHeader)) {
 		return ara.ErrRecording
 	}
-	one := Recording{
-		Name: "recording-" + strings.ToLower(rand.Text()) + ".age", At: time.Now().UTC(), Session: s.ID, Tenant: s.Tenant, User: s.User,
-		Target: s.Target, Bytes: len(text),
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.disk.Write(one.Name, text); err != nil {
-		return err
-	}
-	list := append(slices.Clone(r.list), one)
-	if err := r.write(slices.Delete(list, 0, max(0, len(list)-MaxRecordings))); err != nil {
-		return err
+	if shows(text, s.Target) {
+		if err := r.keep(s, text); err != nil {
+			return err
+		}
 	}
 	if !whole {
 		return ara.ErrRecording
 	}
 	return nil
+}
+
+// shows tells by the length whether an event is in a recording, of which nothing else can
+// be seen here: an asciicast begins with a line about the terminal.
+func shows(sealed []byte, target string) bool {
+	_, payload, ok := bytes.Cut(sealed, []byte("\n--- "))
+	if !ok {
+		return false
+	}
+	_, payload, _ = bytes.Cut(payload, []byte("\n"))
+	title, err := json.Marshal(target)
+	if err != nil {
+		return false
+	}
+	const line, event = `{"height":1,"timestamp":1000000000,"title":,"version":2,"width":1}` + "\n", `[0.000000,"o","x"]` + "\n"
+	return len(payload) >= ageNonce+ageTag+len(line)+len(title)+len(event)
+}
+
+// keep stores one, in the place of the oldest one of another session where there are as
+// many as are kept.
+func (r *recordings) keep(s Session, text []byte) error {
+	one := Recording{
+		Name: filePrefix + strings.ToLower(rand.Text()) + fileSuffix, At: time.Now().UTC(), Session: s.ID, Tenant: s.Tenant, User: s.User,
+		Target: s.Target, Bytes: len(text),
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := slices.Clone(r.list)
+	if len(list) >= MaxRecordings {
+		i := slices.IndexFunc(list, func(old Recording) bool { return old.Session != s.ID })
+		if i < 0 {
+			return ara.ErrRecording
+		}
+		list = slices.Delete(list, i, i+1)
+	}
+	if err := r.disk.Write(one.Name, text); err != nil {
+		return err
+	}
+	return r.write(append(list, one))
 }
 
 // Recordings are those that are kept, newest first.
@@ -150,7 +242,7 @@ func (m *Machine) Recordings() []Recording {
 func (m *Machine) Recording(name string) ([]byte, error) {
 	m.tapes.mu.Lock()
 	defer m.tapes.mu.Unlock()
-	if !slices.ContainsFunc(m.tapes.list, func(r Recording) bool { return r.Name == name }) {
+	if !m.tapes.has(name) {
 		return nil, ErrUnknown
 	}
 	return m.tapes.disk.Read(name)

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -37,10 +38,12 @@ func TestRecordings(t *testing.T) {
 	}
 	w.allow("s-1", 0)
 	take := func(text string) error { return rec.Record(t.Context(), "s-1", strings.NewReader(text)) }
+	sealed := func(events string) string { return seal(t, key.Recipient(), "switch", events) }
+	const shown = `[0.000000,"o","x"]` + "\n"
 	if to, err := rec.Recipient(t.Context(), "s-1"); to != "" || err != nil {
 		t.Errorf("off by default: %q, %v", to, err)
 	}
-	if err := take(ageHeader + "x"); !errors.Is(err, ara.ErrRecording) || len(w.Recordings()) > 0 {
+	if err := take(sealed(shown)); !errors.Is(err, ara.ErrRecording) || len(w.Recordings()) > 0 {
 		t.Errorf("taken though nobody wants it: %v, %v", err, w.Recordings())
 	}
 
@@ -51,28 +54,54 @@ func TestRecordings(t *testing.T) {
 	if err := take(`{"version": 2}`); !errors.Is(err, ara.ErrRecording) || len(w.Recordings()) > 0 {
 		t.Errorf("taken though it is not sealed: %v", err)
 	}
-	for i := range MaxRecordings + 2 {
-		if err := take(fmt.Sprintf("%s%d", ageHeader, i)); err != nil {
+	// One of a terminal that has shown nothing is not kept.
+	for name, text := range map[string]string{"no event": sealed(""), "cut before the first chunk": sealed("")[:len(ageHeader)+150]} {
+		if err := take(text); err != nil || len(w.Recordings()) > 0 {
+			t.Errorf("%s: %v, %v", name, err, w.Recordings())
+		}
+	}
+
+	// A session that has as many as are kept gets no other one: its own would go.
+	texts := make([]string, MaxRecordings)
+	for i := range texts {
+		texts[i] = sealed(fmt.Sprintf(`[%d.000000,"o","x"]`+"\n", i))
+		if err := take(texts[i]); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := take(sealed(shown)); !errors.Is(err, ara.ErrRecording) {
+		t.Errorf("one more of a session: %v", err)
 	}
 	all := w.Recordings()
 	if len(all) != MaxRecordings || all[0].Target != "switch" || all[0].User != "Erika Muster" {
 		t.Fatalf("%d, %+v", len(all), all[0])
 	}
-	for i, one := range map[int]Recording{0: all[0], MaxRecordings - 1: all[MaxRecordings-1]} {
-		if text, err := w.Recording(one.Name); string(text) != fmt.Sprintf("%s%d", ageHeader, MaxRecordings+1-i) || err != nil {
+	for i, one := range all {
+		if text, err := w.Recording(one.Name); string(text) != texts[MaxRecordings-1-i] || err != nil {
 			t.Errorf("%d: %q, %v", i, text, err)
 		}
 	}
-	files := 0
-	for name := range w.disk.files {
-		if strings.HasSuffix(name, ".age") {
-			files++
+
+	// Those of another session take the places of the oldest.
+	r.Session = "s-2"
+	if _, err := w.Take(r); err != nil {
+		t.Fatal(err)
+	}
+	w.allow("s-2", 0)
+	other := func(text io.Reader) error { return rec.Record(t.Context(), "s-2", text) }
+	for range 2 {
+		if err := other(strings.NewReader(sealed(shown))); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if files != MaxRecordings {
-		t.Errorf("%d files", files)
+	switch now := w.Recordings(); {
+	case len(now) != MaxRecordings || now[0].Session != "s-2" || now[1].Session != "s-2":
+		t.Errorf("%d, %+v", len(now), now[:2])
+	case now[MaxRecordings-1].Name != all[MaxRecordings-3].Name:
+		t.Error("it is not the oldest that have gone")
+	}
+	if n := w.disk.tapes(); n != MaxRecordings {
+		t.Errorf("%d files", n)
 	}
 	for _, name := range []string{"recording-x.age", File, "../" + File, ""} {
 		if _, err := w.Recording(name); !errors.Is(err, ErrUnknown) {
@@ -81,19 +110,29 @@ func TestRecordings(t *testing.T) {
 	}
 
 	// One whose end is missing, or that is too long, is kept as far as it came.
-	broken := io.MultiReader(strings.NewReader(ageHeader+"half"), errReader{})
-	if err := rec.Record(t.Context(), "s-1", broken); !errors.Is(err, ara.ErrRecording) {
+	half := sealed(shown)
+	if err := other(io.MultiReader(strings.NewReader(half), errReader{})); !errors.Is(err, ara.ErrRecording) {
 		t.Error(err)
 	}
-	if err := take(ageHeader + strings.Repeat("x", maxRecording)); !errors.Is(err, ara.ErrRecording) {
+	if err := other(strings.NewReader(half + strings.Repeat("x", maxRecording))); !errors.Is(err, ara.ErrRecording) {
 		t.Error(err)
 	}
-	if all := w.Recordings(); all[0].Bytes != maxRecording || all[1].Bytes != len(ageHeader)+4 {
+	if all := w.Recordings(); all[0].Bytes != maxRecording || all[1].Bytes != len(half) {
 		t.Errorf("%+v", all[:2])
 	}
 
-	// They outlive a restart, and no factory reset.
+	// They outlive a restart, and no factory reset. A file that a crash has kept from the
+	// list does not, nor is another file touched.
+	if err := errors.Join(w.disk.Write("recording-orphan.age", []byte(half)), w.disk.Write("recordings.txt", nil)); err != nil {
+		t.Fatal(err)
+	}
 	w.crash()
+	if n := w.disk.tapes(); n != MaxRecordings {
+		t.Errorf("%d files after a restart", n)
+	}
+	if _, err := w.disk.Read("recordings.txt"); err != nil {
+		t.Error(err)
+	}
 	if n := len(w.Recordings()); n != MaxRecordings {
 		t.Errorf("%d after a restart", n)
 	}
@@ -108,6 +147,35 @@ func TestRecordings(t *testing.T) {
 	if err := CheckRecipient("age1x"); err == nil {
 		t.Error("takes what is no key")
 	}
+}
+
+// seal makes a recording of these events as the gateway does.
+func seal(t *testing.T, to age.Recipient, title, events string) string {
+	t.Helper()
+	header, err := json.Marshal(map[string]any{"version": 2, "width": 1000, "height": 1000, "timestamp": time.Now().Unix(), "title": title})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	out, err := age.Encrypt(&b, to)
+	if err == nil {
+		_, err = fmt.Fprintf(out, "%s\n%s", header, events)
+		err = errors.Join(err, out.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// tapes counts the files of recordings.
+func (d *memory) tapes() (n int) {
+	for name := range d.files {
+		if strings.HasSuffix(name, ".age") {
+			n++
+		}
+	}
+	return n
 }
 
 type errReader struct{}

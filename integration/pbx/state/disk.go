@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 )
 
@@ -20,6 +22,8 @@ type Disk interface {
 	Rename(from, to string) error
 	// Remove removes a file. It is no error where there is none.
 	Remove(name string) error
+	// List gives the names of all files, in no order.
+	List() ([]string, error)
 	// Sync makes what was renamed and removed survive a crash.
 	Sync() error
 }
@@ -53,6 +57,21 @@ func (d Dir) Remove(name string) error {
 		return err
 	}
 	return nil
+}
+
+// List implements [Disk].
+func (d Dir) List() ([]string, error) {
+	entries, err := os.ReadDir(string(d))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Type().IsRegular() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
 }
 
 // Sync implements [Disk].
@@ -114,6 +133,13 @@ func (m *Memory) Remove(name string) error {
 	defer m.mu.Unlock()
 	delete(m.files, name)
 	return nil
+}
+
+// List implements [Disk].
+func (m *Memory) List() ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Keys(m.files)), nil
 }
 
 // Sync implements [Disk].

@@ -36,12 +36,18 @@ func TestDisk(t *testing.T) {
 			if _, err := d.Read("a"); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("read nothing: %v", err)
 			}
+			if names, err := d.List(); len(names) > 0 || err != nil {
+				t.Errorf("lists %q, %v", names, err)
+			}
 			must(t, d.Write("a", []byte("longer")))
 			must(t, d.Write("a", []byte("one")))
 			must(t, d.Rename("a", "b"))
 			must(t, d.Sync())
 			if got, err := d.Read("b"); string(got) != "one" || err != nil {
 				t.Errorf("%q, %v", got, err)
+			}
+			if names, err := d.List(); len(names) != 1 || names[0] != "b" || err != nil {
+				t.Errorf("lists %q, %v", names, err)
 			}
 			if err := d.Rename("a", "b"); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("rename nothing: %v", err)
