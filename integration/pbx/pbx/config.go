@@ -44,7 +44,8 @@ type Config struct {
 	Seed uint64 `yaml:"seed"`
 
 	// OwnServices are services of this machine, each address:port, that its administrator
-	// may make targets of remote access. Default: none.
+	// may make targets of remote access. Listen cannot be one: its requests would count as
+	// local. Default: none.
 	OwnServices []netip.AddrPort `yaml:"own_services"`
 
 	PKI PKI `yaml:"pki"`
@@ -139,6 +140,11 @@ func (c *Config) Validate() error {
 	} else if !configs.IsLoopback(host) && !c.AllowRemote {
 		bad("listen", fmt.Sprintf("%q can be reached from other machines", c.Listen), "set allow_remote: true to permit it")
 	}
+	for i, own := range c.OwnServices {
+		if reachesListener(own, c.Listen) {
+			bad(fmt.Sprintf("own_services[%d]", i), fmt.Sprintf("%s is where the PBX's own pages are", own), "the target web, which is always there, leads to them")
+		}
+	}
 	c.PKI.validate(bad)
 	if err, ok := errors.AsType[configs.Errors](configs.Under("tls", c.TLS.Validate())); ok {
 		errs = append(errs, err...)
@@ -175,6 +181,30 @@ func (c *Config) Validate() error {
 		return nil
 	}
 	return errs
+}
+
+// reachesListener tells whether a connection to an address of this machine may arrive where
+// the pages are served. A name to listen on may stand for any address, and a port of 0 for
+// none that could be known.
+func reachesListener(own netip.AddrPort, listen string) bool {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	n, err := net.LookupPort("tcp", port)
+	if err != nil || n != int(own.Port()) || n == 0 {
+		return false
+	}
+	to := own.Addr().Unmap().WithZone("")
+	at, err := netip.ParseAddr(host)
+	switch at = at.Unmap().WithZone(""); {
+	case host == "localhost":
+		return to.IsLoopback() || to.IsUnspecified()
+	case err != nil || at.IsUnspecified() || to.IsUnspecified():
+		return true
+	default:
+		return at == to
+	}
 }
 
 func (p *PKI) validate(bad func(key, problem, hint string)) {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -164,6 +165,32 @@ func TestConfigErrorsNameThePlace(t *testing.T) {
 	for _, good := range [][]string{{}, {"--set", "listen=0.0.0.0:80", "--set", "allow_remote=true"}, {"--set", "relays=a:1"}} {
 		if got := command(t, append([]string{"config", "check"}, good...)...); got.code != cli.ExitOK {
 			t.Errorf("%v: %+v", good, got)
+		}
+	}
+	for _, tt := range []struct {
+		listen, own string
+		good        bool
+	}{
+		{"127.0.0.1:8080", "127.0.0.1:8080", false},
+		{"127.0.0.1:8080", "[::ffff:127.0.0.1]:8080", false},
+		{"127.0.0.1:8080", "0.0.0.0:8080", false},
+		{"localhost:8080", "[::1]:8080", false},
+		{"localhost:8080", "127.0.0.2:8080", false},
+		{"[::1%lo]:8080", "[::1]:8080", false},
+		{":8080", "127.0.0.1:8080", false},
+		{"0.0.0.0:8080", "127.0.0.1:8080", false},
+		{"[::]:8080", "192.168.1.1:8080", false},
+		{"pbx.example.net:8080", "192.168.1.1:8080", false},
+		{"127.0.0.1:http", "127.0.0.1:80", false},
+		{"127.0.0.1:8080", "127.0.0.1:22", true},
+		{"0.0.0.0:8080", "127.0.0.1:22", true},
+		{"192.168.1.1:8080", "127.0.0.1:8080", true},
+		{"127.0.0.1:0", "127.0.0.1:22", true},
+	} {
+		c := Default()
+		c.Listen, c.AllowRemote, c.OwnServices = tt.listen, true, []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:25"), netip.MustParseAddrPort(tt.own)}
+		if err := c.Validate(); (err == nil) != tt.good || err != nil && !strings.Contains(err.Error(), "own_services[1]: ") {
+			t.Errorf("listens on %s, own service %s: %v", tt.listen, tt.own, err)
 		}
 	}
 	if got := command(t, "config", "print", "--set", "seed=7"); got.code != cli.ExitOK || !strings.Contains(got.out, "seed: 7") {
