@@ -71,9 +71,9 @@
 //
 // Where the PBX names a key for it, what a terminal shows is recorded: as an asciicast that
 // is sealed to the key (age) as it is made, and streamed to the PBX, so that up to 64 KiB of
-// it are in memory in clear and none of it is anywhere else. The user is told before he signs in and all
-// the time. A terminal whose recording fails ends, and flows of SSH, which would evade it,
-// are refused then.
+// it are in memory in clear and none of it is anywhere else. It begins once the target has
+// taken the sign-in. The user is told before that and all the time. A terminal whose
+// recording fails ends, and flows of SSH, which would evade it, are refused then.
 //
 // The WebSocket /.ara/shell carries a terminal: binary messages are what is typed, up to 16
 // KiB each, and what is to be shown; text messages are JSON, see heard and said. No more

@@ -21,27 +21,31 @@ import (
 // administrator while it is made. What is typed is not in it: a password that the target
 // asks for later would be.
 type recording struct {
-	start time.Time
-	pipe  *io.PipeWriter
-	sent  chan error // how the PBX has taken it
+	start  time.Time
+	pipe   *io.PipeWriter
+	sent   chan error         // how the PBX has taken it
+	cancel context.CancelFunc // of the call to the PBX
 
 	mu     sync.Mutex
 	sealed io.WriteCloser // guarded by mu
 	rest   []byte         // guarded by mu; the beginning of a character
 }
 
-// record begins a recording. failed is called when the PBX takes no more of it.
-func (s *session) record(recipient string, size heard, failed func()) (*recording, error) {
+// record begins a recording, which ctx bounds the beginning of only. failed is called when
+// the PBX takes no more of it.
+func (s *session) record(ctx context.Context, recipient string, size heard, failed func()) (*recording, error) {
 	to, err := age.ParseX25519Recipient(recipient)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the recipient cannot be used", remote.ErrRecording)
 	}
 	out, in := io.Pipe()
 	r := &recording{start: time.Now(), pipe: in, sent: make(chan error, 1)}
-	ctx, cancel := context.WithCancel(context.Background()) // its end is after the session's
+	var call context.Context
+	call, r.cancel = context.WithCancel(context.WithoutCancel(ctx)) // its end is after the session's
+	defer context.AfterFunc(ctx, r.giveUp)()
 	go func() {
-		defer cancel()
-		err := s.pbx.Record(ctx, out)
+		defer r.cancel()
+		err := s.pbx.Record(call, out)
 		_ = out.CloseWithError(remote.ErrRecording) // where it has not read to the end
 		if err != nil {
 			failed()
@@ -55,10 +59,17 @@ func (s *session) record(recipient string, size heard, failed func()) (*recordin
 	}
 	if err != nil {
 		_ = in.CloseWithError(err)
+		r.cancel()
 		<-r.sent //nolint:errcheck // the first error says more
 		return nil, err
 	}
 	return r, nil
+}
+
+// giveUp ends it whatever the PBX does, which may read nothing of what was sent.
+func (r *recording) giveUp() {
+	_ = r.pipe.CloseWithError(remote.ErrRecording)
+	r.cancel()
 }
 
 // line writes one line of JSON.
@@ -106,7 +117,7 @@ func (r *recording) resize(m heard) error {
 
 // finish ends the recording, and waits until the PBX has it, for a bounded time.
 func (r *recording) finish() error {
-	t := time.AfterFunc(remote.RecordingFor, func() { _ = r.pipe.CloseWithError(remote.ErrRecording) })
+	t := time.AfterFunc(remote.RecordingFor, r.giveUp)
 	defer t.Stop()
 	r.mu.Lock()
 	err := r.sealed.Close()

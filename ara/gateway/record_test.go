@@ -2,14 +2,19 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"filippo.io/age"
 
+	"github.com/comtrexx-cloud/comtrexx/ara/remote"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/flow"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 )
@@ -126,5 +131,86 @@ func (s *screen) untilAny() said {
 			return m
 		}
 		s.all += string(text)
+	}
+}
+
+// TestNothingToRecord: who cannot sign in at the target has the PBX store nothing, however
+// often he tries.
+func TestNothingToRecord(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil, nil)
+	target := newSSH(t, w)
+	w.pbx.targets = target.named()
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
+	w.pbx.mu.Lock()
+	w.pbx.to = key.Recipient().String()
+	w.pbx.mu.Unlock()
+	for _, right := range []bool{false, true} {
+		c, origin, _ := w.openTo(grant.SSH, "shell")
+		s := w.screen(c, origin, nil)
+		s.say(heard{Type: "login", User: "root", Columns: 80, Rows: 24})
+		s.until("recorded")
+		if right {
+			s.until("ask")
+			s.say(heard{Type: "answer", Answers: []string{password, "blue"}})
+			s.until("ready")
+			s.typed("exit\r")
+			s.until("end")
+			<-w.pbx.tapes // the control
+			continue
+		}
+		for k := s.untilAny(); k.Type != "end"; k = s.untilAny() {
+			if k.Type == "ask" {
+				s.say(heard{Type: "answer", Answers: make([]string, len(k.Prompts))})
+			}
+		}
+		if n := len(w.pbx.tapes); n != 0 {
+			t.Errorf("%d recordings of nobody", n)
+		}
+	}
+}
+
+// narrow is a connection whose far side takes so many bytes, and reads nothing after.
+type narrow struct {
+	net.Conn
+	room int
+}
+
+func (c *narrow) Write(p []byte) (int, error) {
+	if c.room -= len(p); c.room >= 0 {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// TestRecordingNobodyReads: a PBX that reads nothing, or no more, keeps no terminal from
+// its end.
+func TestRecordingNobodyReads(t *testing.T) {
+	t.Parallel()
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
+	for _, room := range []int{0, 4096} {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := net.Pipe()
+			defer far.Close()
+			s := &session{pbx: remote.Client{HTTP: remote.HTTPClient(func(context.Context) (net.Conn, error) { return &narrow{near, room}, nil })}}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			start := time.Now()
+			r, err := s.record(ctx, key.Recipient().String(), heard{Columns: 80, Rows: 24}, func() {})
+			if room == 0 {
+				if took := time.Since(start); err == nil || took != time.Minute {
+					t.Errorf("begun after %s: %v", took, err)
+				}
+				return
+			}
+			must(t, err)
+			must(t, r.output(bytes.Repeat([]byte("x"), 32<<10))) // less than age keeps for itself
+			start = time.Now()
+			if err := r.finish(); err == nil || time.Since(start) != remote.RecordingFor {
+				t.Errorf("ended after %s: %v", time.Since(start), err)
+			}
+		})
 	}
 }

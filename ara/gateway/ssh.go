@@ -32,15 +32,6 @@ func (sh *shell) run() outcome {
 		return sh.lost(err)
 	}
 	if targets.Recording != "" {
-		// Before anything is shown; without it nothing is.
-		if sh.tape, err = sh.s.record(targets.Recording, login, sh.unrecorded); err != nil {
-			return outcome{reason: "recording", text: sh.t.Terminal.Unrecorded}
-		}
-		defer func() {
-			if err := sh.tape.finish(); err != nil {
-				sh.s.g.log.Warn("a recording is not at its PBX", "error", err)
-			}
-		}()
 		if err := sh.say(said{Type: "recorded"}); err != nil {
 			return sh.lost(err)
 		}
@@ -50,8 +41,25 @@ func (sh *shell) run() outcome {
 		return o
 	}
 	defer client.Close()
+	inTime := context.AfterFunc(ctx, func() { _ = client.Close() })
+	if targets.Recording != "" {
+		// Before anything is shown; without it nothing is. Whoever cannot sign in has the
+		// PBX store nothing.
+		if sh.tape, err = sh.s.record(ctx, targets.Recording, login, sh.unrecorded); err != nil {
+			return outcome{reason: "recording", text: sh.t.Terminal.Unrecorded}
+		}
+		defer func() {
+			_ = client.Close() // which has more to show otherwise
+			if err := sh.tape.finish(); err != nil {
+				sh.s.g.log.Warn("a recording is not at its PBX", "error", err)
+			}
+		}()
+	}
 	in, err := sh.begin(client, login)
-	if err != nil {
+	switch {
+	case !inTime() && sh.ctx.Err() == nil:
+		return outcome{reason: "login", text: sh.t.Terminal.Login}
+	case err != nil:
 		return sh.lost(err)
 	}
 	ended := make(chan error, 1)

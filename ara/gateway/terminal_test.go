@@ -437,6 +437,31 @@ func TestTerminalEnds(t *testing.T) {
 	}
 }
 
+// TestTerminalLogin: the time to sign in counts until there is a shell, also where the
+// target lets somebody in and says nothing more.
+func TestTerminalLogin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil, func(c *Config) { c.Timing.Login = time.Second })
+	target := newSSH(t, w)
+	w.pbx.targets = target.named()
+	serveTarget(t, w, func(c net.Conn) {
+		cfg := &ssh.ServerConfig{NoClientAuth: true}
+		cfg.AddHostKey(target.key)
+		conn, _, reqs, err := ssh.NewServerConn(c, cfg)
+		if err != nil {
+			return
+		}
+		go ssh.DiscardRequests(reqs)
+		_ = conn.Wait()
+	})
+	c, origin, _ := w.openTo(grant.SSH, "shell")
+	s := w.screen(c, origin, nil)
+	s.say(heard{Type: "login", User: "root", Columns: 80, Rows: 24})
+	if e := s.until("end"); e.Reason != "login" || e.Text != german.Terminal.Login {
+		t.Errorf("%+v", e)
+	}
+}
+
 // TestTerminalIdle: a terminal that nobody uses ends.
 func TestTerminalIdle(t *testing.T) {
 	t.Parallel()
