@@ -219,22 +219,32 @@ func (p *PBX) carry(ctx context.Context, a *admitted) {
 		return
 	}
 	defer there.Close()
-	defer context.AfterFunc(ctx, func() { a.call.Reset(tunnel.CodeShutdown); _ = there.Close() })()
+	defer context.AfterFunc(ctx, func() { a.call.Reset(tunnel.CodeShutdown); abort(there) })()
 	var back sync.WaitGroup
-	back.Go(func() { pipe(a.Conn, there) })
-	pipe(there, a.Conn)
+	back.Go(func() { a.pipe(a.Conn, there) })
+	a.pipe(there, a.Conn)
 	back.Wait()
 }
 
-// pipe moves what comes from one side to the other, and says when there is no more. A
-// side that fails ends both.
-func pipe(to, from net.Conn) {
+// pipe moves what comes from the call to its target, or back, and says when there is no
+// more. A side that fails ends both, so that what was cut looks complete to none.
+func (a *admitted) pipe(to, from net.Conn) {
 	_, err := io.Copy(to, from)
 	half, ok := to.(interface{ CloseWrite() error })
-	if err != nil || !ok || half.CloseWrite() != nil {
-		_ = to.Close() // it has failed already
-		_ = from.Close()
+	if err == nil && ok && half.CloseWrite() == nil {
+		return
 	}
+	a.call.Reset(tunnel.CodeReset) // it may have failed already
+	abort(to)
+	abort(from)
+}
+
+// abort closes a connection without an end, where it can.
+func abort(c net.Conn) {
+	if t, ok := c.(interface{ SetLinger(sec int) error }); ok {
+		_ = t.SetLinger(0) // or there is a FIN
+	}
+	_ = c.Close()
 }
 
 // handed is a listener for connections that others have accepted.

@@ -9,10 +9,12 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"filippo.io/age"
 	"github.com/coder/websocket"
 
 	ara "github.com/comtrexx-cloud/comtrexx/ara/remote"
@@ -327,6 +329,7 @@ func TestRemoteTargets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	seen := make(chan error, 1) // how it has ended for the target
 	background(t, "echo", func(ctx context.Context) error {
 		defer context.AfterFunc(ctx, func() { _ = echo.Close() })()
 		var wg sync.WaitGroup
@@ -336,7 +339,11 @@ func TestRemoteTargets(t *testing.T) {
 			if err != nil {
 				return nil
 			}
-			wg.Go(func() { _, _ = io.Copy(c, c); _ = c.Close() })
+			wg.Go(func() {
+				_, err := io.Copy(c, c)
+				_ = c.Close()
+				seen <- err
+			})
 		}
 	})
 	b := newTunnelBox(t, func(c *Config) {
@@ -381,6 +388,9 @@ func TestRemoteTargets(t *testing.T) {
 	if text, err := io.ReadAll(c); string(text) != "hello" || err != nil {
 		t.Errorf("%q, %v", text, err)
 	}
+	if err := <-seen; err != nil {
+		t.Errorf("the target sees %v", err)
+	}
 	if status, err := b.web("s-local", "tcp"); tunnel.CodeOf(err) != tunnel.CodeTargetUnreachable {
 		t.Errorf("loopback: %d, %v", status, err)
 	}
@@ -410,23 +420,44 @@ func TestRemoteTargets(t *testing.T) {
 	}
 	resp.Body.Close()
 
-	// A call to a target is cut, too.
-	open, err := b.open("s-ssh", "ssh")
+	// A call to a target is cut, too, and that is no end for the target: with the consent,
+	// and before, as soon as terminals are to be recorded, without the session.
+	key, err := age.GenerateX25519Identity()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer open.Close()
-	if _, err := io.WriteString(open, "x"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(open, make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.setRemote(func(s *state.Remote) error { s.Consent = state.ConsentAsk; return nil }); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadAll(open); tunnel.CodeOf(err) != tunnel.CodeRefusedByDevice {
-		t.Errorf("consent withdrawn: %v", err)
+	for _, tt := range []struct {
+		name   string
+		change func(*state.Remote)
+		after  grant.State
+	}{
+		{"recorded from now on", func(s *state.Remote) { s.Recording = key.Recipient().String() }, grant.Active},
+		{"consent withdrawn", func(s *state.Remote) { s.Consent = state.ConsentAsk }, grant.Ended},
+	} {
+		open, err := b.open("s-ssh", "ssh")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer open.Close()
+		if _, err := io.WriteString(open, "x"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(open, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.setRemote(func(s *state.Remote) error { tt.change(s); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		_ = open.SetReadDeadline(time.Now().Add(30 * time.Second)) // or it waits for ever where nothing is cut
+		if _, err := io.ReadAll(open); tunnel.CodeOf(err) != tunnel.CodeRefusedByDevice {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		if err := <-seen; !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%s: the target sees %v", tt.name, err)
+		}
+		if s, _ := b.Remote().Session("s-ssh"); s.State != tt.after {
+			t.Errorf("%s: the session is %s", tt.name, s.State)
+		}
 	}
 }
 

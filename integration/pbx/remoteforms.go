@@ -27,7 +27,10 @@ func minutes(n int) time.Duration {
 
 // setRemote changes what is set about remote access; what it no longer lets be ends.
 func (p *PBX) setRemote(change func(*state.Remote) error) error {
+	records := false
 	err := p.update(func(s *state.State) error {
+		before := s.Remote.Recording
+		defer func() { records = before == "" && s.Remote.Recording != "" }()
 		if err := change(&s.Remote); err != nil {
 			return err
 		}
@@ -35,6 +38,9 @@ func (p *PBX) setRemote(change func(*state.Remote) error) error {
 	})
 	if err == nil {
 		p.remote.Recheck()
+		if records {
+			p.remote.CutUnrecorded()
+		}
 	}
 	return err
 }

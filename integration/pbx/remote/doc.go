@@ -31,7 +31,8 @@
 // [MaxRecordings] are kept for him, and a session that has so many gets no further terminal:
 // nobody makes his own recordings go. The PBX cannot read them, and takes none that is not
 // sealed, nor any unasked or without an event. What is typed unseen is not in them. Without
-// the key there is no recording.
+// the key there is no recording; terminals and flows of the service ssh that are open when it
+// is given are cut.
 //
 // # The file
 //

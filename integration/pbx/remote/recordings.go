@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -258,6 +259,22 @@ func CheckRecipient(s string) error {
 		return errors.New("is not a public key of age, age1…, as age-keygen makes one")
 	}
 	return nil
+}
+
+// CutUnrecorded cuts what goes to the service ssh, without an end of the sessions: call it
+// after the administrator has said for the first time that terminals be recorded.
+func (m *Machine) CutUnrecorded() {
+	m.mu.Lock()
+	var cut []*Stream
+	for id, l := range m.live {
+		if s := m.book.find(id); s != nil && s.Service == grant.SSH {
+			cut = slices.AppendSeq(cut, maps.Keys(l.streams))
+		}
+	}
+	m.mu.Unlock()
+	for _, s := range cut {
+		s.cut()
+	}
 }
 
 // Recipient is to whom a terminal is to be sealed. See [ara.Recorder].
