@@ -187,8 +187,8 @@ func reason(err error) error {
 		return err
 	}
 	switch {
-	case ce.Code == websocket.StatusNormalClosure:
-		return io.EOF
+	case ce.Code == websocket.StatusNormalClosure: // whose end message has not come: it was no end
+		return io.ErrUnexpectedEOF
 	case ce.Code != StatusEnded:
 		return fmt.Errorf("the gateway closes the flow: %d %q", ce.Code, ce.Reason)
 	}

@@ -102,6 +102,13 @@ func TestEnd(t *testing.T) {
 		}
 	}
 	a, b := pair(t)
+	var closing sync.WaitGroup
+	closing.Go(func() { _ = a.ws.Close(websocket.StatusNormalClosure, "") })
+	if _, err := io.Copy(io.Discard, b); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("closed without an end message: %v", err)
+	}
+	closing.Wait()
+	a, b = pair(t)
 	a.Reset(tunnel.CodeReset)
 	if _, err := io.Copy(io.Discard, b); err == nil {
 		t.Error("a connection that was lost is an orderly end")
