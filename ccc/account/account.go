@@ -131,6 +131,8 @@ type NewUser struct {
 	Roles    []store.Role // for the whole tenant
 	Language store.Language
 	Password string
+	// Add adds it to the store, perhaps with something else. Default: tx.CreateUser.
+	Add func(tx *store.Tx, user store.User) error
 }
 
 // Create makes an account. The errors are [InvalidError], those of the store for a wrong
@@ -152,7 +154,11 @@ func (a *Accounts) Create(ctx context.Context, v NewUser) (store.User, error) {
 		ID: store.NewID[store.UserID](), Tenant: v.Tenant, Email: email, Name: v.Name, Roles: v.Roles,
 		Language: v.Language, PasswordHash: hash, Created: time.Now().UTC().Truncate(time.Millisecond),
 	}
-	return user, a.db.Update(ctx, func(tx *store.Tx) error { return tx.CreateUser(user) })
+	add := v.Add
+	if add == nil {
+		add = (*store.Tx).CreateUser
+	}
+	return user, a.db.Update(ctx, func(tx *store.Tx) error { return add(tx, user) })
 }
 
 // SignIn checks a password. It fails with [ErrCredentials] or a [LimitedError]. The

@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/go-chi/httprate"
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
@@ -34,9 +35,11 @@ type API struct {
 	changes *changes
 	metrics *metrics
 	limiter *httprate.RateLimiter
-	ready   chan struct{} // closed when paired is filled
-	closing chan struct{} // closed when streams are to end
-	close   sync.Once
+	// creations bounds how many accounts are made at once.
+	creations *semaphore.Weighted
+	ready     chan struct{} // closed when paired is filled
+	closing   chan struct{} // closed when streams are to end
+	close     sync.Once
 
 	// view is the store's, for live events; tests have it fail.
 	view func(context.Context, func(*store.Tx) error) error
@@ -83,7 +86,7 @@ func newAPI(cfg Config, adapt func(string, rule) rule) *API {
 	cfg = cfg.withDefaults()
 	a := &API{
 		cfg: cfg, log: cfg.Logger, mux: http.NewServeMux(), hub: newHub(cfg.Streams.Queue), paired: newPaired(),
-		changes: &changes{wake: make(chan struct{}, 1)}, limiter: newLimiter(cfg.Limits),
+		changes: &changes{wake: make(chan struct{}, 1)}, limiter: newLimiter(cfg.Limits), creations: semaphore.NewWeighted(parallelCreations),
 		ready: make(chan struct{}), closing: make(chan struct{}), visible: visible, adapt: adapt,
 	}
 	schemas := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)

@@ -94,6 +94,10 @@ type Limits struct {
 	// Idempotency is how long answers are kept for repeats with the same
 	// Idempotency-Key. Default: 1h.
 	Idempotency time.Duration `yaml:"idempotency"`
+	// Users is how many users one tenant may have. Default: 1000.
+	Users int `yaml:"users"`
+	// Tenants is how many tenants may be right below one. Default: 10000.
+	Tenants int `yaml:"tenants"`
 }
 
 // Streams are the live events.
@@ -148,6 +152,7 @@ func DefaultConfig() Config {
 		Limits: Limits{
 			Body: 64 << 10, BodyTimeout: 10 * time.Second, AnswerTimeout: 30 * time.Second,
 			Requests: 600, Window: time.Minute, NetworkRequests: 6000, Idempotency: time.Hour,
+			Users: 1000, Tenants: 10000,
 		},
 		Streams: Streams{
 			PerUser: 16, Queue: 1000, Coalesce: 250 * time.Millisecond, Heartbeat: 15 * time.Second, WriteTimeout: 20 * time.Second,
@@ -166,6 +171,8 @@ func (c Config) withDefaults() Config {
 	l.Window = cmp.Or(l.Window, dl.Window)
 	l.NetworkRequests = cmp.Or(l.NetworkRequests, dl.NetworkRequests)
 	l.Idempotency = cmp.Or(l.Idempotency, dl.Idempotency)
+	l.Users = cmp.Or(l.Users, dl.Users)
+	l.Tenants = cmp.Or(l.Tenants, dl.Tenants)
 	s, ds := &c.Streams, d.Streams
 	s.PerUser = cmp.Or(s.PerUser, ds.PerUser)
 	s.Queue = cmp.Or(s.Queue, ds.Queue)
@@ -210,7 +217,7 @@ func (c Config) Validate() error {
 	for _, n := range []struct {
 		key string
 		v   int
-	}{{"limits.requests", c.Limits.Requests}, {"limits.network_requests", c.Limits.NetworkRequests}, {"streams.per_user", c.Streams.PerUser}, {"streams.queue", c.Streams.Queue}} {
+	}{{"limits.requests", c.Limits.Requests}, {"limits.network_requests", c.Limits.NetworkRequests}, {"limits.users", c.Limits.Users}, {"limits.tenants", c.Limits.Tenants}, {"streams.per_user", c.Streams.PerUser}, {"streams.queue", c.Streams.Queue}} {
 		if n.v < 1 || n.v > 1_000_000 {
 			wrong(n.key, "is not between 1 and 1000000", "")
 		}

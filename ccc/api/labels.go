@@ -13,8 +13,14 @@ import (
 func (a *API) listGroups(ctx context.Context, _ *nothing) (*body[GroupList], error) {
 	who := mustActor(ctx)
 	out := &body[GroupList]{}
-	err := a.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		all, err := tx.Groups(who.tenant.ID)
+	within := who.may.Within(access.SystemRead, who.tenant.ID)
+	err := a.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		var all []store.Group
+		if within == nil {
+			all, err = tx.Groups(who.tenant.ID)
+		} else {
+			all, err = tx.GroupsWithin(who.tenant.ID, *within)
+		}
 		out.Body.Items = make([]Group, len(all))
 		for i, g := range all {
 			out.Body.Items[i] = group(g)

@@ -183,22 +183,30 @@ func (a *API) createUser(ctx context.Context, in *createUserInput) (*created[Per
 	who := mustActor(ctx)
 	return once(ctx, a, in.IdempotencyKey, "createUser", in.Body, func(ctx context.Context) (*created[Person], error) {
 		grants := grantsOf("", in.Body.Roles)
-		err := a.cfg.Store.View(ctx, func(tx *store.Tx) error { return checkRoles(tx, who.tenant.ID, grants) })
-		if err != nil {
-			return nil, err
-		}
 		if err := who.mayGive(grants); err != nil {
 			return nil, err
 		}
-		user, err := a.person(ctx, who.tenant.ID, in.Body.NewPerson, "body.")
+		// Once before a password is hashed, and once with what may have changed by then.
+		check := func(tx *store.Tx) error {
+			if err := a.roomForUser(tx, who.tenant.ID); err != nil {
+				return err
+			}
+			return checkRoles(tx, who.tenant.ID, grants)
+		}
+		user, err := a.person(ctx, who, newAccount{NewPerson: in.Body.NewPerson, at: "body.", tenant: who.tenant.ID, check: check,
+			add: func(tx *store.Tx, user store.User) error {
+				if err := check(tx); err != nil {
+					return err
+				}
+				if err := tx.CreateUser(user); err != nil {
+					return err
+				}
+				return a.setRoles(tx, who, user.ID, grantsOf(user.ID, in.Body.Roles))
+			}})
 		if err != nil {
 			return nil, err
 		}
 		grants = grantsOf(user.ID, in.Body.Roles)
-		err = a.cfg.Store.Update(ctx, func(tx *store.Tx) error { return a.setRoles(tx, who, user.ID, grants) })
-		if err != nil {
-			return nil, err
-		}
 		return &created[Person]{Body: personOf(user, grants)}, nil
 	})
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/access"
-	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
@@ -160,15 +159,18 @@ func (a *API) createTenant(ctx context.Context, in *createTenantInput) (*created
 		if err := legalName(t.LegalName); err != nil {
 			return nil, err
 		}
-		if err := a.cfg.Store.Update(ctx, func(tx *store.Tx) error { return tx.CreateTenant(t) }); err != nil {
-			return nil, err
-		}
-		_, err := a.person(ctx, t.ID, in.Body.Owner, "body.owner.", store.RoleOwner)
+		check := func(tx *store.Tx) error { return a.roomForTenant(tx, t.Parent) }
+		_, err := a.person(ctx, who, newAccount{NewPerson: in.Body.Owner, at: "body.owner.", tenant: t.ID, roles: []store.Role{store.RoleOwner}, check: check,
+			add: func(tx *store.Tx, owner store.User) error {
+				if err := check(tx); err != nil {
+					return err
+				}
+				if err := tx.CreateTenant(t); err != nil {
+					return err
+				}
+				return tx.CreateUser(owner)
+			}})
 		if err != nil {
-			undone := a.cfg.Store.Update(ctx, func(tx *store.Tx) error { return tx.DeleteTenant(t.ID) })
-			if undone != nil {
-				a.log.Warn("a tenant without an owner stays", "tenant", t.ID, "error", undone)
-			}
 			return nil, err
 		}
 		return &created[Tenant]{Location: Prefix + "/tenants/" + url.PathEscape(string(t.ID)), Body: tenantOf(t)}, nil
@@ -181,22 +183,6 @@ func legalName(name string) error {
 		return problem(CodeInvalid, "", FieldError{"body.legal_name", FieldPattern, "is no name that a PBX shows"})
 	}
 	return nil
-}
-
-// person makes an account with roles in all of a tenant.
-func (a *API) person(ctx context.Context, tenant store.TenantID, p NewPerson, at string, roles ...store.Role) (store.User, error) {
-	u, err := a.cfg.Accounts.Create(ctx, account.NewUser{
-		Tenant: tenant, Email: p.Email, Name: p.Name, Language: p.Language, Password: p.Password, Roles: roles,
-	})
-	if invalid, ok := errors.AsType[*account.InvalidError](err); ok {
-		fault := passwordFault(invalid)
-		fault.Location = at + "password"
-		if fault.Code == FieldInvalid {
-			fault.Location = at + "email"
-		}
-		return u, problem(CodeInvalid, "", fault)
-	}
-	return u, err
 }
 
 type updateTenantInput struct {

@@ -49,6 +49,16 @@ func (t *Tx) Groups(tenant TenantID, only ...GroupID) ([]Group, error) {
 	return all, err
 }
 
+// GroupsWithin gives those of the tenant's in which a system of some parts of it is, by
+// name.
+func (t *Tx) GroupsWithin(tenant TenantID, in Within) ([]Group, error) {
+	w := t.filter(tenant, Filter{Within: &in})
+	all, err := rows(t, scanGroup, `SELECT id, tenant_id, name, created FROM system_groups WHERE tenant_id = $1 AND id IN
+		(SELECT group_id FROM system_group_members WHERE system_id IN (SELECT id FROM systems WHERE `+w.sql.String()+"))", w.args...)
+	sortGroups(all, nameKeys{})
+	return all, err
+}
+
 // wellFormedOf leaves out what cannot be an id: PostgreSQL takes no list with NUL in it.
 func wellFormedOf[T ~string](all []T) []T {
 	return slices.DeleteFunc(slices.Clone(all), func(id T) bool { return !wellFormed(string(id)) })

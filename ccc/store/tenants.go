@@ -28,10 +28,9 @@ func scanTenant(s scanner) (v Tenant, err error) {
 	return v, err
 }
 
-// DeleteTenant removes a tenant that has nothing. ErrNotFound where it has something, after
-// which the transaction is given up.
-func (t *Tx) DeleteTenant(id TenantID) error {
-	return t.change("DELETE FROM tenants WHERE id = $1", id)
+// CountTenants tells how many tenants are right below one.
+func (t *Tx) CountTenants(parent TenantID) (int, error) {
+	return row(t, value[int], "SELECT count(*) FROM tenants WHERE parent = $1", parent)
 }
 
 // Tenant gives a tenant.

@@ -54,6 +54,11 @@ func (t *Tx) Users(tenant TenantID) ([]User, error) {
 	return rows(t, scanUser, "SELECT "+userColumns+" FROM users WHERE tenant_id = $1 ORDER BY email", tenant)
 }
 
+// CountUsers tells how many the tenant has, disabled ones too.
+func (t *Tx) CountUsers(tenant TenantID) (int, error) {
+	return row(t, value[int], "SELECT count(*) FROM users WHERE tenant_id = $1", tenant)
+}
+
 // SetPassword replaces the hash of a user's password.
 func (t *Tx) SetPassword(tenant TenantID, id UserID, hash string) error {
 	if hash == "" {
