@@ -15,6 +15,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/dial"
+	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/api"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/server"
@@ -53,6 +54,7 @@ func centre(t *testing.T, ca *pkitest.CA, relay, dir string, log hclog.Logger) (
 	cfg := server.DefaultConfig()
 	cfg.HTTPListen, cfg.Dial.Relays, cfg.Store.Path = "127.0.0.1:0", []string{relay}, filepath.Join(dir, "ccc.db")
 	cfg.Keys = []configs.SecretFile{configs.SecretFile(filepath.Join(dir, "key"))}
+	cfg.Account.SecondFactor = account.Offered // the test signs in with the password
 	cfg.FirstAdmin = server.FirstAdmin{File: filepath.Join(dir, "first-password"), Email: "admin@operator.test", Tenant: "Musterfirma GmbH", Language: "en"}
 	cfg.Credentials, cfg.Logger = ca.Credentials(identity.Service(ca.TrustDomain, "ccc")), log
 	cfg.Account.Hash.Memory, cfg.Account.Hash.Passes, cfg.Account.Hash.Lanes = 8<<20, 1, 1 // as cheapHash

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/relay"
+	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/api"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
@@ -73,6 +74,7 @@ func lab(t *testing.T, n int) Options {
 	cfg := server.DefaultConfig()
 	cfg.HTTPListen, cfg.Dial.Relays, cfg.Store.Path = "127.0.0.1:0", []string{r.Addr()}, filepath.Join(dir, "ccc.db")
 	cfg.Keys = []configs.SecretFile{configs.SecretFile(key)}
+	cfg.Account.SecondFactor = account.Offered // the test signs in with the password
 	cfg.FirstAdmin.File = filepath.Join(dir, "password")
 	cfg.Pairing.OffersPerHour, cfg.API.Limits.Requests, cfg.API.Limits.NetworkRequests = 1000, 1_000_000, 1_000_000
 	cfg.Pairing.CallTimeout = 5 * time.Second // how long a slow PBX is waited for
