@@ -141,19 +141,47 @@ func (e *End) Conn(c net.Conn) *tls.Conn { return tls.Server(c, e.pages) }
 // proofTime bounds the handshake of a CA.
 const proofTime = 15 * time.Second
 
+// alert is a fatal unrecognized_name in a record of TLS (RFC 8446 §6). The gateway answers
+// so for a PBX that it does not reach (package ara/passthrough).
+var alert = []byte{21, 3, 3, 0, 2, 2, 112}
+
 // Prove answers a certificate authority, and closes the connection: nothing is served on
-// it. Without a proof to give it fails.
+// it. Without a proof to give it fails, and whoever asks sees what he would see if there
+// were no such PBX.
 func (e *End) Prove(ctx context.Context, c net.Conn) error {
 	defer func() { _ = c.Close() }()
 	ctx, cancel := context.WithTimeout(ctx, proofTime)
 	defer cancel()
-	return tls.Server(c, &tls.Config{
+	quiet := &muted{Conn: c}
+	err := tls.Server(quiet, &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			if cfg := e.names.Challenge(hello); cfg != nil {
-				return cfg, nil
+			cfg := e.names.Challenge(hello)
+			if cfg == nil {
+				return nil, errors.New("no proof is asked for")
 			}
-			return nil, errors.New("no proof is asked for")
+			if _, err := cfg.GetCertificate(hello); err != nil {
+				return nil, fmt.Errorf("there is no order: %w", err)
+			}
+			quiet.speaks = true
+			return cfg, nil
 		},
 	}).HandshakeContext(ctx)
+	if err != nil && !quiet.speaks {
+		_, _ = c.Write(alert) // the other end may have gone
+	}
+	return err
+}
+
+// muted is a connection on which nothing is said until there is a proof to give.
+type muted struct {
+	net.Conn
+	speaks bool // owned by the handshake
+}
+
+func (m *muted) Write(p []byte) (int, error) {
+	if !m.speaks {
+		return len(p), nil
+	}
+	return m.Conn.Write(p)
 }

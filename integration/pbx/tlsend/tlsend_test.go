@@ -141,17 +141,41 @@ func TestCertificate(t *testing.T) {
 			addr, name string
 			protos     []string
 		}{
+			{proofs, own, []string{"http/1.1"}},
 			{pages, "s0100000002." + domain, nil},
 			{pages, "127.0.0.1", nil},
 			{pages, own, []string{"h2"}},
 			{pages, own, []string{"acme-tls/1"}},
-			{proofs, own, nil},
-			{proofs, own, []string{"http/1.1"}},
-			{proofs, own, []string{"acme-tls/1"}},
-			{proofs, own, []string{"acme-tls/1", "http/1.1"}},
 		} {
 			if text, err := dial(tt.addr, tt.name, tt.protos...); err == nil || text != "" {
 				t.Errorf("%s %q: served %q", tt.name, tt.protos, text)
+			}
+		}
+		// Nor is anything said about the PBX where no proof is to be given.
+		for _, tt := range []struct {
+			name    string
+			version uint16
+			protos  []string
+		}{
+			{own, tls.VersionTLS13, nil},
+			{own, tls.VersionTLS13, []string{"http/1.1"}},
+			{own, tls.VersionTLS13, []string{"acme-tls/1"}},
+			{own, tls.VersionTLS12, []string{"acme-tls/1"}},
+			{own, tls.VersionTLS10, []string{"acme-tls/1"}},
+			{own, tls.VersionTLS13, []string{"acme-tls/1", "http/1.1"}},
+			{"s0100000002." + domain, tls.VersionTLS13, []string{"acme-tls/1"}},
+		} {
+			d := tls.Dialer{Config: &tls.Config{
+				ServerName: tt.name, NextProtos: tt.protos, MinVersion: tls.VersionTLS10, MaxVersion: tt.version,
+				InsecureSkipVerify: true, // what is proven is the server's part
+			}}
+			c, err := d.DialContext(t.Context(), "tcp", proofs)
+			if err == nil {
+				_, err = c.Read(make([]byte, 1))
+				must(t, c.Close())
+			}
+			if err == nil || !strings.Contains(err.Error(), "unrecognized name") {
+				t.Errorf("a proof without an order, %s %x %q: %v", tt.name, tt.version, tt.protos, err)
 			}
 		}
 	}
