@@ -76,7 +76,8 @@ func (s *session) pages(v view) string {
 }
 
 // sealed gives the session in which a PBX is reached from an address with TLS that ends in
-// the PBX: the newest, where there are several.
+// the PBX: the newest, where there are several of one user. Where they are of several, who
+// share the address, nobody can tell whose connection it is, and there is none.
 func (r *registry) sealed(serial identity.Serial, from netip.Addr) (newest *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -87,7 +88,12 @@ func (r *registry) sealed(serial identity.Serial, from netip.Addr) (newest *sess
 		if v, _ := s.look(); v.State != grant.Active || !v.ended.IsZero() {
 			continue
 		}
-		if newest == nil || s.began.After(newest.began) {
+		switch {
+		case newest == nil:
+			newest = s
+		case s.grant.User != newest.grant.User || s.grant.Tenant != newest.grant.Tenant:
+			return nil
+		case s.began.After(newest.began):
 			newest = s
 		}
 	}
@@ -103,7 +109,8 @@ var (
 // Sealed opens a call for the ciphertext of a TLS connection to a PBX. There has to be a
 // session of the service "tls" to it that goes on, and whose browser has come from the
 // same network: who shares an address with that browser gets as far as to the PBX's own
-// sign-in, and no further. The call is cut when the session ends, and counts as one of its
+// sign-in, and no further. Sessions of different users from one network exclude each
+// other. The call is cut when the session ends, and counts as one of its
 // streams.
 func (g *Gateway) Sealed(ctx context.Context, serial identity.Serial, from netip.Addr) (net.Conn, error) {
 	s := g.sessions.sealed(serial, from)

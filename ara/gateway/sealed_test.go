@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -98,6 +99,45 @@ func TestSealed(t *testing.T) {
 		t.Error("the connection goes on after the end")
 	}
 	refused("the end", serial, home)
+}
+
+// TestSealedOfSeveral: users who share an address get no connections of each other.
+func TestSealedOfSeveral(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil, func(c *Config) { c.PBXDomain = pbxDomain })
+	home := netip.MustParseAddr("127.0.0.1")
+	open := func(user string) (grant.SessionID, string) {
+		t.Helper()
+		id := grant.SessionID("s-" + newLabel())
+		w.pbx.set(id, remote.Status{State: grant.Active, Remaining: 60})
+		c := w.browser("h2")
+		tk := w.begin(c, id)
+		g := w.grant(id, tk)
+		g.Service, g.User = grant.TLS, user
+		if resp := w.redeem(c, tk.label, w.sign(g)); resp.StatusCode != http.StatusSeeOther {
+			t.Fatalf("redeem: %d", resp.StatusCode)
+		}
+		waitFor(t, w, tk.label, grant.Active)
+		return id, tk.label
+	}
+	try := func(when string, want error) {
+		t.Helper()
+		c, err := w.g.Sealed(t.Context(), serial, home)
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v", when, err)
+		}
+		if err == nil {
+			must(t, c.Close())
+		}
+	}
+	open("Ada")
+	open("Ada")
+	try("two sessions of one user", nil)
+	other, label := open("Bea")
+	try("another user's besides", errNoSession)
+	w.pbx.set(other, remote.Status{State: grant.Ended})
+	waitFor(t, w, label, grant.Ended)
+	try("the other user's has ended", nil)
 }
 
 // TestPlaces: IPv4 by address, IPv6 by /64, the last few, and nothing of a name.
