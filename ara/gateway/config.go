@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/flow"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
@@ -107,7 +108,8 @@ type Limits struct {
 	Terminals int `yaml:"terminals"`
 	// Flows to a target are those of one session at once. Default: 32.
 	Flows int `yaml:"flows"`
-	// MessageBytes bounds one message of a terminal or a flow. Default: 64KiB.
+	// MessageBytes bounds one message of a terminal or a flow, 32KiB or more: those that
+	// clients send. Default: 64KiB.
 	MessageBytes configs.Bytes `yaml:"message_bytes"`
 	// Grants that are remembered as used. Default: 65536.
 	Grants int `yaml:"grants"`
@@ -218,6 +220,9 @@ func (c Config) Validate() error {
 		if n < 0 {
 			bad("limits."+key, "", "is below zero")
 		}
+	}
+	if n := l.MessageBytes; n > 0 && n < flow.MaxMessage {
+		bad("limits.message_bytes", "a client sends messages of that size", "%d, want %d or more", n, flow.MaxMessage)
 	}
 	return errors.Join(all...)
 }

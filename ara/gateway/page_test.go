@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/comtrexx-cloud/comtrexx/ara/remote"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/flow"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 )
@@ -171,6 +172,8 @@ func TestConfig(t *testing.T) {
 	d := DefaultConfig()
 	d.Domain, d.CCCURL = good.Domain, good.CCCURL
 	must(t, d.Validate())
+	d.Limits.MessageBytes = flow.MaxMessage
+	must(t, d.Validate())
 	for _, tt := range []struct {
 		key    string
 		change func(*Config)
@@ -192,6 +195,7 @@ func TestConfig(t *testing.T) {
 		{"public_port", func(c *Config) { c.PublicPort = 70000 }},
 		{"timing.idle", func(c *Config) { c.Timing.Idle = -1 }},
 		{"limits.streams", func(c *Config) { c.Limits.Streams = -1 }},
+		{"limits.message_bytes", func(c *Config) { c.Limits.MessageBytes = flow.MaxMessage - 1 }},
 	} {
 		c := good
 		tt.change(&c)
