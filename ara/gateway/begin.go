@@ -102,7 +102,15 @@ func (g *Gateway) redeem(w http.ResponseWriter, r *http.Request, label string) {
 		g.refuse(w, r, refusedLabel)
 		return
 	}
-	g.watches.Go(s.watch)
+	if !g.enter() {
+		s.end("")
+		g.refuse(w, r, refusedEnded)
+		return
+	}
+	go func() {
+		defer g.watches.Done()
+		s.watch()
+	}()
 	http.SetCookie(w, ownCookie(cookieSession, secret, 0, http.SameSiteLaxMode))
 	http.SetCookie(w, ownCookie(cookieBrowser, "", -1, http.SameSiteNoneMode))
 	g.redirect(w, r, pathOpen)

@@ -55,8 +55,16 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request, s *session) {
 	if !g.reaches(w, r, s, grant.TCP, grant.SSH) {
 		return
 	}
+	leave := takePlace(&s.flows, g.cfg.Limits.Flows)
+	if leave == nil {
+		g.refuse(w, r, refusedStreams)
+		return
+	}
+	defer leave()
 	if s.grant.Service == grant.SSH {
-		targets, err := s.pbx.Targets(s.ctx)
+		ctx, cancel := context.WithTimeout(s.ctx, g.cfg.Timing.Open)
+		targets, err := s.pbx.Targets(ctx)
+		cancel()
 		switch {
 		case err != nil:
 			g.failed(w, r, err)
@@ -66,13 +74,10 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request, s *session) {
 			return
 		}
 	}
-	leave := takePlace(&s.flows, g.cfg.Limits.Flows)
-	if leave == nil {
-		g.refuse(w, r, refusedStreams)
+	if !g.enter() { // a connection that was hijacked is no business of the server's
+		g.refuse(w, r, refusedEnded)
 		return
 	}
-	defer leave()
-	g.watches.Add(1) // a connection that was hijacked is no business of the server's
 	defer g.watches.Done()
 	call, err := s.dial(s.ctx, string(s.grant.Service))
 	if err != nil {

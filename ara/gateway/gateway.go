@@ -45,8 +45,11 @@ type Gateway struct {
 
 	ctx     context.Context // of all sessions
 	cancel  context.CancelFunc
-	watches sync.WaitGroup
+	watches sync.WaitGroup // see enter
 	running atomic.Bool
+
+	mu     sync.Mutex
+	closed bool // guarded by mu; Run waits for what has entered, and nothing else may
 }
 
 // New checks the configuration and makes a gateway, which dials nobody before somebody
@@ -84,8 +87,23 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	g.sessions.run(ctx)
 	g.cancel()
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
 	g.watches.Wait()
 	return nil
+}
+
+// enter has Run wait for something, until its g.watches.Done(); false: Run has ended, or
+// is about to.
+func (g *Gateway) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.watches.Add(1)
+	return true
 }
 
 // Drain ends every session, so that no stream keeps a server from ending. PBXs hear

@@ -62,6 +62,7 @@ type world struct {
 	ca     *pkitest.CA
 	pbx    *fakePBX
 	ids    atomic.Int64
+	end    func() // of Run, for which it waits
 }
 
 // newWorld starts one. The handler is the PBX's pages; nil: they say "hello".
@@ -92,10 +93,11 @@ func newWorld(t testing.TB, pages http.Handler, change func(*Config)) *world {
 	w.roots = roots
 	srv := w.g.HTTPServer(&tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, Certificates: []tls.Certificate{cert}})
 	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = srv.ServeTLS(w.g.Limit(ln), "", "") })
-	wg.Go(func() { _ = w.g.Run(ctx) })
-	t.Cleanup(func() { cancel(); _ = srv.Close(); wg.Wait() })
+	var serves, runs sync.WaitGroup
+	serves.Go(func() { _ = srv.ServeTLS(w.g.Limit(ln), "", "") })
+	runs.Go(func() { _ = w.g.Run(ctx) })
+	w.end = func() { cancel(); runs.Wait() }
+	t.Cleanup(func() { cancel(); _ = srv.Close(); serves.Wait(); runs.Wait() })
 	return w
 }
 
@@ -257,7 +259,8 @@ type fakePBX struct {
 	purposes map[string]grant.SessionID // by the client's address
 	err      error
 	targets  []remote.Target
-	to       string // the recipient of recordings
+	silent   chan struct{} // gets a value with each question for targets, which is not answered; nil: they are
+	to       string        // the recipient of recordings
 	tapes    chan []byte
 }
 
@@ -390,8 +393,14 @@ func (p *fakePBX) Record(_ context.Context, _ grant.SessionID, sealed io.Reader)
 	return err
 }
 
-func (p *fakePBX) Targets(context.Context, grant.SessionID) ([]remote.Target, error) {
+func (p *fakePBX) Targets(ctx context.Context, _ grant.SessionID) ([]remote.Target, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.targets, nil
+	targets, silent := p.targets, p.silent
+	p.mu.Unlock()
+	if silent != nil {
+		silent <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return targets, nil
 }

@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/comtrexx-cloud/comtrexx/ara/remote"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/flow"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
@@ -173,6 +175,76 @@ func TestCutFlow(t *testing.T) {
 			t.Errorf("ended by the client: %t, the target sees %v", whole, err)
 		}
 		must(t, c.Close())
+	}
+}
+
+// TestFlowAsks: a PBX that does not say what can be reached keeps a flow for the time to
+// open one, and no more flows than there are places.
+func TestFlowAsks(t *testing.T) {
+	t.Parallel()
+	for _, timeout := range []bool{false, true} {
+		w := newWorld(t, nil, func(c *Config) {
+			c.Limits.Flows = 1
+			if timeout {
+				c.Timing.Open = time.Second
+			}
+		})
+		serveTarget(t, w, echo)
+		c, origin, id := w.openTo(grant.SSH, "shell")
+		asked := make(chan struct{}, 2)
+		w.pbx.mu.Lock()
+		w.pbx.silent = asked
+		w.pbx.mu.Unlock()
+		answered := make(chan string, 1)
+		go func() {
+			_, resp, err := websocket.Dial(t.Context(), origin+flow.PathConnect, &websocket.DialOptions{HTTPClient: c}) //nolint:bodyclose // it does that itself
+			if resp == nil {
+				answered <- err.Error()
+				return
+			}
+			answered <- resp.Header.Get(flow.RefusedHeader)
+		}()
+		<-asked
+		want := failedTimeout.name
+		if !timeout {
+			if ws, status, why := w.ws(c, origin+flow.PathConnect, nil); ws != nil || why != refusedStreams.name {
+				t.Errorf("a second flow: %d %q", status, why)
+			}
+			w.pbx.set(id, remote.Status{State: grant.Ended})
+			want = refusedEnded.name
+		}
+		select {
+		case got := <-answered:
+			if got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+		case <-time.After(20 * time.Second): // the client's own patience is longer
+			t.Errorf("no answer, want %q", want)
+		}
+		if len(asked) > 0 {
+			t.Error("the second flow asks, too")
+		}
+	}
+}
+
+// TestAfterRun: a gateway whose Run has ended begins nothing.
+func TestAfterRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil, nil)
+	for _, runs := range []bool{true, false} {
+		id := grant.SessionID("s-" + newLabel())
+		w.pbx.set(id, remote.Status{State: grant.Active, Remaining: 60})
+		c := w.browser("h2")
+		tk := w.begin(c, id)
+		if !runs {
+			w.end()
+		}
+		if resp := w.redeem(c, tk.label, w.sign(w.grant(id, tk))); (resp.StatusCode == http.StatusSeeOther) != runs {
+			t.Errorf("runs: %t, redeem: %d", runs, resp.StatusCode)
+		}
+	}
+	if w.g.enter() {
+		t.Error("a handler would be waited for by nobody")
 	}
 }
 

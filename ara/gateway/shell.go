@@ -98,7 +98,10 @@ func (g *Gateway) shell(w http.ResponseWriter, r *http.Request, s *session) {
 		return
 	}
 	defer leave()
-	g.watches.Add(1) // a connection that was hijacked is no business of the server's
+	if !g.enter() { // a connection that was hijacked is no business of the server's
+		g.refuse(w, r, refusedEnded)
+		return
+	}
 	defer g.watches.Done()
 	ws, err := websocket.Accept(w, r, nil)
 	if err != nil {
