@@ -1,10 +1,12 @@
 package remote_test
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/api"
@@ -12,9 +14,10 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/integration/world"
 )
 
-// TestFlowBrowser goes the whole way in a real browser, in each language: the pages of the
-// control centre, those of the PBX in its local network, and those of the PBX through the
-// gateway. With AUER_TEST_SCREENSHOTS it leaves pictures in that directory.
+// TestFlowBrowser goes the whole way in a real browser: the pages of the control centre,
+// those of the PBX in its local network, and those of the PBX through the gateway. It does
+// so in English, and in the languages of AUER_TEST_LANGUAGES, as in "de,en,fr". With
+// AUER_TEST_SCREENSHOTS it leaves pictures in that directory.
 func TestFlowBrowser(t *testing.T) {
 	t.Parallel()
 	script := newScript(t, "flow.mjs")
@@ -43,7 +46,7 @@ func TestFlowBrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	script.run(ctx, f.w, "", "", map[string]any{
-		"lang": lang, "email": f.w.Centre().Email, "password": password, "system": f.system, "colleague": colleague, "otherPassword": otherPassword,
+		"languages": strings.Split(cmp.Or(os.Getenv("AUER_TEST_LANGUAGES"), "en"), ","), "lang": lang, "email": f.w.Centre().Email, "password": password, "system": f.system, "colleague": colleague, "otherPassword": otherPassword,
 		"pbx": map[string]string{"url": f.w.PBX(0).URL, "password": first},
 	})
 }

@@ -46,7 +46,7 @@ const isSession = (url) => url.hostname.endsWith(`.${world.domain}`);
 const card = (page) => page.locator('[data-state]').filter({ has: page.getByRole('timer') }).first();
 
 let last = '';
-for (const language of ['de', 'en', 'fr']) {
+for (const language of world.languages) {
   const t = await text(`${world.ui}/src/i18n/${language}.json`);
   const at = await text(`${world.lang}/${language}.json`);
   const r = t.remote;
