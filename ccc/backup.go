@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -31,15 +32,22 @@ func backupCommand(app *cli.App) *cobra.Command {
 	}
 }
 
+// restored says what the database does not have that the backup had.
+const restored = "Ended: all sessions, API tokens, recovery codes, open offers of pairings and hand-overs, emergency access.\n" +
+	"As at the backup, so look through them: accounts, roles, grants, passwords, passkeys and apps for codes.\n"
+
 func restoreCommand(app *cli.App) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "restore FILE",
 		Short: "Make SQLite's database from a backup",
 		Long: "Makes the database of the configuration from what \"ccc backup\" wrote, while the\n" +
-			"control centre does not run. Everybody has to sign in again, and open offers have\n" +
-			"expired. PBXs that were paired since the backup learn that they are not, and those\n" +
-			"whose pairing has ended since say so.\n\n" +
+			"control centre does not run. Everybody has to sign in again; API tokens and recovery\n" +
+			"codes are gone; open offers of pairings and hand-overs have expired; staff who had entered\n" +
+			"an organisation in an emergency are out. PBXs that were paired since the backup learn that\n" +
+			"they are not, and those whose pairing has ended since say so.\n\n" +
+			"Accounts, roles, grants to other organisations, passwords, passkeys and apps for codes are\n" +
+			"as they were at the backup: take away again what was taken away since.\n\n" +
 			"PostgreSQL has pg_restore for it.",
 		Example: "  ccc restore /backup/ccc-2026-11-26.db --config /etc/ccc.yaml",
 		Args:    cobra.ExactArgs(1),
@@ -56,6 +64,9 @@ func restoreCommand(app *cli.App) *cobra.Command {
 				return &cli.Hint{Err: err, Hint: `stop "ccc serve" first`}
 			case err != nil:
 				return explain(err)
+			}
+			if _, err := fmt.Fprint(cmd.ErrOrStderr(), restored); err != nil {
+				return err
 			}
 			return printFile(app, cmd, cfg.Server.Store.Path)
 		},

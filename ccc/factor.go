@@ -13,7 +13,7 @@ func secondFactorCommand(app *cli.App) *cobra.Command {
 	group := &cobra.Command{Use: "second-factor", Short: "Second factors of accounts"}
 	group.AddCommand(&cobra.Command{
 		Use:   "reset EMAIL",
-		Short: "Take all second factors from an account, which ends its sessions",
+		Short: "Take all second factors from an account, which ends its sessions and API tokens",
 		Long: "Takes app, passkeys and recovery codes from an account, for somebody who has lost all\n" +
 			"of them. Be sure that it is he who asks: whoever knows the password is in then, and\n" +
 			"sets up a second factor of his own. A line on standard error says that it was done.",

@@ -175,8 +175,12 @@ func (db database) byEmail(ctx context.Context, email string) (user store.User, 
 func userPasswordCommand(app *cli.App) *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
-		Use:     "passwd EMAIL",
-		Short:   "Give an account a new password, which ends its sessions",
+		Use:   "passwd EMAIL",
+		Short: "Give an account a new password, which ends its sessions, API tokens and passkeys",
+		Long: "Gives an account a new password, and ends whatever else lets somebody in: its sessions, its\n" +
+			"API tokens and its passkeys, since those may be somebody else's. An app for codes and recovery\n" +
+			"codes that go with it stay; \"ccc user second-factor reset\" takes them. Who changes his own\n" +
+			"password on the web page keeps tokens and passkeys.",
 		Example: "  ccc user passwd anna@example.com",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -192,6 +196,9 @@ func userPasswordCommand(app *cli.App) *cobra.Command {
 				if err := db.accounts.ResetPassword(cmd.Context(), user.Tenant, user.ID, password); err != nil {
 					return err
 				}
+				if _, err := fmt.Fprintln(cmd.ErrOrStderr(), "Sessions, API tokens and passkeys of the account have ended."); err != nil {
+					return err
+				}
 				return printUsers(app, cmd, []userLine{lineOfUser(user)})
 			})
 		},
@@ -204,7 +211,7 @@ func userDisableCommand(app *cli.App) *cobra.Command {
 	var enable bool
 	cmd := &cobra.Command{
 		Use:     "disable EMAIL",
-		Short:   "Lock an account out, which ends its sessions",
+		Short:   "Lock an account out, which ends its sessions and API tokens",
 		Example: "  ccc user disable anna@example.com\n  ccc user disable anna@example.com --undo",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -221,6 +228,6 @@ func userDisableCommand(app *cli.App) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&enable, "undo", false, "let it in again")
+	cmd.Flags().BoolVar(&enable, "undo", false, "let it in again; its API tokens do not come back")
 	return cmd
 }

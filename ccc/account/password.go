@@ -3,6 +3,7 @@ package account
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/mail"
 	"strings"
@@ -122,8 +123,8 @@ func (a *Accounts) slot(ctx context.Context) (release func(), err error) {
 	}, nil
 }
 
-// ResetPassword gives an account a new password and ends all its sessions, for an
-// administrator. The errors are [InvalidError] and store.ErrNotFound.
+// ResetPassword gives an account a new password, for an operator. It ends all its sessions
+// and takes its API tokens and passkeys, which may be those of somebody else who was in. The errors are [InvalidError] and store.ErrNotFound.
 func (a *Accounts) ResetPassword(ctx context.Context, tenant store.TenantID, id store.UserID, password string) error {
 	var user store.User
 	err := a.db.View(ctx, func(tx *store.Tx) (err error) {
@@ -133,11 +134,20 @@ func (a *Accounts) ResetPassword(ctx context.Context, tenant store.TenantID, id 
 	if err != nil {
 		return err
 	}
-	return a.replacePassword(ctx, &user, password, store.TokenHash{})
+	return a.replacePassword(ctx, &user, password, store.TokenHash{}, func(tx *store.Tx) error {
+		if err := errors.Join(tx.DeleteAPITokens(id), tx.DeletePasskeys(id)); err != nil {
+			return err
+		}
+		if left, err := tx.Factors(id); err != nil || left.Any() {
+			return err
+		}
+		return tx.SetRecoveryCodes(id, nil)
+	})
 }
 
-// replacePassword ends all sessions but one. The user has the new hash then.
-func (a *Accounts) replacePassword(ctx context.Context, user *store.User, password string, but store.TokenHash) error {
+// replacePassword ends all sessions but one, and does what else belongs to it in the same
+// transaction. The user has the new hash then.
+func (a *Accounts) replacePassword(ctx context.Context, user *store.User, password string, but store.TokenHash, also func(*store.Tx) error) error {
 	normal, err := checkPassword(password, user.Email)
 	if err != nil {
 		return err
@@ -155,11 +165,12 @@ func (a *Accounts) replacePassword(ctx context.Context, user *store.User, passwo
 			return err
 		}
 		_, err := tx.DeleteUserSessions(user.ID, but)
-		return err
+		return errors.Join(err, also(tx))
 	})
 }
 
-// SetDisabled locks an account out, which ends its sessions, or in again.
+// SetDisabled locks an account out, which ends its sessions and takes its API tokens, or in
+// again.
 func (a *Accounts) SetDisabled(ctx context.Context, tenant store.TenantID, id store.UserID, disabled bool) error {
 	return a.db.Update(ctx, func(tx *store.Tx) error {
 		if err := tx.SetUserDisabled(tenant, id, disabled); err != nil || !disabled {

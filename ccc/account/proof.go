@@ -64,7 +64,8 @@ type Standing struct {
 }
 
 // Standing gives it as it is now. The error is [ErrNoSession] as of [Accounts.Current],
-// and where the second step of a sign-in has taken too long.
+// where the second step of a sign-in has taken too long, and for a token that was made with
+// the password alone by somebody who needs a second factor by now.
 func (a *Accounts) Standing(ctx context.Context) (Standing, error) {
 	var s Standing
 	var err error
@@ -76,6 +77,9 @@ func (a *Accounts) Standing(ctx context.Context) (Standing, error) {
 		return Standing{}, err
 	}
 	if req := requestOf(ctx); req != nil && req.token != nil {
+		if !req.token.Second && (s.Factors.Any() || a.MustHaveSecond(s.User)) {
+			return Standing{}, ErrNoSession // or it would go around the second factor
+		}
 		s.Token, s.Proof, s.Proved = req.token, ByPassword, req.token.Created
 		if s.Token.Second {
 			s.Proof = BySecond
@@ -154,18 +158,15 @@ func (a *Accounts) enter(ctx context.Context, user store.User, proof Proof) (*ht
 	return cookie(ctx, token), nil
 }
 
-// ResetFactors takes all second factors from an account and ends its sessions, for an
-// operator. ErrNotFound of the store.
+// ResetFactors takes all second factors and API tokens from an account and ends its
+// sessions, for an operator. ErrNotFound of the store.
 func (a *Accounts) ResetFactors(ctx context.Context, tenant store.TenantID, id store.UserID) error {
 	err := a.db.Update(ctx, func(tx *store.Tx) error {
 		if _, err := tx.User(tenant, id); err != nil {
 			return err
 		}
-		if err := tx.DeleteFactors(id); err != nil {
-			return err
-		}
 		_, err := tx.DeleteUserSessions(id, store.TokenHash{})
-		return err
+		return errors.Join(err, tx.DeleteFactors(id), tx.DeleteAPITokens(id))
 	})
 	if err == nil {
 		a.cfg.Logger.Warn("the second factors of an account were taken away", "user", id)

@@ -189,24 +189,27 @@ func (a *Accounts) current(ctx context.Context, more func(*store.Tx, store.User)
 	return user, err
 }
 
-// Alive looks whether the session that a request has begun with is still there, for
-// answers that take long. The error is [ErrNoSession] where it has ended.
+// Alive looks whether the session, or the token, that a request has begun with is still
+// there, and its proof still enough, for answers that take long. The error is
+// [ErrNoSession] where it is not.
 func (a *Accounts) Alive(ctx context.Context) error {
 	if req := requestOf(ctx); req != nil && req.token != nil {
 		if _, err := a.findToken(ctx, req.token.Hash); err != nil {
 			return err
 		}
-		_, err := a.Current(ctx)
-		return err
+	} else {
+		_, found, err := a.sessions.Store.(*sessionStore).FindCtx(ctx, a.sessions.Token(ctx))
+		if err == nil && !found {
+			err = ErrNoSession
+		}
+		if err != nil {
+			return err
+		}
 	}
-	_, found, err := a.sessions.Store.(*sessionStore).FindCtx(ctx, a.sessions.Token(ctx))
-	if err == nil && !found {
-		return ErrNoSession
+	s, err := a.Standing(ctx)
+	if err == nil && s.Need != "" {
+		err = ErrNoSession
 	}
-	if err != nil {
-		return err
-	}
-	_, err = a.Current(ctx)
 	return err
 }
 
@@ -289,7 +292,7 @@ func (a *Accounts) EndOthers(ctx context.Context) (n int, err error) {
 }
 
 // ChangePassword replaces the password of who is signed in, ends all other sessions and
-// gives this one a new token, in the cookie. A wrong current password counts as one at
+// gives this one a new token, in the cookie. His API tokens and passkeys stay. A wrong current password counts as one at
 // the sign-in; the errors are the same, [InvalidError] for the new one, and [ErrStale] for
 // who has a second factor and has not given it of late.
 func (a *Accounts) ChangePassword(ctx context.Context, current, password string, prefix netip.Prefix) (*http.Cookie, error) {
@@ -307,7 +310,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, current, password string,
 	if user, err = a.SignIn(ctx, user.Email, current, prefix); err != nil {
 		return nil, err
 	}
-	if err := a.replacePassword(ctx, &user, password, hashToken(a.sessions.Token(ctx))); err != nil {
+	if err := a.replacePassword(ctx, &user, password, hashToken(a.sessions.Token(ctx)), func(*store.Tx) error { return nil }); err != nil {
 		return nil, err
 	}
 	return a.enter(ctx, user, who.Proof)

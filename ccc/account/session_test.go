@@ -61,8 +61,9 @@ func (w *world) in(t testing.TB, cookie *http.Cookie) (in bool) {
 		if in = err == nil; !in && !errors.Is(err, ErrNoSession) || in && user.ID != w.user.ID {
 			t.Errorf("got %+v, %v", user, err)
 		}
-		if alive := w.Alive(ctx); (alive == nil) != in {
-			t.Errorf("alive: %v, signed in: %v", alive, in)
+		s, err := w.Standing(ctx)
+		if alive := w.Alive(ctx); (alive == nil) != (err == nil && s.Need == "") {
+			t.Errorf("alive: %v, needs %q, %v", alive, s.Need, err)
 		}
 	})
 	return in

@@ -114,11 +114,22 @@ func TestTokens(t *testing.T) {
 		if err := w.SetDisabled(t.Context(), w.tenant, w.user.ID, false); err != nil {
 			t.Fatal(err)
 		}
-		if _, ok := good("Authorization: Bearer " + text); !ok {
-			t.Error("of a user who is back")
+		if _, ok := good("Authorization: Bearer " + text); ok {
+			t.Error("it is back with its user")
 		}
 		in = w.begin(t, nil, password)
+		token, text = w.token(t, in)
+		if _, ok := good("Authorization: Bearer " + text); !ok {
+			t.Error("a new one")
+		}
 		_, in, _ = w.enrol(t, in)
+		if _, ok := good("Authorization: Bearer " + text); ok {
+			t.Error("made with the password alone, of a user with a second factor")
+		}
+		token, text = w.token(t, in)
+		if _, ok := good("Authorization: Bearer " + text); !ok {
+			t.Error("a third one")
+		}
 		var second string
 		w.request(t, in, func(ctx context.Context) {
 			var err error

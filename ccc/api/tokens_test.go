@@ -122,7 +122,7 @@ func TestRemoteNeedsSecondFactor(t *testing.T) {
 	session := read[RemoteSession](ask(c).want(http.StatusCreated))
 	grant := "/systems/" + id + "/remote/" + session.ID + "/grant"
 	c.do(http.MethodPost, grant, atGateway).want(http.StatusOK)
-	weak.do(http.MethodPost, grant, atGateway).problem(CodeSecondFactorNeeded)
+	weak.do(http.MethodPost, grant, atGateway).problem(CodeUnauthenticated) // he has a second factor now
 	ask(c.program(access.SystemRead)).problem(CodeTokenScope)
 	ask(c.program(access.RemoteAsk)).want(http.StatusCreated)
 }

@@ -52,9 +52,13 @@ const epochGap = 1 << 20
 // this program or of a newer one, with [ErrInUse] while the database is open, and with
 // [os.ErrExist] where there is a database, unless force is set.
 //
-// What must not come back does not: sessions, API tokens and idempotency keys are gone, open offers
-// have expired, and the epochs of ownership go on above all that were given since the
-// backup. Pairings made since are unknown; their PBXs learn that when they connect.
+// What must not come back does not: sessions, API tokens, recovery codes and idempotency
+// keys are gone, open offers of pairings and of hand-overs have expired, staff who have
+// entered a tenant without being let in are out again, and the epochs of ownership go on
+// above all that were given since the backup. Pairings made since are unknown; their PBXs
+// learn that when they connect. Users, roles, grants to tenants, passwords, passkeys and
+// apps for codes are as they were at the backup, so that what was taken away since has
+// to be taken away again.
 func Restore(ctx context.Context, cfg Config, backup string, force bool) (err error) {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -129,7 +133,10 @@ func check(ctx context.Context, cfg Config, path string, now time.Time) error {
 		{sql: "DELETE FROM idempotency"},
 		{sql: "DELETE FROM attempts"},
 		{sql: "DELETE FROM challenges"},
-		{sql: "DELETE FROM api_tokens"}, // some may have been revoked since
+		{sql: "DELETE FROM api_tokens"},     // some may have been revoked since
+		{sql: "DELETE FROM recovery_codes"}, // some may have been used or replaced since
+		{"UPDATE break_glass SET ended = min(expires, $1) WHERE ended = 0", []any{millis(now)}},
+		{"UPDATE handovers SET state = $1, decided = $2 WHERE state = $3", []any{string(HandoverExpired), millis(now), string(HandoverOffered)}},
 		{"UPDATE offers SET expires = $1 WHERE expires > $1 AND state IN " + open, []any{millis(now)}},
 		{`INSERT INTO ownership (serial, epoch) SELECT '', coalesce(max(epoch), 0) + $1 FROM ownership WHERE true
 			ON CONFLICT (serial) DO UPDATE SET epoch = excluded.epoch`, []any{epochGap}},

@@ -29,11 +29,13 @@ func TestBackupAndRestore(t *testing.T) {
 	cfg := sqliteConfig(t)
 	db := open(t, cfg)
 	tenant, own := populate(t, db, "jo@example.com")
+	lasting := newBreakGlass(store.NewID[store.BreakGlassID](), tenant)
+	lasting.Created, lasting.Expires = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
 	update(t, db, func(tx *store.Tx) error {
 		_, err := tx.NextEpoch(serial)
 		return errors.Join(err,
 			tx.PutSession(store.Session{User: own.user, Created: now, LastSeen: now, Expires: now.Add(time.Hour)}),
-			tx.AddAttempt("kind", "subject", now))
+			tx.AddAttempt("kind", "subject", now), tx.CreateBreakGlass(lasting))
 	})
 	path := backup(t, db)
 	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
@@ -46,9 +48,20 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := dump(t, to)
-	for _, table := range tables {
+	if len(after) != len(before) {
+		t.Errorf("%d tables, want %d", len(after), len(before))
+	}
+	for table := range before {
 		switch table {
-		case "sessions", "idempotency", "attempts", "offers", "ownership":
+		case "sessions", "idempotency", "attempts", "challenges", "api_tokens", "recovery_codes":
+			if len(after[table]) > 0 || len(before[table]) == 0 {
+				t.Errorf("%s has\n%v\nand had\n%v", table, after[table], before[table])
+			}
+		case "offers", "ownership": // below
+		case "break_glass", "handovers":
+			if reflect.DeepEqual(after[table], before[table]) {
+				t.Errorf("%s is as it was", table)
+			}
 		default:
 			if !reflect.DeepEqual(after[table], before[table]) {
 				t.Errorf("%s:\n%v\n%v", table, after[table], before[table])
@@ -69,6 +82,10 @@ func TestBackupAndRestore(t *testing.T) {
 		if err != nil || len(due) != 1 {
 			t.Errorf("offers that have expired: %+v, %v", due, err)
 		}
+		handover, err := tx.Handover(tenant, own.handover)
+		if err != nil || handover.State != store.HandoverExpired || handover.Decided == nil {
+			t.Errorf("the offered hand-over: %+v, %v", handover, err)
+		}
 		n, _, err := tx.CountAttempts("kind", "subject", time.Time{})
 		if err != nil || n != 0 {
 			t.Errorf("attempts: %d, %v", n, err)
@@ -76,6 +93,12 @@ func TestBackupAndRestore(t *testing.T) {
 		_, err = tx.System(tenant, own.system)
 		return err
 	})
+	// Staff who had entered are out, and where that was over, since then.
+	var glasses, in int
+	if err := raw(t, to).QueryRowContext(t.Context(), "SELECT count(*), coalesce(sum(ended = 0 OR ended > expires OR ended > $1), 0) FROM break_glass",
+		time.Now().UnixMilli()).Scan(&glasses, &in); err != nil || glasses != 2 || in != 0 {
+		t.Errorf("of %d who had entered %d are in, %v", glasses, in, err)
+	}
 	// In the meantime the PBX has had other owners, and so has one that was unknown.
 	update(t, db, func(tx *store.Tx) error {
 		for range 50 {

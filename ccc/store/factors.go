@@ -155,6 +155,11 @@ func (t *Tx) DeleteFactors(user UserID) error {
 	if err := t.SetRecoveryCodes(user, nil); err != nil {
 		return err
 	}
+	return t.DeletePasskeys(user)
+}
+
+// DeletePasskeys removes all of a user's keys; none is no error.
+func (t *Tx) DeletePasskeys(user UserID) error {
 	_, err := t.exec("DELETE FROM passkeys WHERE user_id = $1", user)
 	return err
 }

@@ -72,6 +72,12 @@ func (t *Tx) DeleteAPIToken(user UserID, id APITokenID) error {
 	return t.change("DELETE FROM api_tokens WHERE user_id = $1 AND id = $2", user, id)
 }
 
+// DeleteAPITokens removes all of a user's tokens; none is no error.
+func (t *Tx) DeleteAPITokens(user UserID) error {
+	_, err := t.exec("DELETE FROM api_tokens WHERE user_id = $1", user)
+	return err
+}
+
 // SweepAPITokens removes those that have expired before a time, and tells how many.
 func (t *Tx) SweepAPITokens(before time.Time) (int, error) {
 	return t.sweep("DELETE FROM api_tokens WHERE expires < $1", before)

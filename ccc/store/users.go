@@ -77,9 +77,14 @@ func (t *Tx) SetUserLanguage(tenant TenantID, id UserID, language Language) erro
 	return t.change("UPDATE users SET language = $3 WHERE tenant_id = $1 AND id = $2", tenant, id, language)
 }
 
-// SetUserDisabled locks a user out, or in again. It leaves his sessions alone.
+// SetUserDisabled locks a user out, which takes his API tokens, or in again. It leaves his
+// sessions alone.
 func (t *Tx) SetUserDisabled(tenant TenantID, id UserID, disabled bool) error {
-	return t.change("UPDATE users SET disabled = $3 WHERE tenant_id = $1 AND id = $2", tenant, id, disabled)
+	err := t.change("UPDATE users SET disabled = $3 WHERE tenant_id = $1 AND id = $2", tenant, id, disabled)
+	if err != nil || !disabled {
+		return err
+	}
+	return t.DeleteAPITokens(id)
 }
 
 // DeleteUser removes a user with his sessions and idempotency keys. His id stays in what
