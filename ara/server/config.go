@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strconv"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,9 +60,15 @@ func (c Config) Validate() error {
 	switch {
 	case !c.Names.Enabled():
 		wrong("names.mode", "is missing", "browsers reach the gateway with https only")
-	case c.Names.Mode == servercert.ModePublic && (!c.Names.DNS01.Enabled() || !slices.Contains(c.Names.Domains, "*."+c.Gateway.Domain)):
+	case c.Names.Mode == servercert.ModePublic && !c.Names.DNS01.Enabled():
 		wrong("names.mode", "is public, whose CAs give no certificate for each session",
 			"use internal, files with a wildcard, or dns01 with \"*."+c.Gateway.Domain+"\" among the domains")
+	case c.Names.Mode == servercert.ModePublic:
+		for _, name := range []string{c.Gateway.Domain, "*." + c.Gateway.Domain} {
+			if !slices.Contains(c.Names.Domains, name) {
+				wrong("names.domains", "has no "+strconv.Quote(name), "the gateway is at domain, and each session one label below it")
+			}
+		}
 	}
 	return errors.Join(all...)
 }

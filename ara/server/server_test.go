@@ -6,11 +6,13 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,5 +169,40 @@ func TestConfig(t *testing.T) {
 	var key *configs.KeyError
 	if _, err := New(t.Context(), c); !errors.As(err, &key) || key.Key != "listen" {
 		t.Error(err)
+	}
+}
+
+// TestPublicNames: with a public CA there is one certificate for the gateway and the
+// sessions, which has to name both.
+func TestPublicNames(t *testing.T) {
+	t.Parallel()
+	c, _ := testConfig(t)
+	for _, tt := range []struct {
+		domains []string
+		lacks   []string
+	}{
+		{[]string{domain, "*." + domain}, nil},
+		{[]string{"*." + domain}, []string{domain}},
+		{[]string{domain}, []string{"*." + domain}},
+		{[]string{"*.fontevo.test"}, []string{domain, "*." + domain}},
+	} {
+		c.Names = servercert.Config{Mode: servercert.ModePublic, Domains: tt.domains, DNS01: servercert.DNS01{Provider: "rfc2136"}}
+		err := c.Validate()
+		if err == nil {
+			t.Fatal("no error of what is missing besides")
+		}
+		for _, name := range []string{domain, "*." + domain} {
+			want := fmt.Sprintf("names.domains: has no %q", name)
+			if got := strings.Contains(err.Error(), want); got != slices.Contains(tt.lacks, name) {
+				t.Errorf("%q: %t for %s: %v", tt.domains, got, name, err)
+			}
+		}
+		if strings.Contains(err.Error(), "names.mode") {
+			t.Errorf("%q: %v", tt.domains, err)
+		}
+	}
+	c.Names.DNS01 = servercert.DNS01{}
+	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "names.mode") {
+		t.Errorf("without dns01: %v", err)
 	}
 }
