@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -58,7 +59,51 @@ func (g *Gateway) HTTP3Server(cfg *tls.Config) *http3.Server {
 	}
 }
 
-// Limit bounds the connections of a listener.
+// Limit bounds the connections of a listener, which can end one direction where those of
+// the listener can.
 func (g *Gateway) Limit(ln net.Listener) net.Listener {
-	return netutil.LimitListener(ln, g.cfg.Limits.Connections)
+	inner := &noting{Listener: ln}
+	return &limited{Listener: netutil.LimitListener(inner, g.cfg.Limits.Connections), inner: inner}
 }
+
+// limited gives the connections of netutil's listener, which hide CloseWrite.
+type limited struct {
+	net.Listener
+	mu    sync.Mutex // of Accept, so that inner's last connection is the one that was given
+	inner *noting
+}
+
+// Accept gives the next connection as soon as there may be one more.
+func (l *limited) Accept() (net.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if half, ok := l.inner.last.(halfCloser); ok {
+		return &halfClosing{c, half}, nil
+	}
+	return c, nil
+}
+
+// noting keeps the connection that it has given last.
+type noting struct {
+	net.Listener
+	last net.Conn
+}
+
+func (n *noting) Accept() (c net.Conn, err error) {
+	c, err = n.Listener.Accept()
+	n.last = c
+	return c, err
+}
+
+// halfClosing is a connection with the CloseWrite of the one inside it.
+type halfClosing struct {
+	net.Conn
+	half halfCloser
+}
+
+// CloseWrite ends the sending direction.
+func (c *halfClosing) CloseWrite() error { return c.half.CloseWrite() }
