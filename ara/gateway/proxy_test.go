@@ -398,26 +398,51 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// TestBrokenAnswer: an answer that ends early does not look whole.
+// TestBrokenAnswer: an answer that ends early does not look whole, beside one that is.
 func TestBrokenAnswer(t *testing.T) {
 	t.Parallel()
+	come := make(chan struct{})
 	w := newWorld(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/length" {
+		if r.URL.Query().Has("length") {
 			rw.Header().Set("Content-Length", "10")
 		}
 		_, _ = io.WriteString(rw, "12345")
 		_ = http.NewResponseController(rw).Flush()
+		switch r.URL.Path {
+		case "/whole":
+			_, _ = io.WriteString(rw, "67890")
+			return
+		case "/seen": // breaks after the browser has what was flushed
+			select {
+			case <-come:
+			case <-r.Context().Done():
+			}
+		}
 		panic(http.ErrAbortHandler)
 	}), nil)
 	for _, proto := range bothProtos {
 		c, origin, _ := w.open(proto)
-		for _, path := range []string{"/length", "/chunked"} {
+		for _, path := range []string{"/whole", "/whole?length", "/seen", "/seen?length", "/broken", "/broken?length"} {
 			resp, err := c.Do(w.request("GET", origin+path, ""))
 			if err != nil {
-				continue // what had come was still on its way when the answer broke
+				if !strings.HasPrefix(path, "/broken") { // where what had come may still be on its way
+					t.Errorf("%s %s: %v", proto, path, err)
+				}
+				continue
 			}
-			if text, err := io.ReadAll(resp.Body); err == nil {
-				t.Errorf("%s %s: %q looks whole", proto, path, text)
+			start := make([]byte, 5)
+			if strings.HasPrefix(path, "/seen") {
+				if _, err := io.ReadFull(resp.Body, start); err != nil || string(start) != "12345" {
+					t.Fatalf("%s %s: %q, %v", proto, path, start, err)
+				}
+				come <- struct{}{}
+			}
+			text, err := io.ReadAll(resp.Body)
+			switch whole := strings.HasPrefix(path, "/whole"); {
+			case whole && (err != nil || string(text) != "1234567890"):
+				t.Errorf("%s %s: %q, %v", proto, path, text, err)
+			case !whole && (err == nil || !strings.HasPrefix("12345", string(text))):
+				t.Errorf("%s %s: %q looks whole, %v", proto, path, text, err)
 			}
 			resp.Body.Close()
 		}
