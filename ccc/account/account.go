@@ -408,11 +408,15 @@ func Prefix(addr string) netip.Prefix {
 	return netip.PrefixFrom(ip, bits).Masked()
 }
 
-// Run removes expired sessions and forgotten tries, every now and then, until ctx ends.
+// Run removes expired sessions and forgotten tries, every now and then, until ctx ends. At
+// its start, and then as often, it takes secrets to the newest of the keys.
 func (a *Accounts) Run(ctx context.Context) error {
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
 	for {
+		if err := a.reseal(ctx); err != nil && ctx.Err() == nil {
+			a.cfg.Logger.Warn("secrets were not taken to the newest key", "err", err)
+		}
 		select {
 		case <-ctx.Done():
 			return nil

@@ -198,7 +198,59 @@ func (a *Accounts) take(tx *store.Tx, user store.UserID, e Evidence) error {
 	if err != nil {
 		return err
 	}
-	return orCode(tx.UseTOTP(user, step))
+	if err := tx.UseTOTP(user, step); err != nil {
+		return orCode(err)
+	}
+	return a.resealOne(tx, v)
+}
+
+// resealOne takes a secret to the newest key, if it is not sealed with that.
+func (a *Accounts) resealOne(tx *store.Tx, v store.TOTP) error {
+	sealed, changed, err := a.cfg.Keys.Reseal(sealedFor, string(v.User), v.Sealed)
+	if err != nil || !changed {
+		return err
+	}
+	if err := tx.ResealTOTP(v, sealed); !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return nil // another one by now
+}
+
+// reseal takes all secrets to the newest key, so that the key files before it can go.
+func (a *Accounts) reseal(ctx context.Context) error {
+	if a.cfg.Keys == nil {
+		return nil
+	}
+	var old []store.TOTP
+	err := a.db.View(ctx, func(tx *store.Tx) error {
+		all, err := tx.TOTPs()
+		old = old[:0]
+		for _, v := range all {
+			_, changed, err := a.cfg.Keys.Reseal(sealedFor, string(v.User), v.Sealed)
+			if err != nil {
+				a.cfg.Logger.Error("the secret of an app for codes does not open", "user", v.User, "error", err)
+			}
+			if changed {
+				old = append(old, v)
+			}
+		}
+		return err
+	})
+	if err != nil || len(old) == 0 {
+		return err
+	}
+	err = a.db.Update(ctx, func(tx *store.Tx) error {
+		for _, v := range old {
+			if err := a.resealOne(tx, v); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		a.cfg.Logger.Info("secrets of apps for codes are sealed with the newest key", "secrets", len(old))
+	}
+	return err
 }
 
 // orCode: what is not there any more was used, or never was.

@@ -22,14 +22,30 @@ func (t *Tx) PutTOTP(v TOTP) error {
 	return err
 }
 
+const totpColumns = "user_id, pending, secret_sealed, created, last_step"
+
+func scanTOTP(s scanner) (v TOTP, err error) {
+	var created moment
+	err = s.Scan(&v.User, &v.Pending, blob{&v.Sealed}, &created, &v.LastStep)
+	v.Created = created.Time
+	return v, err
+}
+
 // TOTP gives a user's secret.
 func (t *Tx) TOTP(user UserID, pending bool) (TOTP, error) {
-	return row(t, func(s scanner) (v TOTP, err error) {
-		var created moment
-		err = s.Scan(&v.User, &v.Pending, blob{&v.Sealed}, &created, &v.LastStep)
-		v.Created = created.Time
-		return v, err
-	}, "SELECT user_id, pending, secret_sealed, created, last_step FROM totp WHERE user_id = $1 AND pending = $2", user, pending)
+	return row(t, scanTOTP, "SELECT "+totpColumns+" FROM totp WHERE user_id = $1 AND pending = $2", user, pending)
+}
+
+// TOTPs gives the secrets of all users.
+func (t *Tx) TOTPs() ([]TOTP, error) {
+	return rows(t, scanTOTP, "SELECT "+totpColumns+" FROM totp ORDER BY user_id, pending")
+}
+
+// ResealTOTP replaces what v has sealed by the same, sealed with another key. ErrNotFound
+// where the user has another secret by now, or none.
+func (t *Tx) ResealTOTP(v TOTP, sealed []byte) error {
+	t.erased = true
+	return t.change("UPDATE totp SET secret_sealed = $4 WHERE user_id = $1 AND pending = $2 AND secret_sealed = $3", v.User, v.Pending, v.Sealed, sealed)
 }
 
 // UseTOTP notes that a code of a step was taken. ErrNotFound where there is no confirmed
