@@ -22,10 +22,11 @@ type BreakGlass struct {
 	Active    bool       `json:"active"`
 }
 
-// BreakGlassList is what was so in the tenant, and by its own users elsewhere, the newest
-// first.
+// BreakGlassList is what was so in the tenant, and by its own users elsewhere: what
+// is active first, each the newest first.
 type BreakGlassList struct {
 	Items []BreakGlass `json:"items" nullable:"false"`
+	Next  string       `json:"next,omitempty" doc:"Cursor of the next page; absent after the last"`
 }
 
 // NewBreakGlass enters a tenant.
@@ -40,14 +41,11 @@ type BreakGlassPath struct {
 	ID string `path:"id" maxLength:"64" doc:"Of the record"`
 }
 
-// breakGlassPage is how many records are shown at most.
-const breakGlassPage = 200
-
 // registerBreakGlass is the table of the operations about the operator's staff.
 func (a *API) registerBreakGlass() {
 	add(a, operation{
 		id: "listBreakGlass", method: http.MethodGet, path: "/break-glass", tag: tagAccess, rule: inTenant(access.GrantsRead),
-		summary: "Who of the operator's staff was in the tenant, and why", description: "The newest 200.",
+		summary: "Who of the operator's staff was in the tenant, and why", description: "What is active first, each the newest first.",
 	}, a.listBreakGlass)
 	add(a, operation{
 		id: "beginBreakGlass", method: http.MethodPost, path: "/break-glass", tag: tagAccess, rule: inTenant(access.BreakGlassBegin), status: http.StatusCreated,
@@ -67,11 +65,12 @@ func breakGlassOf(g store.BreakGlass) BreakGlass {
 	}
 }
 
-func (a *API) listBreakGlass(ctx context.Context, _ *nothing) (*body[BreakGlassList], error) {
+func (a *API) listBreakGlass(ctx context.Context, in *Page) (*body[BreakGlassList], error) {
 	who := mustActor(ctx)
 	out := &body[BreakGlassList]{Body: BreakGlassList{Items: []BreakGlass{}}}
 	err := a.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		all, err := tx.BreakGlasses(who.tenant.ID, breakGlassPage)
+		all, next, err := tx.BreakGlasses(who.tenant.ID, time.Now(), store.Page{Cursor: in.Cursor, Limit: in.Limit})
+		out.Body.Next = next
 		for _, g := range all {
 			out.Body.Items = append(out.Body.Items, breakGlassOf(g))
 		}

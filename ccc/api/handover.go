@@ -27,9 +27,11 @@ type Handover struct {
 	DecidedAt *time.Time          `json:"decided_at,omitempty"`
 }
 
-// HandoverList is all hand-overs from and to the tenant, the newest first.
+// HandoverList is all hand-overs from and to the tenant: what is offered or on its way
+// first, each the newest first.
 type HandoverList struct {
 	Items []Handover `json:"items" nullable:"false"`
+	Next  string     `json:"next,omitempty" doc:"Cursor of the next page; absent after the last"`
 }
 
 // NewHandover offers a system.
@@ -42,12 +44,8 @@ type HandoverPath struct {
 	ID string `path:"id" maxLength:"64" doc:"Of the hand-over"`
 }
 
-const (
-	// handoverLife is how long a system is offered.
-	handoverLife = 7 * 24 * time.Hour
-	// handoverPage is how many are shown at most.
-	handoverPage = 200
-)
+// handoverLife is how long a system is offered.
+const handoverLife = 7 * 24 * time.Hour
 
 // registerHandovers is the table of the operations about systems that change their
 // owner.
@@ -59,7 +57,7 @@ func (a *API) registerHandovers() {
 	}, a.offerHandover)
 	add(a, operation{
 		id: "listHandovers", method: http.MethodGet, path: "/handovers", tag: tagAccess, rule: inTenant(access.SystemRead),
-		summary: "Hand-overs from and to the tenant", description: "The newest 200.",
+		summary: "Hand-overs from and to the tenant", description: "What is offered or on its way first, each the newest first.",
 	}, a.listHandovers)
 	add(a, operation{
 		id: "acceptHandover", method: http.MethodPost, path: "/handovers/{id}/acceptance", tag: tagAccess, rule: inTenant(access.HandoverAccept), status: http.StatusCreated,
@@ -133,11 +131,12 @@ func (a *API) offerHandover(ctx context.Context, in *offerHandoverInput) (*creat
 	})
 }
 
-func (a *API) listHandovers(ctx context.Context, _ *nothing) (*body[HandoverList], error) {
+func (a *API) listHandovers(ctx context.Context, in *Page) (*body[HandoverList], error) {
 	who := mustActor(ctx)
 	out := &body[HandoverList]{Body: HandoverList{Items: []Handover{}}}
 	err := a.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		all, err := tx.Handovers(who.tenant.ID, handoverPage)
+		all, next, err := tx.Handovers(who.tenant.ID, time.Now(), store.Page{Cursor: in.Cursor, Limit: in.Limit})
+		out.Body.Next = next
 		if err != nil {
 			return err
 		}

@@ -105,11 +105,9 @@ func (a *API) listTenants(ctx context.Context, _ *nothing) (*body[TenantList], e
 		for _, g := range given {
 			ids = append(ids, g.Tenant)
 		}
-		broken, err := tx.BreakGlasses(who.user.Tenant, breakGlassPage)
+		broken, err := tx.UserBreakGlasses(who.user.ID, time.Now())
 		for _, b := range broken {
-			if b.User == who.user.ID {
-				ids = append(ids, b.Tenant)
-			}
+			ids = append(ids, b.Tenant)
 		}
 		return err
 	})

@@ -135,11 +135,23 @@ func scanBreakGlass(s scanner) (v BreakGlass, err error) {
 	return v, err
 }
 
-// BreakGlasses gives the records of who has worked in a tenant, and of its own users who
-// have worked in others, the newest first, at most so many.
-func (t *Tx) BreakGlasses(tenant TenantID, limit int) ([]BreakGlass, error) {
-	return rows(t, scanBreakGlass, "SELECT "+breakGlassColumns+` FROM break_glass
-		WHERE tenant_id = $1 OR home = $1 ORDER BY created DESC, id DESC LIMIT $2`, tenant, limit)
+var breakGlasses = liveList[BreakGlass]{
+	table: "break_glass", columns: breakGlassColumns, of: "tenant_id = $1 OR home = $1",
+	live: "expires > ? AND (ended = 0 OR ended > ?)",
+	scan: scanBreakGlass,
+	key:  func(v BreakGlass) (time.Time, string) { return v.Created, string(v.ID) },
+}
+
+// BreakGlasses gives a page of the records of who has worked in a tenant, and of its own
+// users who have worked in others: first those who still may, each the newest first. It
+// gives the cursor of the next page too. ErrCursor.
+func (t *Tx) BreakGlasses(tenant TenantID, now time.Time, p Page) (items []BreakGlass, next string, err error) {
+	return breakGlasses.page(t, tenant, now, p)
+}
+
+// UserBreakGlasses gives the records of a user that are not over.
+func (t *Tx) UserBreakGlasses(user UserID, now time.Time) ([]BreakGlass, error) {
+	return rows(t, scanBreakGlass, "SELECT "+breakGlassColumns+" FROM break_glass WHERE user_id = $1 AND ended = 0 AND expires > $2 ORDER BY created DESC, id DESC", user, now)
 }
 
 // EndBreakGlass ends one, for the tenant or for the home of the user, and gives it. What

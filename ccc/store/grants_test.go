@@ -183,7 +183,10 @@ func TestRights(t *testing.T) {
 			t.Error("ended: he is still in")
 		}
 		// Who ended it first stays.
-		v := get(t, db, func(tx *store.Tx) ([]store.BreakGlass, error) { return tx.BreakGlasses(operator.ID, 9) })
+		v := get(t, db, func(tx *store.Tx) ([]store.BreakGlass, error) {
+			all, _, err := tx.BreakGlasses(operator.ID, now, store.Page{})
+			return all, err
+		})
 		update(t, db, func(tx *store.Tx) error {
 			again, err := tx.EndBreakGlass(operator.ID, glass.ID, op.ID, now.Add(time.Minute))
 			equal(t, "ended twice", again, v[0])
@@ -200,7 +203,10 @@ func TestHandovers(t *testing.T) {
 		h := newHandover(store.NewID[store.HandoverID](), s, to.ID)
 		update(t, db, func(tx *store.Tx) error { return errors.Join(tx.CreateTenant(to), tx.CreateHandover(h)) })
 		for _, tenant := range []store.TenantID{s.Tenant, to.ID} {
-			equal(t, "both sides", get(t, db, func(tx *store.Tx) ([]store.Handover, error) { return tx.Handovers(tenant, 9) }), []store.Handover{h})
+			equal(t, "both sides", get(t, db, func(tx *store.Tx) ([]store.Handover, error) {
+				all, _, err := tx.Handovers(tenant, now, store.Page{})
+				return all, err
+			}), []store.Handover{h})
 		}
 		conflicts(t, "handover", db.Update(t.Context(), func(tx *store.Tx) error {
 			return tx.CreateHandover(newHandover("another", s, to.ID))

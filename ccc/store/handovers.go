@@ -64,10 +64,17 @@ func scanHandover(s scanner) (v Handover, err error) {
 	return v, err
 }
 
-// Handovers gives those from and to a tenant, the newest first, at most so many.
-func (t *Tx) Handovers(tenant TenantID, limit int) ([]Handover, error) {
-	return rows(t, scanHandover, "SELECT "+handoverColumns+` FROM handovers
-		WHERE from_tenant = $1 OR to_tenant = $1 ORDER BY created DESC, id DESC LIMIT $2`, tenant, limit)
+var handovers = liveList[Handover]{
+	table: "handovers", columns: handoverColumns, of: "from_tenant = $1 OR to_tenant = $1",
+	live: "state = 'accepted' OR expires > ? AND (state = 'offered' OR decided > ?)",
+	scan: scanHandover,
+	key:  func(v Handover) (time.Time, string) { return v.Created, string(v.ID) },
+}
+
+// Handovers gives a page of those from and to a tenant: first those that are offered or on
+// their way, each the newest first. It gives the cursor of the next page too. ErrCursor.
+func (t *Tx) Handovers(tenant TenantID, now time.Time, p Page) (items []Handover, next string, err error) {
+	return handovers.page(t, tenant, now, p)
 }
 
 // Handover gives one from or to a tenant.

@@ -50,7 +50,10 @@ func newAccess() access {
 
 // byTenant calls each method of Tx whose first argument is a tenant.
 var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (any, error){
-	"BreakGlasses": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.BreakGlasses(tenant, 9) },
+	"BreakGlasses": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
+		v, next, err := tx.BreakGlasses(tenant, now, store.Page{})
+		return fmt.Sprint(v, next), err
+	},
 	"CountOwners": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.CountOwners(tenant) },
 	"DeleteSite": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.DeleteSite(tenant, of.site)
@@ -69,7 +72,10 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 	"Handover": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return tx.Handover(tenant, of.handover)
 	},
-	"Handovers": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.Handovers(tenant, 9) },
+	"Handovers": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
+		v, next, err := tx.Handovers(tenant, now, store.Page{})
+		return fmt.Sprint(v, next), err
+	},
 	"RenameSite": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.RenameSite(tenant, of.site, "Elsewhere")
 	},
@@ -182,7 +188,7 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 // forService are the methods that know no tenant, because who calls them is not one: the
 // service itself for a PBX, or for a user who has not signed in yet.
 var forService = []string{
-	"AbandonIdempotent", "CreateBreakGlass", "CreateHandover", "CreateSite", "CreateTenantGrant", "ExpireHandovers", "Rights", "RightsQuery", "UserByID", "UserNames", "ActivePairing", "ActivePairings", "AddAttempt", "AddEvent", "AddTombstone", "AddTry",
+	"AbandonIdempotent", "CreateBreakGlass", "CreateHandover", "CreateSite", "CreateTenantGrant", "ExpireHandovers", "Rights", "RightsQuery", "UserBreakGlasses", "UserByID", "UserNames", "ActivePairing", "ActivePairings", "AddAttempt", "AddEvent", "AddTombstone", "AddTry",
 	"BeginIdempotent", "ClearAttempts", "CloseOffer", "CountAttempts", "CreateGroup", "CreateOffer",
 	"CreatePairing", "CreateRemote", "CreateSystem", "CreateTenant", "CreateUser", "DeleteAttempt", "DeletePairing", "DeleteSession",
 	"DeleteTombstone", "DeleteUserSessions", "DueOffers", "EndRemotes", "EndingRemotes", "Epoch", "Erased", "FinishIdempotent", "LoseGroup", "Nested", "NextEpoch", "Offer",
