@@ -163,7 +163,7 @@ func pump(to io.Writer, from io.Reader, idle *idle) (read, write error) {
 			}
 		}
 		switch {
-		case err == io.EOF: //nolint:errorlint // a WebSocket that breaks off wraps one, and is no end
+		case err == io.EOF: // not errors.Is: a WebSocket that breaks off wraps one, and is no end
 			if half, ok := to.(halfCloser); ok {
 				return nil, half.CloseWrite()
 			}

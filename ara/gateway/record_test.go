@@ -171,6 +171,28 @@ func TestNothingToRecord(t *testing.T) {
 	}
 }
 
+// TestRecordingRefused: that the PBX takes no recording is known before there is anything
+// to record.
+func TestRecordingRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil, nil)
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
+	_, origin, _ := w.openTo(grant.SSH, "shell")
+	s := w.g.sessions.session(labelOf(t, origin))
+	begin := func() (*recording, error) {
+		return s.record(t.Context(), key.Recipient().String(), heard{Columns: 80, Rows: 24}, func() {})
+	}
+	r, err := begin()
+	must(t, err)
+	must(t, r.finish())
+	<-w.pbx.tapes
+	must(t, w.pbx.note("full"))
+	if _, err := begin(); err == nil {
+		t.Error("begun though the PBX takes none")
+	}
+}
+
 // narrow is a connection whose far side takes so many bytes, and reads nothing after.
 type narrow struct {
 	net.Conn

@@ -30,6 +30,7 @@ func HTTPClient(dial func(context.Context) (net.Conn, error)) *http.Client {
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: 16 << 10,
 			ResponseHeaderTimeout:  30 * time.Second,
+			ExpectContinueTimeout:  30 * time.Second,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

@@ -61,13 +61,15 @@ func record(rec Recorder) func(http.ResponseWriter, *http.Request, grant.Session
 	}
 }
 
-// Record gives the PBX a recording, to its end.
+// Record gives the PBX a recording, to its end. Nothing is read of sealed before the PBX
+// has said that it takes it (RFC 9110 §10.1.1), or nothing for a while.
 func (c Client) Record(ctx context.Context, sealed io.Reader) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+ServiceName+PathRecording, sealed)
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Content-Type", mediaAge)
+	req.Header.Set("Expect", "100-continue")
 	resp, err := c.HTTP.Do(req)
 	if err != nil {
 		return fmt.Errorf("%s: %w", PathRecording, err)
