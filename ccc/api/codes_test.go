@@ -178,7 +178,7 @@ var causes = map[Code]func(t *testing.T) answer{
 	CodeIdempotencyBusy: func(t *testing.T) answer {
 		w := newWorld(t).serve()
 		c := w.signedIn(w.north, store.RoleOwner)
-		hash, err := requestHash("createGroup", NewGroup{Name: "x"})
+		hash, err := w.api.requestHash(c.user.ID, "key-number-1", "createGroup", NewGroup{Name: "x"})
 		w.must(err)
 		w.update(func(tx *store.Tx) error {
 			_, err := tx.BeginIdempotent(c.user.ID, "key-number-1", hash, time.Now())

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,7 +34,7 @@ func once[I, T any](ctx context.Context, a *API, key, what string, request I, ru
 	if who.tenant.ID != who.user.Tenant {
 		what += " in " + string(who.tenant.ID)
 	}
-	hash, err := requestHash(what, request)
+	hash, err := a.requestHash(user, key, what, request)
 	if err != nil {
 		return nil, err
 	}
@@ -72,13 +71,14 @@ func once[I, T any](ctx context.Context, a *API, key, what string, request I, ru
 	return nil, err
 }
 
-func requestHash(what string, request any) ([]byte, error) {
+// requestHash is keyed, since some requests have a password in them. After a change of the
+// seal keys a repeat of what came before it is refused.
+func (a *API) requestHash(user store.UserID, key, what string, request any) ([]byte, error) {
 	text, err := json.Marshal(request)
 	if err != nil {
 		return nil, fmt.Errorf("request: %w", err)
 	}
-	hash := sha256.Sum256(append([]byte(what+"\n"), text...))
-	return hash[:], nil
+	return a.cfg.Keys.MAC("api idempotent request", sealID(user, key), append([]byte(what+"\n"), text...)), nil
 }
 
 // sealID names what is sealed. A key has no spaces.

@@ -101,9 +101,10 @@ func parse(text string) ([]byte, error) {
 func derive(raw []byte) (key, error) {
 	wrap, err1 := hkdf.Key(sha256.New, raw, nil, "ccc seal wrap v1", keySize)
 	id, err2 := hkdf.Key(sha256.New, raw, nil, "ccc seal key id v1", idSize)
-	if err := errors.Join(err1, err2); err != nil {
+	mac, err3 := hkdf.Key(sha256.New, raw, nil, "ccc seal mac v1", keySize)
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return key{}, err
 	}
 	gcm, err := aead(wrap)
-	return key{id: [idSize]byte(id), wrap: gcm}, err
+	return key{id: [idSize]byte(id), wrap: gcm, mac: mac}, err
 }

@@ -22,7 +22,7 @@
 // and key id for the wrapped key alone, then purpose and id, each with its length
 // in 4 bytes, big endian, before it. The wrapping key and its id are derived from
 // the 32 bytes of the file by HKDF-SHA256 (RFC 5869) with the infos "ccc seal wrap v1"
-// and "ccc seal key id v1".
+// and "ccc seal key id v1"; the key of [Keyring.MAC] with "ccc seal mac v1".
 //
 // # Change of the key
 //
@@ -36,7 +36,9 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -73,6 +75,7 @@ type Keyring struct {
 type key struct {
 	id   [idSize]byte
 	wrap cipher.AEAD
+	mac  []byte
 }
 
 // Seal encrypts plain for the record that purpose and id name. Both are free text;
@@ -144,6 +147,15 @@ func (k *Keyring) unwrap(purpose, id string, sealed []byte) (data []byte, first 
 		return data, i == 0, nil
 	}
 	return nil, false, fmt.Errorf("%w: key %s; add its file to the key files", ErrKey, hex.EncodeToString(head[1:]))
+}
+
+// MAC gives 32 bytes that stand for data, and that nobody can try guesses against who does
+// not have the first key. With another first key they are others.
+func (k *Keyring) MAC(purpose, id string, data []byte) []byte {
+	mac := hmac.New(sha256.New, k.keys[0].mac)
+	mac.Write(context(nil, purpose, id))
+	mac.Write(data)
+	return mac.Sum(nil)
 }
 
 // IDs gives the ids of the keys in hex, the one that seals first.
