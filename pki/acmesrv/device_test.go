@@ -116,6 +116,44 @@ func TestDeviceKeys(t *testing.T) {
 	}
 }
 
+// TestDeviceKeyReplaced: a PBX has one key that can be used, whatever it has asked for
+// before, and the accounts that it has opened stay.
+func TestDeviceKeyReplaced(t *testing.T) {
+	t.Parallel()
+	w := start(t, withDevices)
+	c := w.client(pbxes)
+	key := func(serial identity.Serial) acmesrv.EAB {
+		t.Helper()
+		eab, err := w.srv.EAB(t.Context(), pbxes, serial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return eab
+	}
+	other, first, second := key("0100000002"), key("0100000001"), key("0100000001")
+	if _, err := w.register(c, &first); err == nil {
+		t.Error("a key that was replaced opens an account")
+	}
+	account, err := w.register(c, &second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	third := key("0100000001")
+	for name, eab := range map[string]acmesrv.EAB{"the next key": third, "the key of another PBX": other} {
+		if _, err := w.register(c, &eab); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, eab := range map[string]acmesrv.EAB{"used": third, "used and replaced": second} {
+		if _, err := w.register(c, &eab); err == nil {
+			t.Errorf("%s: opens another account", name)
+		}
+	}
+	if _, err := w.order(c, account, pkitest.NewKey(), "s0100000001.pbx.ara.comtrexx.test"); err != nil {
+		t.Errorf("the account of a key that was replaced: %v", err)
+	}
+}
+
 // TestOrdersOfRole: each role has its own limit of orders, and the gateway's is high
 // enough for its sessions.
 func TestOrdersOfRole(t *testing.T) {

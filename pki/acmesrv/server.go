@@ -287,7 +287,8 @@ var (
 
 // EAB makes a key with which one account of the role can be opened, once. It
 // stays good until it is used. device is empty, but where the role is of PBXs: whose the
-// account will be.
+// account will be. A PBX has one key at most: another takes the place of the one before,
+// whether that was used or not, and of its account nothing else depends on it.
 func (s *Server) EAB(ctx context.Context, role string, device identity.Serial) (EAB, error) {
 	r, ok := s.roles[role]
 	if !ok {
@@ -296,10 +297,27 @@ func (s *Server) EAB(ctx context.Context, role string, device identity.Serial) (
 	if _, err := identity.ParseSerial(string(device)); r.Devices != (err == nil) || !r.Devices && device != "" {
 		return EAB{}, fmt.Errorf("%w: role %q, serial %q", ErrSerial, role, device)
 	}
+	if r.Devices {
+		if err := s.replaceKey(ctx, "acme/"+role, string(device)); err != nil {
+			return EAB{}, fmt.Errorf("external account key before this one: %w", err)
+		}
+	}
 	key, err := s.store.CreateExternalAccountKey(ctx, "acme/"+role, string(device))
 	if err != nil {
 		return EAB{}, fmt.Errorf("external account key: %w", err)
 	}
 	s.cfg.Logger.Info("external account key made", "role", role, "key", key.ID)
 	return EAB{KeyID: key.ID, HMACKey: base64.RawURLEncoding.EncodeToString(key.HmacKey), Path: DirectoryPath(role)}, nil
+}
+
+// replaceKey removes the last key of a reference. smallstep makes no second one beside it.
+func (s *Server) replaceKey(ctx context.Context, provisioner, reference string) error {
+	key, err := s.store.GetExternalAccountKeyByReference(ctx, provisioner, reference)
+	if acme.IsErrNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.store.DeleteExternalAccountKey(ctx, provisioner, key.ID)
 }
