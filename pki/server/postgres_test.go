@@ -7,6 +7,7 @@ func TestPostgres(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]func(*testing.T){
 		"ACME":                 TestACME,
+		"ACMEDevice":           TestACMEDevice,
 		"Admin":                TestAdmin,
 		"BlockedSubscriber":    TestBlockedSubscriberIsCut,
 		"BundleReports":        TestBundleReports,
