@@ -193,7 +193,8 @@ func (a *API) createUser(ctx context.Context, in *createUserInput) (*created[Per
 			}
 			return checkRoles(tx, who.tenant.ID, grants)
 		}
-		user, err := a.person(ctx, who, newAccount{NewPerson: in.Body.NewPerson, at: "body.", tenant: who.tenant.ID, check: check,
+		user, err := a.person(ctx, who, newAccount{
+			NewPerson: in.Body.NewPerson, at: "body.", tenant: who.tenant.ID, check: check,
 			add: func(tx *store.Tx, user store.User) error {
 				if err := check(tx); err != nil {
 					return err
@@ -202,7 +203,8 @@ func (a *API) createUser(ctx context.Context, in *createUserInput) (*created[Per
 					return err
 				}
 				return a.setRoles(tx, who, user.ID, grantsOf(user.ID, in.Body.Roles))
-			}})
+			},
+		})
 		if err != nil {
 			return nil, err
 		}

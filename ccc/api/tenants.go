@@ -158,7 +158,8 @@ func (a *API) createTenant(ctx context.Context, in *createTenantInput) (*created
 			return nil, err
 		}
 		check := func(tx *store.Tx) error { return a.roomForTenant(tx, t.Parent) }
-		_, err := a.person(ctx, who, newAccount{NewPerson: in.Body.Owner, at: "body.owner.", tenant: t.ID, roles: []store.Role{store.RoleOwner}, check: check,
+		_, err := a.person(ctx, who, newAccount{
+			NewPerson: in.Body.Owner, at: "body.owner.", tenant: t.ID, roles: []store.Role{store.RoleOwner}, check: check,
 			add: func(tx *store.Tx, owner store.User) error {
 				if err := check(tx); err != nil {
 					return err
@@ -167,7 +168,8 @@ func (a *API) createTenant(ctx context.Context, in *createTenantInput) (*created
 					return err
 				}
 				return tx.CreateUser(owner)
-			}})
+			},
+		})
 		if err != nil {
 			return nil, err
 		}

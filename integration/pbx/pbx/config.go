@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"cmp"
 	"errors"
 	"fmt"
@@ -191,7 +192,7 @@ func reachesListener(own netip.AddrPort, listen string) bool {
 	if err != nil {
 		return false
 	}
-	n, err := net.LookupPort("tcp", port)
+	n, err := net.DefaultResolver.LookupPort(context.Background(), "tcp", port)
 	if err != nil || n != int(own.Port()) || n == 0 {
 		return false
 	}
