@@ -162,15 +162,22 @@ func TestCommandLine(t *testing.T) {
 			t.Errorf("ssh over the port: %q, %v", out, err)
 		}
 	}
-	held := p.ssh(ctx, to, "-p", port, "root@127.0.0.1", "cat")
+	held := p.ssh(ctx, to, "-p", port, "root@127.0.0.1", "echo in; cat")
 	stdin, err := held.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stdin.Close() }()
+	stdout, err := held.StdoutPipe()
 	if err == nil {
 		err = held.Start()
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = stdin.Close() }()
+	if says := bufio.NewScanner(stdout); !says.Scan() || says.Text() != "in" {
+		t.Fatalf("ssh says %q", says.Text())
+	}
 	began := time.Now()
 	s.decide(ctx, id, "end")
 	if err := held.Wait(); err == nil {
