@@ -66,7 +66,7 @@ type page struct {
 	// Of the control page.
 	User, Tenant, Serial string
 	View                 event
-	Open                 string // where the PBX's pages are; empty: not for this session, or not yet
+	Open                 string // where the PBX's pages are; empty: not for such a session, or not yet
 	Waits, Active        bool
 	Sealed               bool // TLS ends in the PBX
 

@@ -60,7 +60,7 @@ func (p *places) have(addr netip.Addr) bool {
 	return ok && slices.Contains(p.seen, place)
 }
 
-// pages is where the PBX's pages are, or the terminal; empty: not in this session, or not
+// pages is where the PBX's pages are, or the terminal; empty: not in such a session, or not
 // yet.
 func (s *session) pages(v view) string {
 	switch {

@@ -51,7 +51,7 @@ var hints = map[string]string{
 	"pbx":         "the PBX refuses: the access may just have ended, or its target is not on the list any more",
 	"service":     "the remote access is to another kind of service; ask for tcp or ssh",
 	"recorded":    "the PBX's administrator wants terminals recorded, which a flow would evade; use the terminal in the browser",
-	"streams":     "too many flows of this session are open at once; end one",
+	"streams":     "the session has too many open flows at once; end one",
 	"sessions":    "too many sessions are open at the gateway; end one",
 	"unreachable": "the PBX, or the target behind it, cannot be reached now; try again later",
 }
