@@ -144,8 +144,11 @@ func inShell(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(s.calls.Encode(shellCall{args[1:], s.environment(ts)}))
 		got = shellResult{}
 		ts.Check(s.results.Decode(&got))
-		if until.Match(got.Out) || time.Since(begin) > patience {
+		if until.Match(got.Out) {
 			break
+		}
+		if time.Since(begin) > patience {
+			ts.Fatalf("the output does not come to match %q: %s%s", until, got.Out, got.Err)
 		}
 	}
 	_, err := ts.Stdout().Write(got.Out)
