@@ -21,7 +21,9 @@ const columns = [
 
 /** One field. What a spreadsheet would take for a formula is made a text, and so nothing runs there. */
 export function field(value: string): string {
-  const safe = /^[\s]*[=+\-@\t\r]/.test(value) ? `'${value}` : value;
+  // Some divide at ";" or tabs, and see fields where there are none.
+  const inner = value.replace(/([;,\t]\s*)(?=[=+\-@])/g, "$1'");
+  const safe = /^[\s]*[=+\-@\t\r]/.test(inner) ? `'${inner}` : inner;
   return /[",\r\n]/.test(safe) || safe !== safe.trim() ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
