@@ -87,7 +87,11 @@ func TestOwnersView(t *testing.T) {
 		t.Fatal(err)
 	}
 	enrolled(t, a, other)
-	if _, err := a.Enrol(t.Context(), tok, csr); !errors.Is(err, enrol.ErrToken) {
+	if _, err := a.Enrol(t.Context(), tok, csr); err != nil {
+		t.Fatal(err)
+	}
+	_, foreign := request(t, x509.CertificateRequest{})
+	if _, err := a.Enrol(t.Context(), tok, foreign); !errors.Is(err, enrol.ErrToken) {
 		t.Fatal(err)
 	}
 	if _, err := a.Block(t.Context(), device, "stolen", "alice"); err != nil {
@@ -112,7 +116,7 @@ func TestOwnersView(t *testing.T) {
 			t.Errorf("entry about %s", e.Identity)
 		}
 	}
-	if got, want := strings.Join(events, " "), "token issue refuse block"; got != want {
+	if got, want := strings.Join(events, " "), "token issue repeat refuse block"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
