@@ -1,19 +1,12 @@
 // What the pages have to do, each with its own windows. The names are what run.mjs takes.
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { texts as textsOf } from '../scripts/texts.mjs';
 import { remoteChecks } from './remotechecks.mjs';
 import { scrolling, typing } from './smoothness.mjs';
 
 /** @typedef {import('./session.mjs').Session} Session */
 
-const texts = Object.fromEntries(
-  await Promise.all(
-    ['de', 'en', 'fr'].map(async (l) => [
-      l,
-      JSON.parse(await readFile(new URL(`../src/i18n/${l}.json`, import.meta.url), 'utf8')),
-    ]),
-  ),
-);
+const texts = Object.fromEntries(await Promise.all(['de', 'en', 'fr'].map(async (l) => [l, await textsOf(l)])));
 const people = { de: 'anna@example.org', en: 'emma@example.org', fr: 'luc@example.org' };
 let serials = 0;
 const newSerial = () => `00000${String(10_000 + ++serials)}`;

@@ -1,10 +1,10 @@
 // What the pages about remote access and the counts of accesses have to do.
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { texts } from '../scripts/texts.mjs';
 
 /** @typedef {import('./session.mjs').Session} Session */
 
-const en = JSON.parse(await readFile(new URL('../src/i18n/en.json', import.meta.url), 'utf8'));
+const en = await texts('en');
 const emma = 'emma@example.org';
 
 /** @type {Record<string, (s: Session) => Promise<void>>} */

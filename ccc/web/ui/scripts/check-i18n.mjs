@@ -2,14 +2,13 @@
 // or is used by nothing. That every key in the sources exists is what tsc checks.
 import { readdir, readFile } from 'node:fs/promises';
 import { compareLanguages, flatten, unusedKeys } from './i18n.mjs';
+import { texts } from './texts.mjs';
 
 const src = new URL('../src/', import.meta.url);
 /** @param {string} path */
 const read = (path) => readFile(new URL(path, src), 'utf8');
 
-const languages = Object.fromEntries(
-  await Promise.all(['de', 'en', 'fr'].map(async (l) => [l, JSON.parse(await read(`i18n/${l}.json`))])),
-);
+const languages = Object.fromEntries(await Promise.all(['de', 'en', 'fr'].map(async (l) => [l, await texts(l)])));
 const names = (await readdir(src, { recursive: true })).filter(
   (n) => /\.tsx?$/.test(n) && !/\.test\.tsx?$|generated/.test(n),
 );

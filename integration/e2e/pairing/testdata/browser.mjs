@@ -10,6 +10,7 @@ const require = createRequire(`${world.ui}/package.json`);
 const { chromium } = require('playwright-core');
 const axe = await readFile(require.resolve('axe-core/axe.min.js'), 'utf8');
 const text = async (path) => JSON.parse(await readFile(path, 'utf8'));
+const { texts } = await import(`${world.ui}/scripts/texts.mjs`);
 const say = (what) => console.log(JSON.stringify(what));
 
 const browser = await chromium.launch({
@@ -48,7 +49,7 @@ async function accessible(page, where) {
 
 for (const [i, language] of ['de', 'en', 'fr'].entries()) {
   const pbx = world.pbxs[i];
-  const t = await text(`${world.ui}/src/i18n/${language}.json`);
+  const t = await texts(language);
   const at = await text(`${world.lang}/${language}.json`);
 
   // The customer signs in and adds the PBX.

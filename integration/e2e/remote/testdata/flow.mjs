@@ -10,6 +10,7 @@ import { open, say, world } from './visit.mjs';
 const require = createRequire(`${world.ui}/package.json`);
 const axe = await readFile(require.resolve('axe-core/axe.min.js'), 'utf8');
 const text = async (path) => JSON.parse(await readFile(path, 'utf8'));
+const { texts } = await import(`${world.ui}/scripts/texts.mjs`);
 const { browser } = await open();
 const complaints = [];
 
@@ -47,7 +48,7 @@ const card = (page) => page.locator('[data-state]').filter({ has: page.getByRole
 
 let last = '';
 for (const language of world.languages) {
-  const t = await text(`${world.ui}/src/i18n/${language}.json`);
+  const t = await texts(language);
   const at = await text(`${world.lang}/${language}.json`);
   const r = t.remote;
 

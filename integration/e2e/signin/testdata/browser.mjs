@@ -9,7 +9,7 @@ const world = JSON.parse(process.env.WORLD);
 const require = createRequire(`${world.ui}/package.json`);
 const { chromium } = require('playwright-core');
 const axe = await readFile(require.resolve('axe-core/axe.min.js'), 'utf8');
-const texts = async (language) => JSON.parse(await readFile(`${world.ui}/src/i18n/${language}.json`, 'utf8'));
+const { texts } = await import(`${world.ui}/scripts/texts.mjs`);
 const say = (step) => console.log(JSON.stringify({ step }));
 
 const browser = await chromium.launch({

@@ -2,14 +2,14 @@ import i18next, { type TFunction } from 'i18next';
 import { createContext, createElement, type ReactNode, useContext, useMemo } from 'react';
 import { initReactI18next, useTranslation } from 'react-i18next';
 import type { Language } from '../api/types';
-import en from './en.json';
+import en from './en';
 
 export const languages: readonly Language[] = ['de', 'en', 'fr'];
 
 const loaders: Record<Language, () => Promise<{ default: object }>> = {
-  de: () => import('./de.json'),
+  de: () => import('./de'),
   en: () => Promise.resolve({ default: en }),
-  fr: () => import('./fr.json'),
+  fr: () => import('./fr'),
 };
 
 const storageKey = 'ccc-language';

@@ -1,0 +1,9 @@
+import audit from './audit.json';
+import automation from './automation.json';
+import base from './base.json';
+import history from './history.json';
+import onboarding from './onboarding.json';
+import organisation from './organisation.json';
+import rollout from './rollout.json';
+
+export default { ...base, audit, automation, history, onboarding, organisation, rollout };
