@@ -18,7 +18,6 @@ import type { Language } from '../api/types';
 import { sessionQuery, useMe, useMeta } from '../app/meta';
 import { languages, showLanguage, useText } from '../i18n';
 import classes from './AccountMenu.module.css';
-import { useAreas } from './areas';
 import { languageNames } from './Foot';
 import { useComplain } from './notify';
 import { PasswordModal } from './PasswordModal';
@@ -28,7 +27,6 @@ export function AccountMenu() {
   const { t, language } = useText();
   const me = useMe();
   const meta = useMeta();
-  const areas = useAreas();
   const complain = useComplain();
   const navigate = useNavigate();
   const queryClient = useQueryClient();
@@ -76,12 +74,6 @@ export function AccountMenu() {
             </Text>
           </Stack>
           <Menu.Divider />
-          {areas.map(({ name, to }) => (
-            <Menu.Item key={to} className={classes.area} renderRoot={(props) => <Link {...props} to={to} />}>
-              {t(`nav.${name}`)}
-            </Menu.Item>
-          ))}
-          <Menu.Divider className={classes.area} />
           <Menu.Label>{t('account.language')}</Menu.Label>
           {languages.map((l) => (
             <Menu.Item
