@@ -29,7 +29,7 @@ var (
 // ConflictError says what was in the way. It wraps [ErrConflict].
 type ConflictError struct {
 	// What names it: the field that has to be unique ("id", "email", "serial",
-	// "system", "offer", "name", "handover"), or "pairing" for a system that is paired, "state" for
+	// "system", "offer", "name", "handover", "invitation"), or "pairing" for a system that is paired, "state" for
 	// one that is in another state, "closed" for an offer that is no longer open,
 	// "request" and "running" for idempotency keys.
 	What string
@@ -61,6 +61,7 @@ var uniques = map[string]string{
 	"system_groups_name": "name", "system_groups.tenant_id, system_groups.name": "name",
 	"offers_open": "system", "offers.system_id": "system",
 	"sites_name": "name", "sites.tenant_id, sites.name": "name",
+	"invitations_email": "invitation", "invitations.tenant_id, invitations.email": "invitation",
 	"handovers_open": "handover", "handovers.system_id": "handover",
 	"pairings_serial": "serial", "pairings.serial": "serial",
 	"pairings_system": "system", "pairings.system_id": "system",

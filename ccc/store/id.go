@@ -21,10 +21,15 @@ type (
 
 	PasskeyID  string // PasskeyID names a passkey.
 	APITokenID string // APITokenID names an API token.
+
+	MailID         string // MailID names a mail.
+	InvitationID   string // InvitationID names an invitation.
+	ResetRequestID string // ResetRequestID names a request for a new password.
+	HistoryID  string // HistoryID names an interval of a PBX's history.
 )
 
 type id interface {
-	TenantID | UserID | SystemID | OfferID | PairingID | GroupID | EventID | RemoteID | SiteID | GrantID | BreakGlassID | HandoverID | PasskeyID | APITokenID
+	TenantID | UserID | SystemID | OfferID | PairingID | GroupID | EventID | RemoteID | SiteID | GrantID | BreakGlassID | HandoverID | PasskeyID | APITokenID | MailID | InvitationID | ResetRequestID | HistoryID
 }
 
 // NewID makes an id: NewID[SystemID]().
@@ -46,6 +51,11 @@ func (HandoverID) isID()   {}
 
 func (PasskeyID) isID()  {}
 func (APITokenID) isID() {}
+
+func (MailID) isID()         {}
+func (InvitationID) isID()   {}
+func (ResetRequestID) isID() {}
+func (HistoryID) isID()  {}
 
 // wellFormed tells whether an id can be that of anything. What cannot is not put to
 // the engines, which differ in what text they take.

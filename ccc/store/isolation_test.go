@@ -42,14 +42,27 @@ type access struct {
 	grant    store.GrantID
 	glass    store.BreakGlassID
 	handover store.HandoverID // of the second system
+
+	invitation store.InvitationID
 }
 
 func newAccess() access {
-	return access{store.NewID[store.SiteID](), store.NewID[store.GrantID](), store.NewID[store.BreakGlassID](), store.NewID[store.HandoverID]()}
+	return access{store.NewID[store.SiteID](), store.NewID[store.GrantID](), store.NewID[store.BreakGlassID](), store.NewID[store.HandoverID](), store.NewID[store.InvitationID]()}
 }
 
 // byTenant calls each method of Tx whose first argument is a tenant.
 var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (any, error){
+	"CountInvitations": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.CountInvitations(tenant) },
+	"DeleteInvitation": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.DeleteInvitation(tenant, of.invitation)
+	},
+	"Invitation": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.Invitation(tenant, of.invitation)
+	},
+	"Invitations": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.Invitations(tenant) },
+	"RenewInvitation": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.RenewInvitation(tenant, of.invitation, store.TokenHash{7}, "", now.Add(time.Hour))
+	},
 	"BreakGlasses": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
 		v, next, err := tx.BreakGlasses(tenant, now, store.Page{})
 		return fmt.Sprint(v, next), err
@@ -196,6 +209,8 @@ var forService = []string{
 	"SweepAttempts", "SweepEvents", "SweepIdempotent", "SweepRemotes", "SweepSessions", "SweepTombstones", "SystemsByPairedSerial",
 	"APITokenByHash", "APITokens", "CreateAPIToken", "CreatePasskey", "DeleteAPIToken", "DeleteAPITokens", "DeleteFactors", "DeletePasskey", "DeletePasskeys", "DeleteTOTP", "Factors", "Passkeys", "PutChallenge", "PutTOTP", "ResealTOTP", "TOTPs",
 	"RenamePasskey", "SetRecoveryCodes", "SweepAPITokens", "SweepChallenges", "TOTP", "TakeChallenge", "UseAPIToken", "UsePasskey", "UseRecoveryCode", "UseTOTP", "UserByCredential",
+	"CountSentMails", "CreateInvitation", "CreateMail", "CreateOIDCLink", "CreateResetRequest", "DeletePasswordReset", "EndMail", "InvitationBySecret", "Mails", "OIDCLink", "OIDCLinks",
+	"PasswordReset", "PostponeMail", "PutPasswordReset", "QueuedMails", "ResealMail", "SweepInvitations", "SweepMails", "SweepPasswordResets", "TakeMail", "TakeResetRequest", "UseOIDCLink",
 	"Tenants", "Tombstones", "TouchSession", "UserByEmail", "UserSessions",
 }
 
@@ -290,6 +305,7 @@ func populate(t *testing.T, db *store.DB, email string) (store.TenantID, things)
 			tx.CreateTenantGrant(newTenantGrant(given.grant, tenant.ID, other.ID)),
 			tx.CreateBreakGlass(newBreakGlass(given.glass, tenant.ID)),
 			tx.CreateHandover(newHandover(given.handover, b, other.ID)),
+			tx.CreateInvitation(newInvitation(given.invitation, tenant.ID, email)),
 			tx.CreateTenant(other), tx.CreateTenantGrant(newTenantGrant(store.NewID[store.GrantID](), other.ID, tenant.ID)),
 			prove(tx, user),
 			tx.AddTombstone(store.Tombstone{Pairing: store.NewID[store.PairingID](), Serial: "0000000004", Epoch: 1, Reason: "removed", At: now}),
@@ -311,6 +327,9 @@ func prove(tx *store.Tx, user store.User) error {
 		tx.SetRecoveryCodes(user.ID, []store.TokenHash{hash}),
 		tx.CreatePasskey(store.Passkey{ID: store.NewID[store.PasskeyID](), User: user.ID, Credential: []byte(user.ID), Data: []byte("{}"), Created: now}),
 		tx.PutChallenge(hash, "kind", []byte("{}"), now.Add(time.Hour)),
+		tx.CreateMail(newMail()), tx.CreateResetRequest(store.ResetRequest{ID: store.NewID[store.ResetRequestID](), Sealed: []byte("sealed"), Created: now}),
+		tx.PutPasswordReset(user.ID, hash, now.Add(time.Hour)),
+		tx.CreateOIDCLink(store.OIDCLink{Issuer: "https://id.example.net", Subject: string(user.ID), User: user.ID, Created: now}),
 		tx.CreateAPIToken(store.APIToken{
 			ID: store.NewID[store.APITokenID](), Tenant: user.Tenant, User: user.ID, For: user.Tenant, Hash: hash, Scopes: []string{"x"}, Created: now, Expires: now.Add(time.Hour),
 		}),
