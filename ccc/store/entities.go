@@ -157,7 +157,8 @@ type Offer struct {
 	Code        string // the short code that both sides show
 	Received    *time.Time
 	Closed      *time.Time
-	Tries       int // wrong ones
+	Sheet       *time.Time // when a sheet with its token was made last; nil: never
+	Tries       int        // wrong ones
 }
 
 // Pairing is alive as long as it is in the store.

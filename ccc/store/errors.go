@@ -65,6 +65,8 @@ var uniques = map[string]string{
 	"handovers_open": "handover", "handovers.system_id": "handover",
 	"pairings_serial": "serial", "pairings.serial": "serial",
 	"pairings_system": "system", "pairings.system_id": "system",
+	"saved_filters_own": "name", "saved_filters.tenant_id, saved_filters.user_id, saved_filters.name": "name",
+	"saved_filters_shared": "name", "saved_filters.tenant_id, saved_filters.name": "name",
 	"pairings_offer": "offer", "pairings.offer_id": "offer",
 }
 

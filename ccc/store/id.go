@@ -19,6 +19,12 @@ type (
 	BreakGlassID string // BreakGlassID names a break-glass access.
 	HandoverID   string // HandoverID names a hand-over.
 
+	TemplateID string // TemplateID names a template of settings.
+	RolloutID  string // RolloutID names a rollout.
+	FirmwareID string // FirmwareID names an image of firmware.
+
+	FilterID string // FilterID names a saved filter.
+
 	PasskeyID  string // PasskeyID names a passkey.
 	APITokenID string // APITokenID names an API token.
 
@@ -29,7 +35,7 @@ type (
 )
 
 type id interface {
-	TenantID | UserID | SystemID | OfferID | PairingID | GroupID | EventID | RemoteID | SiteID | GrantID | BreakGlassID | HandoverID | PasskeyID | APITokenID | MailID | InvitationID | ResetRequestID | HistoryID
+	TenantID | UserID | SystemID | OfferID | PairingID | GroupID | EventID | RemoteID | SiteID | FilterID | GrantID | BreakGlassID | HandoverID | TemplateID | RolloutID | FirmwareID | PasskeyID | APITokenID | MailID | InvitationID | ResetRequestID | HistoryID
 }
 
 // NewID makes an id: NewID[SystemID]().
@@ -48,6 +54,12 @@ func (SiteID) isID()       {}
 func (GrantID) isID()      {}
 func (BreakGlassID) isID() {}
 func (HandoverID) isID()   {}
+
+func (TemplateID) isID() {}
+func (RolloutID) isID()  {}
+func (FirmwareID) isID() {}
+
+func (FilterID) isID() {}
 
 func (PasskeyID) isID()  {}
 func (APITokenID) isID() {}

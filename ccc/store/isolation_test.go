@@ -16,6 +16,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
 // things are the ids of what a tenant has.
@@ -44,10 +45,11 @@ type access struct {
 	handover store.HandoverID // of the second system
 
 	invitation store.InvitationID
+	filter     store.FilterID // which the user begins with
 }
 
 func newAccess() access {
-	return access{store.NewID[store.SiteID](), store.NewID[store.GrantID](), store.NewID[store.BreakGlassID](), store.NewID[store.HandoverID](), store.NewID[store.InvitationID]()}
+	return access{store.NewID[store.SiteID](), store.NewID[store.GrantID](), store.NewID[store.BreakGlassID](), store.NewID[store.HandoverID](), store.NewID[store.InvitationID](), store.NewID[store.FilterID]()}
 }
 
 // byTenant calls each method of Tx whose first argument is a tenant.
@@ -81,6 +83,31 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 	},
 	"EndBreakGlass": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return tx.EndBreakGlass(tenant, of.glass, of.user, now)
+	"ChangeFilter": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.ChangeFilter(tenant, of.filter, "Other", "{}")
+	},
+	"DefaultFilter": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.DefaultFilter(tenant, of.user)
+	},
+	"DeleteFilter": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.DeleteFilter(tenant, of.filter)
+	},
+	"Filter": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.Filter(tenant, of.user, of.filter)
+	},
+	"Filters": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) { return tx.Filters(tenant, of.user) },
+	"SetDefaultFilter": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.SetDefaultFilter(tenant, of.user, of.filter)
+	},
+	"OpenOffersOf": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.OpenOffersOf(tenant, []store.SystemID{of.system, of.second})
+	},
+	"SetSheet": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.SetSheet(tenant, []store.OfferID{of.offer}, now)
+	},
+	"SystemsBySerial": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
+		return tx.SystemsBySerial(tenant, []identity.Serial{serial})
+	},
 	},
 	"Handover": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return tx.Handover(tenant, of.handover)
@@ -202,7 +229,7 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 // service itself for a PBX, or for a user who has not signed in yet.
 var forService = []string{
 	"AbandonIdempotent", "CreateBreakGlass", "CreateHandover", "CreateSite", "CreateTenantGrant", "ExpireHandovers", "Rights", "RightsQuery", "UserBreakGlasses", "UserByID", "UserNames", "ActivePairing", "ActivePairings", "AddAttempt", "AddEvent", "AddTombstone", "AddTry",
-	"BeginIdempotent", "ClearAttempts", "CloseOffer", "CountAttempts", "CreateGroup", "CreateOffer",
+	"BeginIdempotent", "ClearAttempts", "CloseOffer", "CountAttempts", "CreateFilter", "CreateGroup", "CreateOffer",
 	"CreatePairing", "CreateRemote", "CreateSystem", "CreateTenant", "CreateUser", "DeleteAttempt", "DeletePairing", "DeleteSession",
 	"DeleteTombstone", "DeleteUserSessions", "DueOffers", "EndRemotes", "EndingRemotes", "Epoch", "Erased", "FinishIdempotent", "LoseGroup", "Nested", "NextEpoch", "Offer",
 	"OpenOffers", "OpenRemotes", "Paired", "Pairing", "PendingTombstones", "Plan", "PutSession", "ResealPairing", "SerialRemote", "Session", "SetProved", "SetReceived", "SetRemote",
@@ -315,6 +342,8 @@ func populate(t *testing.T, db *store.DB, email string) (store.TenantID, things)
 	return tenant.ID, things{user.ID, a.ID, b.ID, group.ID, offer.ID, remote.ID, given}
 }
 
+			tx.CreateFilter(store.SavedFilter{ID: given.filter, Tenant: tenant.ID, User: user.ID, Name: "Mine", Filter: "{}", Created: now}),
+			tx.SetDefaultFilter(tenant.ID, user.ID, given.filter),
 // prove gives a user one of everything that he proves himself with.
 func prove(tx *store.Tx, user store.User) error {
 	hash := store.TokenHash([]byte(user.ID)[:32])

@@ -40,8 +40,8 @@ func (s Sort) column() (column string, backwards bool) {
 
 // Filter chooses systems: those that fit all of what is set.
 type Filter struct {
-	// Query: every word of it is in the name, serial, note or a tag. Case and
-	// accents do not count. More than maxWords words find nothing.
+	// Query: every word of it is in the name, serial, note, a tag or the name of the site.
+	// Case and accents do not count. More than maxWords words find nothing.
 	Query   string
 	States  []State           // one of them; empty: any
 	Tags    []string          // all of them
@@ -169,12 +169,10 @@ func (w *where) parameter(arg any) string {
 	return "$" + strconv.Itoa(len(w.args))
 }
 
+// filter makes the condition of a filter without its Query.
 func (t *Tx) filter(tenant TenantID, f Filter) *where {
 	w := &where{t: t, args: []any{tenant}}
 	w.sql.WriteString("tenant_id = $1")
-	for _, like := range likes(f.Query) {
-		w.and("search LIKE ? ESCAPE '!'", like)
-	}
 	if len(f.States) > 0 {
 		w.and("state IN "+t.list("?"), listOf(f.States))
 	}
@@ -200,6 +198,21 @@ func (t *Tx) filter(tenant TenantID, f Filter) *where {
 	return w
 }
 
+// filtered is filter with the Query, for which it looks at the tenant's sites.
+func (t *Tx) filtered(tenant TenantID, f Filter) (*where, error) {
+	sites, err := t.sitesLike(tenant, f.Query)
+	w := t.filter(tenant, f)
+	patterns := likes(f.Query)
+	for i, word := range strings.Fields(fold(f.Query)) {
+		like := "search LIKE " + w.parameter(patterns[i]) + " ESCAPE '!'"
+		if at := sites[word]; len(at) > 0 {
+			like = "(" + like + " OR site_id IN " + t.list(w.parameter(listOf(at))) + ")"
+		}
+		w.sql.WriteString(" AND " + like)
+	}
+	return w, err
+}
+
 // Systems gives a page of the tenant's systems, the cursor of the next page (empty after
 // the last), and how many there were on all pages when the first was read. What comes or
 // goes between two pages shifts none of the others. ErrCursor, ErrInvalid for an unknown
@@ -212,7 +225,10 @@ func (t *Tx) Systems(tenant TenantID, f Filter, p Page) (items []System, next st
 	if len(strings.Fields(f.Query)) > maxWords {
 		return []System{}, "", 0, nil
 	}
-	w := t.filter(tenant, f)
+	w, err := t.filtered(tenant, f)
+	if err != nil {
+		return nil, "", 0, err
+	}
 	last := cursor{Column: column}
 	order, is := "", ">"
 	if backwards {

@@ -27,13 +27,13 @@ func (t *Tx) CreateOffer(v Offer) error {
 }
 
 const offerColumns = `id, system_id, tenant_id, serial, created_by, created, expires, state, token_sealed, nonce, code,
-	received, closed, tries`
+	received, closed, sheet, tries`
 
 func scanOffer(s scanner) (v Offer, err error) {
-	var created, expires, received, closed moment
+	var created, expires, received, closed, sheet moment
 	err = s.Scan(&v.ID, &v.System, &v.Tenant, &v.Serial, &v.CreatedBy, &created, &expires, &v.State,
-		blob{&v.TokenSealed}, blob{&v.Nonce}, &v.Code, &received, &closed, &v.Tries)
-	v.Created, v.Expires, v.Received, v.Closed = created.Time, expires.Time, received.pointer(), closed.pointer()
+		blob{&v.TokenSealed}, blob{&v.Nonce}, &v.Code, &received, &closed, &sheet, &v.Tries)
+	v.Created, v.Expires, v.Received, v.Closed, v.Sheet = created.Time, expires.Time, received.pointer(), closed.pointer(), sheet.pointer()
 	return v, err
 }
 
