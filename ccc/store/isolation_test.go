@@ -334,6 +334,8 @@ func populate(t *testing.T, db *store.DB, email string) (store.TenantID, things)
 			tx.CreateHandover(newHandover(given.handover, b, other.ID)),
 			tx.CreateInvitation(newInvitation(given.invitation, tenant.ID, email)),
 			tx.CreateTenant(other), tx.CreateTenantGrant(newTenantGrant(store.NewID[store.GrantID](), other.ID, tenant.ID)),
+			tx.CreateFilter(store.SavedFilter{ID: given.filter, Tenant: tenant.ID, User: user.ID, Name: "Mine", Filter: "{}", Created: now}),
+			tx.SetDefaultFilter(tenant.ID, user.ID, given.filter),
 			prove(tx, user),
 			tx.AddTombstone(store.Tombstone{Pairing: store.NewID[store.PairingID](), Serial: "0000000004", Epoch: 1, Reason: "removed", At: now}),
 			tx.AddAttempt("kind of "+email, "subject", now),
@@ -342,8 +344,6 @@ func populate(t *testing.T, db *store.DB, email string) (store.TenantID, things)
 	return tenant.ID, things{user.ID, a.ID, b.ID, group.ID, offer.ID, remote.ID, given}
 }
 
-			tx.CreateFilter(store.SavedFilter{ID: given.filter, Tenant: tenant.ID, User: user.ID, Name: "Mine", Filter: "{}", Created: now}),
-			tx.SetDefaultFilter(tenant.ID, user.ID, given.filter),
 // prove gives a user one of everything that he proves himself with.
 func prove(tx *store.Tx, user store.User) error {
 	hash := store.TokenHash([]byte(user.ID)[:32])
