@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/pbxweb"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/pki/blocks"
@@ -181,7 +182,7 @@ func (tr trigger) run(t *testing.T, s *site, online bool) {
 	if p.pairing != "" || p.user.Reveal() != "" || p.password.Reveal() != "" || p.enabled || len(p.tombstones) > 0 || len(p.offers) > 0 {
 		t.Errorf("the PBX keeps something: %+v", p)
 	}
-	if err := s.login(t.Context(), pair); !errors.Is(err, errRefused) {
+	if err := s.login(t.Context(), pair); !errors.Is(err, pbxweb.ErrRefused) {
 		t.Errorf("the old user: %v", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/token"
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/pbxweb"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -49,7 +50,7 @@ func (s *site) newPBX(serial identity.Serial) *pbx {
 	id := identity.Device(td, serial)
 	p := &pbx{
 		site: s, serial: serial, creds: s.ca.Credentials(id), ccc: s.as(id),
-		lines:  map[string]*listener{wire.Service: newListener(), webService: newListener()},
+		lines:  map[string]*listener{wire.Service: newListener(), pbxweb.Service: newListener()},
 		offers: map[wire.OfferID]wire.Offer{}, version: time.Now().UnixMilli(),
 	}
 	mux := http.NewServeMux()
@@ -60,7 +61,7 @@ func (s *site) newPBX(serial identity.Serial) *pbx {
 	web := http.NewServeMux()
 	web.HandleFunc("POST /api/v1/login", p.login)
 	web.HandleFunc("GET /api/v1/system", p.system)
-	s.serve(s.t, p.lines[webService], p.hooked(web))
+	s.serve(s.t, p.lines[pbxweb.Service], p.hooked(web))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pbxs[serial] = p
@@ -328,11 +329,11 @@ func (p *pbx) login(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	http.SetCookie(w, &http.Cookie{Name: webCookie, Value: session, HttpOnly: true, Secure: true, SameSite: http.SameSiteStrictMode})
+	http.SetCookie(w, &http.Cookie{Name: pbxweb.Cookie, Value: session, HttpOnly: true, Secure: true, SameSite: http.SameSiteStrictMode})
 }
 
 func (p *pbx) system(w http.ResponseWriter, r *http.Request) {
-	if c, err := r.Cookie(webCookie); err != nil || c.Value != session {
+	if c, err := r.Cookie(pbxweb.Cookie); err != nil || c.Value != session {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}

@@ -2,24 +2,15 @@ package pairing
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/pbxweb"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
+	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
-)
-
-// What the service asks the PBX's own interface for, in the call "web".
-const (
-	webService   = "web"
-	webLogin     = "http://web/api/v1/login"
-	webSystem    = "http://web/api/v1/system"
-	webCookie    = "ctx_sessionid"
-	maxWebAnswer = 64 << 10
 )
 
 // Results of a proof, as metrics name them.
@@ -29,9 +20,6 @@ const (
 	proofFailed  = "failed" // not reached, or not answered as expected
 )
 
-// errRefused: the PBX does not let its own user in, or is not the PBX that it should be.
-var errRefused = errors.New("refused")
-
 // prove signs in at the PBX as the user that it has made. The pairing is proved then, or
 // dissolved where the PBX refuses for good. It tells whether to try again.
 func (s *Service) prove(ctx context.Context, p store.Pairing) (again bool) {
@@ -40,7 +28,7 @@ func (s *Service) prove(ctx context.Context, p store.Pairing) (again bool) {
 	switch {
 	case err == nil:
 		err = s.update(ctx, func(w *work) error { return s.proved(w, p.ID) })
-	case errors.Is(err, errRefused):
+	case errors.Is(err, pbxweb.ErrRefused):
 		result = proofRefused
 		late := now().Sub(p.Paired) >= s.cfg.ProofGrace
 		if s.proofs.refused(p.ID, late) >= s.cfg.ProofTries {
@@ -81,69 +69,35 @@ func (s *Service) proved(w *work, id store.PairingID) error {
 	return w.event(sys, EventPaired, "")
 }
 
-// login tries user and password. The error is errRefused where they are not good, or the
-// PBX says that it has another serial.
+// login tries user and password. The error is a [pbxweb.ErrRefused] where they are not good,
+// or the PBX says that it has another serial.
 func (s *Service) login(ctx context.Context, p store.Pairing) error {
-	user, err1 := s.cfg.Keys.Open(purposeUser, string(p.ID), p.UserSealed)
-	password, err2 := s.cfg.Keys.Open(purposePassword, string(p.ID), p.PasswordSealed)
-	if err := errors.Join(err1, err2); err != nil {
+	user, password, err := Login(s.cfg.Keys, p)
+	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
-	client := wire.HTTPClient(s.dial(p.Serial, webService))
-
-	login, err := http.NewRequestWithContext(ctx, http.MethodPost, webLogin, http.NoBody)
+	session, err := pbxweb.SignIn(ctx, wire.HTTPClient(s.dial(p.Serial, pbxweb.Service)), user, password)
 	if err != nil {
-		return err
-	}
-	login.SetBasicAuth(string(user), string(password))
-	resp, err := client.Do(login)
-	if err != nil {
-		return err
-	}
-	cookies := resp.Cookies()
-	if err := answered(resp, nil); err != nil {
-		return fmt.Errorf("login: %w", err)
-	}
-
-	system, err := http.NewRequestWithContext(ctx, http.MethodGet, webSystem, http.NoBody)
-	if err != nil {
-		return err
-	}
-	for _, c := range cookies {
-		if c.Name == webCookie {
-			system.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
-		}
-	}
-	if resp, err = client.Do(system); err != nil {
 		return err
 	}
 	var facts struct {
 		Serial identity.Serial `json:"serial"`
 	}
-	if err := answered(resp, &facts); err != nil {
-		return fmt.Errorf("system: %w", err)
+	if _, err := session.Do(ctx, pbxweb.Request{Method: http.MethodGet, Path: "system", Out: &facts}); err != nil {
+		return err
 	}
 	if facts.Serial != p.Serial {
-		return fmt.Errorf("system: %w: it is another PBX", errRefused)
+		return fmt.Errorf("system: %w: it is another PBX", pbxweb.ErrRefused)
 	}
 	return nil
 }
 
-// answered reads a JSON answer into out, if that is not nil, and closes it.
-func answered(resp *http.Response, out any) error {
-	defer resp.Body.Close()
-	switch {
-	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
-		return fmt.Errorf("%w with status %d", errRefused, resp.StatusCode)
-	case resp.StatusCode < 200 || resp.StatusCode > 299:
-		return fmt.Errorf("unexpected status %d", resp.StatusCode)
-	case out == nil:
-		return nil
-	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxWebAnswer)).Decode(out); err != nil {
-		return errors.New("the answer is not the JSON that was expected")
-	}
-	return nil
+// Login gives the user that a PBX has made for a pairing, and the password. Neither is to
+// be logged or kept.
+func Login(keys *seal.Keyring, p store.Pairing) (user, password string, err error) {
+	u, err1 := keys.Open(purposeUser, string(p.ID), p.UserSealed)
+	w, err2 := keys.Open(purposePassword, string(p.ID), p.PasswordSealed)
+	return string(u), string(w), errors.Join(err1, err2)
 }

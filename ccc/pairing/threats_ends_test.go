@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/pbxweb"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -31,7 +32,7 @@ func TestThreatUnpairedOffline(t *testing.T) {
 	p.disconnect()
 	p.switchOff(wire.ReasonSwitchedOff)
 	p.set(func() { p.offline = false })
-	if err := s.login(t.Context(), pair); !errors.Is(err, errRefused) {
+	if err := s.login(t.Context(), pair); !errors.Is(err, pbxweb.ErrRefused) {
 		t.Errorf("the old user: %v", err)
 	}
 	if got := s.system(s.a, sys.ID).State; got != store.StatePaired {
