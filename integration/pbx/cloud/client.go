@@ -21,8 +21,25 @@ import (
 
 // Client is a person at the control centre's API. Its methods may be called at once.
 type Client struct {
-	base string
-	http *http.Client
+	base   string
+	tenant string // that requests are about; empty: the person's own
+	http   *http.Client
+}
+
+// In gives the same person, with requests about another tenant.
+func (c *Client) In(tenant string) *Client {
+	in := *c
+	in.tenant = tenant
+	return &in
+}
+
+// request makes a request.
+func (c *Client) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err == nil && c.tenant != "" {
+		req.Header.Set("Auer-Tenant", c.tenant)
+	}
+	return req, err
 }
 
 // SignIn makes a client and signs in.
@@ -58,9 +75,12 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 		}
 		body = bytes.NewReader(text)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	req, err := c.request(ctx, method, path, body)
 	if err != nil {
 		return err
+	}
+	if method == http.MethodPatch {
+		req.Header.Set("If-Match", "*")
 	}
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")

@@ -21,6 +21,8 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/server"
+	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
 	"github.com/comtrexx-cloud/comtrexx/integration/bench/process"
 	"github.com/comtrexx-cloud/comtrexx/integration/load"
@@ -70,6 +72,19 @@ type Config struct {
 	// Dir keeps settings, the database and its key. A cloud that starts again with it
 	// knows what it knew.
 	Dir string
+	// DatabaseURLFile holds the URL of a PostgreSQL database. Empty: SQLite, in Dir.
+	DatabaseURLFile string
+}
+
+// Store gives where the control centre of a cloud keeps everything.
+func (c Config) Store() store.Config {
+	cfg := store.DefaultConfig()
+	if c.DatabaseURLFile != "" {
+		cfg.Engine, cfg.URLFile = store.Postgres, configs.SecretFile(c.DatabaseURLFile)
+	} else {
+		cfg.Path = filepath.Join(c.Dir, "ccc.db")
+	}
+	return cfg
 }
 
 // Access is where a control centre is and who signs in there.
@@ -101,6 +116,7 @@ func Start(ctx context.Context, cfg Config) (c *Cloud, err error) {
 	}
 	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
 	file := func(name string) string { return filepath.Join(cfg.Dir, name) }
+	db := cfg.Store()
 	own := func(id identity.ID) string { return filepath.Join(cfg.Credentials, filepath.FromSlash(id.Path())) }
 	c = &Cloud{Relay: at(0), Access: Access{URL: "http://" + at(1), Email: "admin@operator.test", PasswordFile: file("first-password")}}
 	defer func() {
@@ -124,7 +140,7 @@ func Start(ctx context.Context, cfg Config) (c *Cloud, err error) {
 		writeJSON(file("ccc.yaml"), section{
 			"region": "DE", "credentials": own(identity.Service(cfg.TrustDomain, CentreName)),
 			"admin": section{"listen": at(3)}, "log": section{"level": "warn"},
-			"http_listen": at(1), "dial": section{"relays": []string{c.Relay}}, "store": section{"path": file("ccc.db")}, "keys": []string{file("key")},
+			"http_listen": at(1), "dial": section{"relays": []string{c.Relay}}, "store": section{"engine": db.Engine, "path": db.Path, "url_file": db.URLFile}, "keys": []string{file("key")},
 			"first_admin": section{"file": c.PasswordFile, "email": c.Email, "tenant": "Musterfirma GmbH", "language": "en"},
 			// One person does here in a minute what a thousand do in a day.
 			"account": section{"second_factor": "offered"}, // who signs in here is a program

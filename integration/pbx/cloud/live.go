@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/api"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
@@ -16,7 +17,8 @@ import (
 
 // Live are the events of a page that is open: all that this person sees change.
 type Live struct {
-	stop func() // ends the stream, and returns when it has ended
+	stop   func() // ends the stream, and returns when it has ended
+	events atomic.Int64
 
 	mu      sync.Mutex
 	state   map[string]store.State   // guarded by mu; by system
@@ -30,7 +32,7 @@ var errStopped = errors.New("the stream was stopped")
 // Follow opens the stream of live events (WHATWG HTML §9.2). Stop has to be called.
 func (c *Client) Follow(ctx context.Context) (*Live, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/events", nil)
+	req, err := c.request(ctx, http.MethodGet, "/events", nil)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -56,6 +58,7 @@ func (c *Client) Follow(ctx context.Context) (*Live, error) {
 			switch {
 			case field == "event":
 				event = value
+				l.events.Add(1)
 			case field == "data" && event == "system":
 				var s api.System
 				if err := json.Unmarshal([]byte(value), &s); err == nil {
@@ -74,6 +77,9 @@ func (c *Client) Follow(ctx context.Context) (*Live, error) {
 	l.stop = func() { l.end(errStopped); cancel(); wg.Wait() }
 	return l, nil
 }
+
+// Events is how many there have been.
+func (l *Live) Events() int64 { return l.events.Load() }
 
 // Stop ends the stream. Who waits gets an error.
 func (l *Live) Stop() { l.stop() }
