@@ -62,11 +62,11 @@ var uniques = map[string]string{
 	"offers_open": "system", "offers.system_id": "system",
 	"sites_name": "name", "sites.tenant_id, sites.name": "name",
 	"invitations_email": "invitation", "invitations.tenant_id, invitations.email": "invitation",
+	"saved_filters_own": "name", "saved_filters.tenant_id, saved_filters.user_id, saved_filters.name": "name",
+	"saved_filters_shared": "name", "saved_filters.tenant_id, saved_filters.name": "name",
 	"handovers_open": "handover", "handovers.system_id": "handover",
 	"pairings_serial": "serial", "pairings.serial": "serial",
 	"pairings_system": "system", "pairings.system_id": "system",
-	"saved_filters_own": "name", "saved_filters.tenant_id, saved_filters.user_id, saved_filters.name": "name",
-	"saved_filters_shared": "name", "saved_filters.tenant_id, saved_filters.name": "name",
 	"pairings_offer": "offer", "pairings.offer_id": "offer",
 }
 

@@ -75,14 +75,6 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 	},
 	"CountTenants": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.CountTenants(tenant) },
 	"CountUsers":   func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.CountUsers(tenant) },
-	"GroupsWithin": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
-		return tx.GroupsWithin(tenant, store.Within{Systems: []store.SystemID{of.system, of.second}})
-	},
-	"DeleteTenantGrant": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
-		return tx.DeleteTenantGrant(tenant, of.grant)
-	},
-	"EndBreakGlass": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
-		return tx.EndBreakGlass(tenant, of.glass, of.user, now)
 	"ChangeFilter": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.ChangeFilter(tenant, of.filter, "Other", "{}")
 	},
@@ -108,6 +100,14 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 	"SystemsBySerial": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
 		return tx.SystemsBySerial(tenant, []identity.Serial{serial})
 	},
+	"GroupsWithin": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.GroupsWithin(tenant, store.Within{Systems: []store.SystemID{of.system, of.second}})
+	},
+	"DeleteTenantGrant": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.DeleteTenantGrant(tenant, of.grant)
+	},
+	"EndBreakGlass": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.EndBreakGlass(tenant, of.glass, of.user, now)
 	},
 	"Handover": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return tx.Handover(tenant, of.handover)
