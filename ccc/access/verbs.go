@@ -128,6 +128,25 @@ var (
 	glass     = where(func(r rule) bool { return r.glass })
 )
 
+// verbs gives those of a set.
+func (p permission) verbs() []Verb {
+	return slices.DeleteFunc(Verbs(), func(v Verb) bool { return p&of(v) == 0 })
+}
+
+// OfRole gives what a role permits in the own tenant.
+func OfRole(role store.Role) []Verb { return byRole[role].verbs() }
+
+// OfGranted gives what a role permits to the users of another tenant that was given it.
+func OfGranted(role store.Role) []Verb {
+	if role == store.RoleOwner {
+		return []Verb{} // it cannot be given
+	}
+	return (byRole[role] & grantable).verbs()
+}
+
+// OfGlass gives what is permitted to who broke glass, as far as his own roles permit it.
+func OfGlass() []Verb { return glass.verbs() }
+
 func permissionOf(roles []store.Role) (p permission) {
 	for _, r := range roles {
 		p |= byRole[r]

@@ -14,6 +14,7 @@ import (
 type BreakGlass struct {
 	ID        string     `json:"id"`
 	TenantID  string     `json:"tenant_id" doc:"Where he works"`
+	Tenant    string     `json:"tenant,omitempty" doc:"Name of that, where it is not this one"`
 	User      Actor      `json:"user" doc:"With the name of then"`
 	Reason    string     `json:"reason"`
 	CreatedAt time.Time  `json:"created_at"`
@@ -71,10 +72,21 @@ func (a *API) listBreakGlass(ctx context.Context, in *Page) (*body[BreakGlassLis
 	err := a.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		all, next, err := tx.BreakGlasses(who.tenant.ID, time.Now(), store.Page{Cursor: in.Cursor, Limit: in.Limit})
 		out.Body.Next = next
-		for _, g := range all {
-			out.Body.Items = append(out.Body.Items, breakGlassOf(g))
+		if err != nil {
+			return err
 		}
-		return err
+		for _, g := range all {
+			item := breakGlassOf(g)
+			if g.Tenant != who.tenant.ID {
+				where, err := tx.Tenant(g.Tenant)
+				if err != nil {
+					return err
+				}
+				item.Tenant = where.Name
+			}
+			out.Body.Items = append(out.Body.Items, item)
+		}
+		return nil
 	})
 	return out, err
 }

@@ -14,7 +14,7 @@ import (
 type TenantGrant struct {
 	ID        string       `json:"id"`
 	TenantID  string       `json:"tenant_id" doc:"Whose users may"`
-	Name      string       `json:"name,omitempty" doc:"Of that tenant, where it is one above this one"`
+	Name      string       `json:"name,omitempty" doc:"Of that tenant, where it is one above this one or right below it"`
 	Roles     []store.Role `json:"roles" nullable:"false" enum:"administrator,monitoring,backup,calldata,remote,licences,auditor"`
 	SiteID    string       `json:"site_id,omitempty"`
 	SystemID  string       `json:"system_id,omitempty"`
@@ -60,21 +60,8 @@ func (a *API) registerGrants() {
 	}, a.removeTenantGrant)
 }
 
-// above gives the names of the tenants above one, by id.
-func above(tx *store.Tx, t store.Tenant) (map[store.TenantID]string, error) {
-	names := map[store.TenantID]string{}
-	for t.Parent != "" && names[t.Parent] == "" { // no tree of a mistake goes on for ever
-		var err error
-		if t, err = tx.Tenant(t.Parent); err != nil {
-			return nil, err
-		}
-		names[t.ID] = t.Name
-	}
-	return names, nil
-}
-
 func (a *API) tenantGrants(tx *store.Tx, who actor, all []store.TenantGrant) ([]TenantGrant, error) {
-	tenants, err := above(tx, who.tenant)
+	known, err := neighboursOf(tx, who.tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -83,14 +70,21 @@ func (a *API) tenantGrants(tx *store.Tx, who actor, all []store.TenantGrant) ([]
 		by[i] = g.By
 	}
 	names, err := tx.UserNames(by)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]TenantGrant, len(all))
 	for i, g := range all {
+		name, err := known.name(tx, g.Grantee)
+		if err != nil {
+			return nil, err
+		}
 		out[i] = TenantGrant{
-			ID: string(g.ID), TenantID: string(g.Grantee), Name: tenants[g.Grantee], Roles: g.Roles, SiteID: string(g.Site), SystemID: string(g.System),
+			ID: string(g.ID), TenantID: string(g.Grantee), Name: name, Roles: g.Roles, SiteID: string(g.Site), SystemID: string(g.System),
 			Until: g.Until, Over: g.Until != nil && !time.Now().Before(*g.Until), CreatedAt: g.Created, By: Actor{string(g.By), names[g.By]},
 		}
 	}
-	return out, err
+	return out, nil
 }
 
 func (a *API) listTenantGrants(ctx context.Context, _ *nothing) (*body[TenantGrantList], error) {

@@ -17,7 +17,7 @@ type Handover struct {
 	ID        string              `json:"id"`
 	Direction string              `json:"direction" enum:"out,in" doc:"out: this tenant gives; in: it gets"`
 	TenantID  string              `json:"tenant_id" doc:"The other side"`
-	Tenant    string              `json:"tenant,omitempty" doc:"Legal name of who gives; only for who gets"`
+	Tenant    string              `json:"tenant,omitempty" doc:"For who gets: legal name of who gives. For who gives: name of who gets, where it is a tenant above or right below"`
 	SystemID  string              `json:"system_id,omitempty" doc:"Only for who gives"`
 	Name      string              `json:"name,omitempty" doc:"Of the system; only for who gives, as a new owner is shown nothing of the old one"`
 	Serial    string              `json:"serial"`
@@ -73,19 +73,28 @@ func (a *API) registerHandovers() {
 	}, a.endHandover)
 }
 
-// handoverOf shows a hand-over to one of its sides; from is the name of who gives.
-func handoverOf(h store.Handover, tenant store.TenantID, from string) Handover {
+// handoverOf shows a hand-over to one of its sides; other is the name of the other one.
+func handoverOf(h store.Handover, tenant store.TenantID, other string) Handover {
 	out := Handover{
-		ID: string(h.ID), Direction: "out", TenantID: string(h.To), SystemID: string(h.System), Name: h.Name, Serial: string(h.Serial),
+		ID: string(h.ID), Direction: "out", TenantID: string(h.To), Tenant: other, SystemID: string(h.System), Name: h.Name, Serial: string(h.Serial),
 		State: h.State, CreatedAt: h.Created, ExpiresAt: h.Expires, DecidedAt: h.Decided,
 	}
 	if h.State == store.HandoverOffered && !time.Now().Before(h.Expires) {
 		out.State = store.HandoverExpired
 	}
 	if h.From != tenant {
-		out.Direction, out.TenantID, out.Tenant, out.SystemID, out.Name = "in", string(h.From), from, "", ""
+		out.Direction, out.TenantID, out.Tenant, out.SystemID, out.Name = "in", string(h.From), other, "", ""
 	}
 	return out
+}
+
+// otherSide gives the name of the other side of a hand-over, as far as a tenant may know it.
+func otherSide(tx *store.Tx, known neighbours, h store.Handover) (string, error) {
+	if h.From == known.tenant {
+		return known.name(tx, h.To)
+	}
+	from, err := tx.Tenant(h.From)
+	return from.LegalName, err
 }
 
 type offerHandoverInput struct {
@@ -140,12 +149,16 @@ func (a *API) listHandovers(ctx context.Context, in *Page) (*body[HandoverList],
 		if err != nil {
 			return err
 		}
+		known, err := neighboursOf(tx, who.tenant)
+		if err != nil {
+			return err
+		}
 		for _, h := range all {
-			from, err := tx.Tenant(h.From)
+			other, err := otherSide(tx, known, h)
 			if err != nil {
 				return err
 			}
-			out.Body.Items = append(out.Body.Items, handoverOf(h, who.tenant.ID, from.LegalName))
+			out.Body.Items = append(out.Body.Items, handoverOf(h, who.tenant.ID, other))
 		}
 		return nil
 	})

@@ -142,6 +142,9 @@ var examples = map[string]example{
 	"listTenants":       {status: 200},
 	"createTenant":      {body: `{"kind":"customer","name":"West","owner":` + newPerson + `}`, status: 422}, // by a customer; see TestTenants
 	"getTenant":         {status: 200},
+	"listBelow":         {status: 200},
+	"listAbove":         {status: 200},
+	"listRoles":         {status: 200},
 	"updateTenant":      {body: `{"name":"North and more"}`, status: 200},
 	"listSites":         {status: 200},
 	"createSite":        {body: `{"name":"Hamburg"}`, status: 201},

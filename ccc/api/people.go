@@ -30,9 +30,17 @@ type RoleGrant struct {
 	SystemID string     `json:"system_id,omitempty" maxLength:"64" doc:"For one system"`
 }
 
-// PersonList is all users of the tenant, by address.
+// PersonList is one page of the users of the tenant, by address.
 type PersonList struct {
 	Items []Person `json:"items" nullable:"false"`
+	Next  string   `json:"next,omitempty" doc:"Cursor of the next page; absent on the last one"`
+	Total int      `json:"total" doc:"How many fit the query, on all pages"`
+}
+
+// PersonQuery is which users are wanted.
+type PersonQuery struct {
+	Page
+	Query string `query:"q" maxLength:"100" doc:"Words that are to be in the name or the address; case and accents do not count"`
 }
 
 // NewUser makes an account.
@@ -77,6 +85,7 @@ func (a *API) registerPeople() {
 		summary: "Lock a user out, or let him in again", description: "Who is locked out loses his sessions. A tenant keeps an owner.",
 		codes: []Code{CodeLastOwner, CodeNotToGive},
 	}, a.setUserDisabled)
+	a.registerRoles()
 }
 
 func personOf(u store.User, grants []store.UserGrant) Person {
@@ -92,14 +101,15 @@ func personOf(u store.User, grants []store.UserGrant) Person {
 	return p
 }
 
-func (a *API) listUsers(ctx context.Context, _ *nothing) (*body[PersonList], error) {
+func (a *API) listUsers(ctx context.Context, in *PersonQuery) (*body[PersonList], error) {
 	who := mustActor(ctx)
 	out := &body[PersonList]{Body: PersonList{Items: []Person{}}}
 	err := a.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		users, err := tx.Users(who.tenant.ID)
+		users, next, total, err := tx.FindUsers(who.tenant.ID, in.Query, store.Page{Cursor: in.Cursor, Limit: in.Limit})
 		if err != nil {
 			return err
 		}
+		out.Body.Next, out.Body.Total = next, total
 		grants, err := tx.UserGrants(who.tenant.ID, "")
 		for _, u := range users {
 			out.Body.Items = append(out.Body.Items, personOf(u, grants))

@@ -20,6 +20,10 @@ type TenantAccess struct {
 	Via       string        `json:"via" enum:"home,grant,break_glass" doc:"home: the person's own; grant: it has let in the person's own tenant; break_glass"`
 	Verbs     []access.Verb `json:"verbs" nullable:"false" doc:"What the person may do in all of it"`
 	SomeVerbs []access.Verb `json:"some_verbs" nullable:"false" doc:"What the person may do to a part of it at least, and not to all"`
+	Roles     []store.Role  `json:"roles,omitempty" enum:"administrator,monitoring,backup,calldata,remote,licences,auditor" doc:"Only by grants: that were given to the person's tenant, for all or a part"`
+	Until     *time.Time    `json:"until,omitempty" doc:"When the last of the grants ends, or the break-glass; absent: when it is taken back"`
+	Reason    string        `json:"reason,omitempty" doc:"Only by break-glass: why"`
+	GlassID   string        `json:"break_glass_id,omitempty" doc:"Only by break-glass: of the record, with which to end it"`
 }
 
 // TenantList is all tenants that the person may see, the own one first.
@@ -73,6 +77,7 @@ func (a *API) registerTenants() {
 		id: "updateTenant", method: http.MethodPatch, path: "/tenants/{tenant}", tag: tagAccess, rule: namedTenant(access.TenantRename),
 		summary: "Rename a tenant",
 	}, a.updateTenant)
+	a.registerBelow()
 	a.registerSites()
 }
 
@@ -86,6 +91,15 @@ func accessOf(who actor) TenantAccess {
 	case who.tenant.ID == who.user.Tenant:
 	case len(who.may.Given) > 0:
 		out.Via = "grant"
+		out.Until = who.may.Given[0].Until
+		for _, g := range who.may.Given {
+			out.Roles = append(out.Roles, g.Roles...)
+			if out.Until != nil && (g.Until == nil || g.Until.After(*out.Until)) {
+				out.Until = g.Until
+			}
+		}
+		slices.Sort(out.Roles)
+		out.Roles = slices.Compact(out.Roles)
 	default:
 		out.Via = "break_glass"
 	}
@@ -93,10 +107,21 @@ func accessOf(who actor) TenantAccess {
 	return out
 }
 
+// because adds by which record somebody has broken glass: the one that lasts longest.
+func (t TenantAccess) because(broken []store.BreakGlass) TenantAccess {
+	for _, g := range broken {
+		if t.Via == "break_glass" && string(g.Tenant) == t.ID && (t.Until == nil || g.Expires.After(*t.Until)) {
+			t.Until, t.Reason, t.GlassID = &g.Expires, g.Reason, string(g.ID)
+		}
+	}
+	return t
+}
+
 func (a *API) listTenants(ctx context.Context, _ *nothing) (*body[TenantList], error) {
 	who := mustActor(ctx)
 	out := &body[TenantList]{Body: TenantList{Items: []TenantAccess{accessOf(who)}}}
 	var ids []store.TenantID
+	var broken []store.BreakGlass
 	err := a.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		given, err := tx.TenantGrantsTo(who.user.Tenant, time.Now())
 		if err != nil {
@@ -105,7 +130,7 @@ func (a *API) listTenants(ctx context.Context, _ *nothing) (*body[TenantList], e
 		for _, g := range given {
 			ids = append(ids, g.Tenant)
 		}
-		broken, err := tx.UserBreakGlasses(who.user.ID, time.Now())
+		broken, err = tx.UserBreakGlasses(who.user.ID, time.Now())
 		for _, b := range broken {
 			ids = append(ids, b.Tenant)
 		}
@@ -123,14 +148,20 @@ func (a *API) listTenants(ctx context.Context, _ *nothing) (*body[TenantList], e
 		if err != nil {
 			return nil, err
 		}
-		out.Body.Items = append(out.Body.Items, accessOf(in))
+		out.Body.Items = append(out.Body.Items, accessOf(in).because(broken))
 	}
 	slices.SortStableFunc(out.Body.Items[1:], func(a, b TenantAccess) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
 }
 
 func (a *API) getTenant(ctx context.Context, _ *TenantPath) (*body[TenantAccess], error) {
-	return &body[TenantAccess]{Body: accessOf(mustActor(ctx))}, nil
+	who := mustActor(ctx)
+	var broken []store.BreakGlass
+	err := a.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		broken, err = tx.UserBreakGlasses(who.user.ID, time.Now())
+		return err
+	})
+	return &body[TenantAccess]{Body: accessOf(who).because(broken)}, err
 }
 
 type createTenantInput struct {

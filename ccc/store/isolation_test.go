@@ -73,6 +73,14 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 	"DeleteSite": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.DeleteSite(tenant, of.site)
 	},
+	"FindUsers": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
+		v, next, _, err := tx.FindUsers(tenant, "", store.Page{})
+		return fmt.Sprint(v, next), err
+	},
+	"TenantsBelow": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
+		v, next, _, err := tx.TenantsBelow(tenant, "", store.Page{})
+		return fmt.Sprint(v, next), err
+	},
 	"CountTenants": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.CountTenants(tenant) },
 	"CountUsers":   func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.CountUsers(tenant) },
 	"ChangeFilter": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {

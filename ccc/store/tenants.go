@@ -42,3 +42,20 @@ func (t *Tx) Tenant(id TenantID) (Tenant, error) {
 func (t *Tx) Tenants() ([]Tenant, error) {
 	return rows(t, scanTenant, "SELECT "+tenantColumns+" FROM tenants ORDER BY created, id")
 }
+
+// TenantsBelow gives a page of the tenants right below one in whose names each word of a
+// query is, by name, the cursor of the next page (empty after the last), and how many
+// there are on all pages now. ErrCursor.
+func (t *Tx) TenantsBelow(parent TenantID, query string, p Page) (items []Tenant, next string, total int, err error) {
+	all, err := rows(t, scanTenant, "SELECT "+tenantColumns+" FROM tenants WHERE parent = $1", parent)
+	if err != nil {
+		return nil, "", 0, err
+	}
+	keys := nameKeys{}
+	return found[Tenant]{
+		column: "tenant",
+		text:   func(v Tenant) string { return v.Name },
+		key:    func(v Tenant) []byte { return keys.of(v.Name) },
+		id:     func(v Tenant) string { return string(v.ID) },
+	}.page(all, query, p)
+}

@@ -54,6 +54,22 @@ func (t *Tx) Users(tenant TenantID) ([]User, error) {
 	return rows(t, scanUser, "SELECT "+userColumns+" FROM users WHERE tenant_id = $1 ORDER BY email", tenant)
 }
 
+// FindUsers gives a page of the tenant's users in whose names or addresses each word of a
+// query is, by address, the cursor of the next page (empty after the last), and how many
+// there are on all pages now. ErrCursor.
+func (t *Tx) FindUsers(tenant TenantID, query string, p Page) (items []User, next string, total int, err error) {
+	all, err := t.Users(tenant)
+	if err != nil {
+		return nil, "", 0, err
+	}
+	return found[User]{
+		column: "user",
+		text:   func(v User) string { return v.Name + "\n" + v.Email },
+		key:    func(v User) []byte { return []byte(v.Email) },
+		id:     func(v User) string { return string(v.ID) },
+	}.page(all, query, p)
+}
+
 // CountUsers tells how many the tenant has, disabled ones too.
 func (t *Tx) CountUsers(tenant TenantID) (int, error) {
 	return row(t, value[int], "SELECT count(*) FROM users WHERE tenant_id = $1", tenant)
