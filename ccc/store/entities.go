@@ -182,6 +182,7 @@ type Paired struct {
 	Serial identity.Serial
 	Tenant TenantID
 	System SystemID
+	Epoch  uint64 // of the ownership
 }
 
 // Tombstone is what remains of a pairing until the PBX knows that it has ended.

@@ -65,6 +65,9 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 	"RenewInvitation": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.RenewInvitation(tenant, of.invitation, store.TokenHash{7}, "", now.Add(time.Hour))
 	},
+	"Availability": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.Availability(tenant, of.system, now.Add(-time.Hour), now.Add(time.Hour))
+	},
 	"BreakGlasses": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
 		v, next, err := tx.BreakGlasses(tenant, now, store.Page{})
 		return fmt.Sprint(v, next), err
@@ -123,6 +126,16 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 	"Handovers": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
 		v, next, err := tx.Handovers(tenant, now, store.Page{})
 		return fmt.Sprint(v, next), err
+	},
+	"History": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		v, next, err := tx.History(tenant, of.system, store.HistoryFilter{From: now.Add(-time.Hour), To: now.Add(time.Hour)}, store.Page{})
+		return fmt.Sprint(v, next), err
+	},
+	"PlaceSite": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.PlaceSite(tenant, of.site, "Ringstraße 1", nil)
+	},
+	"Reasons": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
+		return tx.Reasons(tenant, nil, now.Add(-time.Hour))
 	},
 	"RenameSite": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.RenameSite(tenant, of.site, "Elsewhere")
@@ -242,9 +255,9 @@ var forService = []string{
 	"DeleteTombstone", "DeleteUserSessions", "DueOffers", "EndRemotes", "EndingRemotes", "Epoch", "Erased", "FinishIdempotent", "LoseGroup", "Nested", "NextEpoch", "Offer",
 	"OpenOffers", "OpenRemotes", "Paired", "Pairing", "PendingTombstones", "Plan", "PutSession", "ResealPairing", "SerialRemote", "Session", "SetProved", "SetReceived", "SetRemote",
 	"SweepAttempts", "SweepEvents", "SweepIdempotent", "SweepRemotes", "SweepSessions", "SweepTombstones", "SystemsByPairedSerial",
-	"APITokenByHash", "APITokens", "CreateAPIToken", "CreatePasskey", "DeleteAPIToken", "DeleteAPITokens", "DeleteFactors", "DeletePasskey", "DeletePasskeys", "DeleteTOTP", "Factors", "Passkeys", "PutChallenge", "PutTOTP", "ResealTOTP", "TOTPs",
+	"APITokenByHash", "APITokens", "CreateAPIToken", "CreatePasskey", "DeleteAPIToken", "DeleteAPITokens", "DeleteFactors", "DeleteIntervals", "DeletePasskey", "DeletePasskeys", "DeleteTOTP", "Factors", "Passkeys", "PutChallenge", "PutIntervals", "RecorderSeen", "SetRecorderSeen", "SweepHistory", "PutTOTP", "ResealTOTP", "TOTPs",
 	"RenamePasskey", "SetRecoveryCodes", "SweepAPITokens", "SweepChallenges", "TOTP", "TakeChallenge", "UseAPIToken", "UsePasskey", "UseRecoveryCode", "UseTOTP", "UserByCredential",
-	"CountSentMails", "CreateInvitation", "CreateMail", "CreateOIDCLink", "CreateResetRequest", "DeletePasswordReset", "EndMail", "InvitationBySecret", "Mails", "OIDCLink", "OIDCLinks",
+	"CountSentMails", "CreateInvitation", "CreateMail", "CreateOIDCLink", "CreateResetRequest", "DeletePasswordReset", "EndMail", "InvitationBySecret", "Mails", "OIDCLink", "OIDCLinks", "OpenIntervals",
 	"PasswordReset", "PostponeMail", "PutPasswordReset", "QueuedMails", "ResealMail", "SweepInvitations", "SweepMails", "SweepPasswordResets", "TakeMail", "TakeResetRequest", "UseOIDCLink",
 	"Tenants", "Tombstones", "TouchSession", "UserByEmail", "UserSessions",
 }
@@ -325,7 +338,7 @@ func populate(t *testing.T, db *store.DB, email string) (store.TenantID, things)
 	user := newUser(tenant.ID, email)
 	group := store.Group{ID: store.NewID[store.GroupID](), Tenant: tenant.ID, Name: "North", Created: now}
 	a, b := newSystem(tenant.ID, serial), newSystem(tenant.ID, "0000000002")
-	a.Tags, a.Groups = []string{"vip"}, []store.Group{group}
+	a.Tags, a.Groups, a.Epoch = []string{"vip"}, []store.Group{group}, 1
 	offer, remote := newOffer(b), newRemote(a, user)
 	given := newAccess()
 	a.Site = given.site
@@ -344,7 +357,7 @@ func populate(t *testing.T, db *store.DB, email string) (store.TenantID, things)
 			tx.CreateTenant(other), tx.CreateTenantGrant(newTenantGrant(store.NewID[store.GrantID](), other.ID, tenant.ID)),
 			tx.CreateFilter(store.SavedFilter{ID: given.filter, Tenant: tenant.ID, User: user.ID, Name: "Mine", Filter: "{}", Created: now}),
 			tx.SetDefaultFilter(tenant.ID, user.ID, given.filter),
-			prove(tx, user),
+			prove(tx, user), tx.PutIntervals(newHistory(a.Serial)), tx.SetRecorderSeen(now),
 			tx.AddTombstone(store.Tombstone{Pairing: store.NewID[store.PairingID](), Serial: "0000000004", Epoch: 1, Reason: "removed", At: now}),
 			tx.AddAttempt("kind of "+email, "subject", now),
 		)

@@ -68,9 +68,9 @@ func (t *Tx) ActivePairings(after identity.Serial, limit int) ([]Pairing, error)
 // order of serials. Unlike [Tx.ActivePairings] it reads no secrets.
 func (t *Tx) Paired(after identity.Serial, limit int) ([]Paired, error) {
 	return rows(t, func(s scanner) (v Paired, err error) {
-		err = s.Scan(&v.Serial, &v.Tenant, &v.System)
+		err = s.Scan(&v.Serial, &v.Tenant, &v.System, &v.Epoch)
 		return v, err
-	}, "SELECT serial, tenant_id, system_id FROM pairings WHERE serial > $1 ORDER BY serial LIMIT $2", after, limit)
+	}, "SELECT serial, tenant_id, system_id, epoch FROM pairings WHERE serial > $1 ORDER BY serial LIMIT $2", after, limit)
 }
 
 // SetProved notes that the login at the PBX was proved.

@@ -11,6 +11,8 @@ type Site struct {
 	Tenant  TenantID
 	Name    string // unique in the tenant
 	Created time.Time
+	Address string    // postal; see [Tx.PlaceSite]
+	At      *Position // nil: not known
 }
 
 // CreateSite adds a site. ErrLimit where the tenant has MaxSites; ErrConflict "name" or
@@ -36,21 +38,24 @@ func (t *Tx) CreateSite(v Site) error {
 	return err
 }
 
+const siteColumns = "id, tenant_id, name, created, address, placed, latitude, longitude"
+
 func scanSite(s scanner) (v Site, err error) {
 	var created moment
-	err = s.Scan(&v.ID, &v.Tenant, &v.Name, &created)
-	v.Created = created.Time
+	var placed, latitude, longitude int64
+	err = s.Scan(&v.ID, &v.Tenant, &v.Name, &created, &v.Address, &placed, &latitude, &longitude)
+	v.Created, v.At = created.Time, position(placed, latitude, longitude)
 	return v, err
 }
 
 // Site gives a site of the tenant.
 func (t *Tx) Site(tenant TenantID, id SiteID) (Site, error) {
-	return row(t, scanSite, "SELECT id, tenant_id, name, created FROM sites WHERE tenant_id = $1 AND id = $2", tenant, id)
+	return row(t, scanSite, "SELECT "+siteColumns+" FROM sites WHERE tenant_id = $1 AND id = $2", tenant, id)
 }
 
 // Sites gives the tenant's, by name.
 func (t *Tx) Sites(tenant TenantID) ([]Site, error) {
-	all, err := rows(t, scanSite, "SELECT id, tenant_id, name, created FROM sites WHERE tenant_id = $1", tenant)
+	all, err := rows(t, scanSite, "SELECT "+siteColumns+" FROM sites WHERE tenant_id = $1", tenant)
 	sortBy(all, nameKeys{}, func(s Site) string { return s.Name })
 	return all, err
 }

@@ -260,6 +260,9 @@ func (t *Tx) DeleteSystem(tenant TenantID, id SystemID) error {
 		return &ConflictError{What: "pairing"}
 	}
 	t.erased = true
+	if err := t.forgetHistory(tenant, id); err != nil {
+		return err
+	}
 	if err := t.change("DELETE FROM systems WHERE tenant_id = $1 AND id = $2", tenant, id); err != nil {
 		return err
 	}
