@@ -57,6 +57,9 @@ type Limits struct {
 	OffersPerHour int `yaml:"offers_per_hour"`
 	// OffersPerSerial is how many offers a tenant makes to one PBX in a day. Default: 20.
 	OffersPerSerial int `yaml:"offers_per_serial"`
+	// ImportsPerDay is how many systems a tenant adds by importing lists in a day, which do
+	// not count for OffersPerHour. Default: 2000.
+	ImportsPerDay int `yaml:"imports_per_day"`
 	// OffersPerPBX is how many open offers of all tenants are brought to one PBX, the
 	// oldest first; the others wait. Default: 3.
 	OffersPerPBX int `yaml:"offers_per_pbx"`
@@ -99,7 +102,7 @@ type Limits struct {
 // DefaultLimits gives the values that stand for the zero value.
 func DefaultLimits() Limits {
 	return Limits{
-		TokenLife: wire.MaxLife, Tries: 5, OffersPerHour: 20, OffersPerSerial: 20, OffersPerPBX: 3,
+		TokenLife: wire.MaxLife, Tries: 5, OffersPerHour: 20, OffersPerSerial: 20, ImportsPerDay: 2000, OffersPerPBX: 3,
 		RequestsPerMinute: 60, MaxBody: wire.DefaultMaxBody, SyncEvery: 15 * time.Minute,
 		Calls: 32, CallsPerSecond: 200, CallTimeout: 20 * time.Second, RetryMin: time.Second, RetryMax: 10 * time.Minute,
 		ProofTries: 3, ProofGrace: 11 * time.Minute, TombstoneKeep: 365 * 24 * time.Hour, EventsKeep: 365 * 24 * time.Hour,
@@ -112,6 +115,7 @@ func (l *Limits) numbers(d *Limits) []bounded[int] {
 		{"tries", &l.Tries, d.Tries, 1, 100},
 		{"offers_per_hour", &l.OffersPerHour, d.OffersPerHour, 1, 1_000_000},
 		{"offers_per_serial", &l.OffersPerSerial, d.OffersPerSerial, 1, 1_000_000},
+		{"imports_per_day", &l.ImportsPerDay, d.ImportsPerDay, 1, 1_000_000},
 		{"offers_per_pbx", &l.OffersPerPBX, d.OffersPerPBX, 1, wire.MaxOffers},
 		{"requests_per_minute", &l.RequestsPerMinute, d.RequestsPerMinute, 1, 1_000_000},
 		{"calls", &l.Calls, d.Calls, 1, 10_000},

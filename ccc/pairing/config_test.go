@@ -24,6 +24,7 @@ func TestLimits(t *testing.T) {
 		"tries":               {Tries: -1},
 		"offers_per_hour":     {OffersPerHour: -1},
 		"offers_per_serial":   {OffersPerSerial: -1},
+		"imports_per_day":     {ImportsPerDay: -1},
 		"offers_per_pbx":      {OffersPerPBX: 9},
 		"requests_per_minute": {RequestsPerMinute: -1},
 		"max_body":            {MaxBody: 1000},
@@ -57,6 +58,7 @@ func TestLimits(t *testing.T) {
   tries: 4
   offers_per_hour: 5
   offers_per_serial: 6
+  imports_per_day: 13
   offers_per_pbx: 2
   requests_per_minute: 7
   max_body: 32KiB
@@ -72,7 +74,7 @@ func TestLimits(t *testing.T) {
   events_keep: 72h
 `)})
 	want := Limits{
-		time.Hour, 4, 5, 6, 2, 7, 32 << 10, 5 * time.Minute, 8, 9.5, 10 * time.Second, 2 * time.Second, 3 * time.Minute, 11, 12 * time.Minute, 48 * time.Hour, 72 * time.Hour,
+		time.Hour, 4, 5, 6, 13, 2, 7, 32 << 10, 5 * time.Minute, 8, 9.5, 10 * time.Second, 2 * time.Second, 3 * time.Minute, 11, 12 * time.Minute, 48 * time.Hour, 72 * time.Hour,
 	}
 	if err != nil || got.Pairing.Limits != want {
 		t.Errorf("%+v, %v", got.Pairing.Limits, err)

@@ -47,7 +47,7 @@ const (
 
 // FieldError is one field that is wrong.
 type FieldError struct {
-	Field   string // as in the API: serial, name, groups, replaces
+	Field   string // as in the API: serial, name, groups, site, replaces
 	Code    FieldCode
 	Message string
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/token"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
@@ -22,64 +21,76 @@ const (
 	purposePassword = "pairing password"
 )
 
-// Kinds of attempts, which are kept under the time until which they count.
-const (
-	attemptTenant = "offer"
-	attemptSerial = "offer to serial"
-)
-
 // Save adds a system and makes an offer to its PBX, which is brought later. How long the
 // texts are is the caller's business. Errors have
 // the codes [CodeInvalid], [CodeSerialTaken], [CodeState] for a system to be replaced that
 // is not paired, [CodeQuotaOffers].
 func (s *Service) Save(ctx context.Context, a Actor, n NewSystem) (store.System, OfferView, error) {
-	serial, wrong := n.check()
 	var sys store.System
 	var view OfferView
-	err := s.update(ctx, func(w *work) error {
-		wrong := slices.Clone(wrong)
-		groups, err := w.groups(a.Tenant, n.Groups)
-		if err != nil {
-			return err
-		}
-		if groups == nil {
-			wrong = append(wrong, FieldError{"groups", FieldReference, "has one that is not there"})
-		}
-		name, replaced, err := w.replaced(a.Tenant, n, serial)
-		if err != nil {
-			return err
-		}
-		if n.Replaces != "" && replaced.ID == "" {
-			wrong = append(wrong, FieldError{"replaces", FieldReference, "is not another system of yours"})
-		}
-		if len(wrong) > 0 {
-			return &Error{Code: CodeInvalid, Fields: wrong}
-		}
-		if replaced.ID != "" && !slices.Contains(joined, replaced.State) {
-			return errState(replaced.State, "only a paired one can be replaced")
-		}
-		sys = store.System{
-			ID: store.NewID[store.SystemID](), Tenant: a.Tenant, Serial: serial, Name: name, Note: n.Note,
-			State: store.StateOffered, Created: w.now, CreatedBy: a.User, StateSince: w.now,
-			Replaces: n.Replaces, Tags: n.Tags, Groups: groups,
-		}
-		err = w.CreateSystem(sys)
-		if conflict := (*store.ConflictError)(nil); errors.As(err, &conflict) && conflict.What == "serial" {
-			return &Error{Code: CodeSerialTaken, Message: "you have a system with this serial; make a new offer there"}
-		}
-		if err != nil {
-			return err
-		}
-		if view, err = s.offer(w, a, sys); err != nil {
-			return err
-		}
-		sys, err = w.System(a.Tenant, sys.ID)
+	err := s.update(ctx, func(w *work) (err error) {
+		sys, view, err = s.save(w, a, n, s.quota())
 		return err
 	})
 	if err != nil {
 		return store.System{}, OfferView{}, explain(err)
 	}
 	return sys, view, nil
+}
+
+// save adds a system and makes its offer. Nothing is changed where it gives an [Error].
+func (s *Service) save(w *work, a Actor, n NewSystem, limits quota) (sys store.System, view OfferView, err error) {
+	serial, wrong := n.check()
+	groups, err := w.groups(a.Tenant, n.Groups)
+	if err != nil {
+		return sys, view, err
+	}
+	if groups == nil {
+		wrong = append(wrong, FieldError{"groups", FieldReference, "has one that is not there"})
+	}
+	if n.Site != "" {
+		_, err := w.Site(a.Tenant, n.Site)
+		if errors.Is(err, store.ErrNotFound) {
+			wrong = append(wrong, FieldError{"site", FieldReference, "is not there"})
+		} else if err != nil {
+			return sys, view, err
+		}
+	}
+	name, replaced, err := w.replaced(a.Tenant, n, serial)
+	if err != nil {
+		return sys, view, err
+	}
+	if n.Replaces != "" && replaced.ID == "" {
+		wrong = append(wrong, FieldError{"replaces", FieldReference, "is not another system of yours"})
+	}
+	if len(wrong) > 0 {
+		return sys, view, &Error{Code: CodeInvalid, Fields: wrong}
+	}
+	if replaced.ID != "" && !slices.Contains(joined, replaced.State) {
+		return sys, view, errState(replaced.State, "only a paired one can be replaced")
+	}
+	switch _, err = w.SystemBySerial(a.Tenant, serial); {
+	case err == nil:
+		return sys, view, &Error{Code: CodeSerialTaken, Message: "you have a system with this serial; make a new offer there"}
+	case !errors.Is(err, store.ErrNotFound):
+		return sys, view, err
+	}
+	sys = store.System{
+		ID: store.NewID[store.SystemID](), Tenant: a.Tenant, Serial: serial, Name: name, Note: n.Note,
+		State: store.StateOffered, Created: w.now, CreatedBy: a.User, StateSince: w.now,
+		Site: n.Site, Replaces: n.Replaces, Tags: n.Tags, Groups: groups,
+	}
+	if err = limits.take(w, sys); err != nil {
+		return sys, view, err
+	}
+	if err = w.CreateSystem(sys); err != nil {
+		return sys, view, err
+	}
+	if view, err = s.offer(w, a, sys); err != nil {
+		return sys, view, err
+	}
+	sys, err = w.System(a.Tenant, sys.ID)
+	return sys, view, err
 }
 
 // check reads what is typed.
@@ -132,11 +143,9 @@ func (w *work) replaced(tenant store.TenantID, n NewSystem, serial identity.Seri
 	return name, old, err
 }
 
-// offer makes an offer for a system in state offered, which has none.
+// offer makes an offer for a system in state offered, which has none. Whether there may be
+// one more is the caller's business.
 func (s *Service) offer(w *work, a Actor, sys store.System) (OfferView, error) {
-	if err := s.quota(w, a.Tenant, sys.Serial); err != nil {
-		return OfferView{}, err
-	}
 	tenant, err := w.Tenant(a.Tenant)
 	if err != nil {
 		return OfferView{}, err
@@ -168,38 +177,10 @@ func (s *Service) offer(w *work, a Actor, sys store.System) (OfferView, error) {
 	return view(o, tok), nil
 }
 
-// quota counts an offer, and refuses one too many. It asks the same of the store for
-// every serial.
-func (s *Service) quota(w *work, tenant store.TenantID, serial identity.Serial) error {
-	for _, q := range []struct {
-		kind, subject string
-		limit         int
-		in            time.Duration
-	}{
-		{attemptTenant, string(tenant), s.cfg.OffersPerHour, time.Hour},
-		{attemptSerial, string(tenant) + "/" + string(serial), s.cfg.OffersPerSerial, 24 * time.Hour},
-	} {
-		n, _, err := w.CountAttempts(q.kind, q.subject, w.now)
-		if err != nil {
-			return err
-		}
-		if n >= q.limit {
-			return &Error{
-				Code: CodeQuotaOffers, Message: "too many offers; wait until some of them are older",
-				RetryAfter: max(time.Minute, q.in/time.Duration(q.limit)),
-			}
-		}
-		if err := w.AddAttempt(q.kind, q.subject, w.now.Add(q.in)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func view(o store.Offer, tok token.Token) OfferView {
 	return OfferView{
 		Offer: o.ID, Token: tok, QR: token.QR(string(o.ID), tok), Code: o.Code,
-		Created: o.Created, Expires: o.Expires, Received: o.Received, State: o.State,
+		Created: o.Created, Expires: o.Expires, Received: o.Received, Sheet: o.Sheet, State: o.State,
 	}
 }
 
@@ -224,6 +205,9 @@ func (s *Service) Regenerate(ctx context.Context, a Actor, system store.SystemID
 			return err
 		}
 		if err := w.step(a.Tenant, system, stepOffer); err != nil {
+			return err
+		}
+		if err := s.quota().take(w, sys); err != nil {
 			return err
 		}
 		made, err = s.offer(w, a, sys)

@@ -23,6 +23,8 @@ type NewSystem struct {
 	Note   string
 	Tags   []string
 	Groups []store.GroupID
+	// Site where it is; empty: none.
+	Site store.SiteID
 	// Replaces is a system of the tenant whose place this one takes: when this one is
 	// paired, it gets the other's name, note, tags and groups, and the other's pairing
 	// is dissolved.
@@ -41,6 +43,7 @@ type OfferView struct {
 	Created  time.Time
 	Expires  time.Time
 	Received *time.Time // nil: the PBX has not said that it has it
+	Sheet    *time.Time // when a sheet with the token was made last; nil: never
 	State    store.OfferState
 }
 
