@@ -19,8 +19,12 @@
 // A PBX without a session goes offline only after Config.OfflineAfter, with the time
 // and the reason of the end of its last session: most come back before that. One whose
 // relay is lost goes offline, too, with the reason [tunnel.CodeUnreachable]: of such a
-// PBX nothing is known, and it should be shown like that. A relay that comes back soon
-// is not noticed.
+// PBX nothing is known, and it should be shown like that. A relay that was emptied or
+// stopped has said so, and its PBXs go offline with [tunnel.CodeDraining] or
+// [tunnel.CodeShutdown]. A relay that comes back soon is not noticed.
+//
+// Of a PBX that is offline a relay may tell that it did not let it in, since its certificate
+// is blocked or expired: that is the reason then.
 //
 // # Two holders
 //

@@ -29,6 +29,9 @@ type Status struct {
 	Transport tunnel.Transport
 	RTT       time.Duration
 	Relay     string
+	// Boot stands for the start of its program that made that session, as a
+	// presence.Tag; 0: it does not say.
+	Boot uint64
 	// Reason is why it is offline, [tunnel.CodeOK] while it is not. With
 	// [tunnel.CodeUnreachable] its relay is lost, and whether it is online is not known.
 	// With [tunnel.CodeQuarantined] there were two holders of its certificate at once.
@@ -202,7 +205,7 @@ func (p *Presence) update(u dial.PresenceUpdate) {
 		if n := len(r.sessions); n > 0 {
 			p.log.Warn("a relay is lost", "address", u.Address, "relay", r.id, "sessions", n, "error", u.Err)
 		}
-		p.keep(r, nil, now, tunnel.CodeUnreachable)
+		p.keep(r, nil, now, lostFor(u.Err))
 	case u.Snapshot:
 		live := make(map[presence.SessionID]struct{}, len(u.Sessions))
 		for i := range u.Sessions {
@@ -232,6 +235,17 @@ func (p *Presence) update(u dial.PresenceUpdate) {
 	p.metrics.online.Set(float64(p.online))
 }
 
+// lostFor gives why the sessions of a lost relay ended: one that was emptied, or stopped,
+// has said so, and ended them.
+func lostFor(err error) tunnel.Code {
+	switch code := tunnel.CodeOf(err); code {
+	case tunnel.CodeDraining, tunnel.CodeShutdown:
+		return code
+	default:
+		return tunnel.CodeUnreachable
+	}
+}
+
 // keep forgets the sessions of a relay but those in live.
 func (p *Presence) keep(r *relay, live map[presence.SessionID]struct{}, now time.Time, why tunnel.Code) {
 	for id, b := range r.sessions {
@@ -244,7 +258,10 @@ func (p *Presence) keep(r *relay, live map[presence.SessionID]struct{}, now time
 // take takes one session of a relay.
 func (p *Presence) take(r *relay, s *dial.PresenceSession, now time.Time) {
 	if !s.Online {
-		if b := r.sessions[s.Session]; b != nil {
+		b := r.sessions[s.Session]
+		if b == nil {
+			p.refused(s)
+		} else {
 			p.remove(b, r, s.Session, Status{Since: s.Since, Reason: s.Reason, ByPBX: s.ByDevice}, now)
 		}
 		return
@@ -278,6 +295,26 @@ func (p *Presence) take(r *relay, s *dial.PresenceSession, now time.Time) {
 	}
 	p.watchHolders(b, now)
 	p.show(b, now)
+}
+
+// refused takes the end of a session that never was: a relay does not let in a PBX that is
+// offline, for its certificate. What the PBX says itself does not count.
+func (p *Presence) refused(s *dial.PresenceSession) {
+	b := p.pbxs[s.Device]
+	if b == nil || s.ByDevice || b.quarantined() || len(b.sessions) > 0 {
+		return
+	}
+	switch s.Reason {
+	case tunnel.CodeBlocked, tunnel.CodeCertificateExpired:
+	default:
+		return
+	}
+	if b.status.Online {
+		b.next.Reason, b.next.ByPBX = s.Reason, false // it is about to go offline
+	} else if b.status.Reason != s.Reason {
+		b.status.Reason, b.status.ByPBX = s.Reason, false
+		p.tell(b, false)
+	}
 }
 
 // remove takes a session from a PBX; end is the status if it was the last one.
@@ -336,7 +373,10 @@ func (p *Presence) show(b *pbx, now time.Time) {
 			newest = s
 		}
 	}
-	b.status = Status{Online: true, Since: was.Since, Transport: newest.transport, RTT: newest.rtt, Relay: newest.relay.id}
+	b.status = Status{Online: true, Since: was.Since, Transport: newest.transport, RTT: newest.rtt, Relay: newest.relay.id, Boot: newest.holder.boot}
+	if was.Online {
+		b.status.Since = b.since(was.Since)
+	}
 	if b.quarantined() {
 		b.status.Online, b.status.Reason = false, tunnel.CodeQuarantined
 	}
@@ -362,6 +402,17 @@ func (p *Presence) show(b *pbx, now time.Time) {
 	if b.status != was {
 		p.tell(b, was.Online != b.status.Online)
 	}
+}
+
+// since gives when a PBX came online that has been since a time at least: a relay may tell
+// later of an older session.
+func (b *pbx) since(known time.Time) time.Time {
+	for i := range b.sessions {
+		if s := b.sessions[i].since; !s.IsZero() && s.Before(known) {
+			known = s
+		}
+	}
+	return known
 }
 
 func oldest(all []session) int {
