@@ -32,6 +32,9 @@ func (t *Tx) AddEvent(v Event) error {
 	_, err := t.exec(`INSERT INTO events (id, tenant_id, system_id, epoch, kind, actor, detail, at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		v.ID, v.Tenant, optional(v.System), v.Epoch, v.Kind, optional(v.Actor), string(detail), v.At)
+	if err == nil {
+		t.noteEvent(v)
+	}
 	return err
 }
 

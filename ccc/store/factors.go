@@ -124,6 +124,7 @@ func scanPasskey(s scanner) (v Passkey, err error) {
 // CreatePasskey adds a key. ErrConflict where its credential is there; ErrNotFound without
 // the user.
 func (t *Tx) CreatePasskey(v Passkey) error {
+	t.makes("", "passkey", string(v.ID), "")
 	var c checks
 	c.id("ID", string(v.ID))
 	c.time("Created", v.Created)

@@ -22,6 +22,7 @@ type SavedFilter struct {
 // CreateFilter adds a filter. ErrLimit where there are MaxFilters; ErrConflict "name" or
 // "id"; ErrNotFound without the tenant or the user.
 func (t *Tx) CreateFilter(v SavedFilter) error {
+	t.makes(v.Tenant, "filter", string(v.ID), "")
 	var c checks
 	c.id("ID", string(v.ID))
 	if v.Name == "" {

@@ -41,6 +41,7 @@ func join[T ~string](all []T) string {
 // CreateTenantGrant adds a grant. ErrConflict "id"; ErrNotFound without the tenant, or for
 // a part that is not the tenant's.
 func (t *Tx) CreateTenantGrant(v TenantGrant) error {
+	t.makes(v.Tenant, "grant", string(v.ID), "")
 	var c checks
 	c.id("ID", string(v.ID))
 	c.id("Grantee", string(v.Grantee))
@@ -109,6 +110,7 @@ type BreakGlass struct {
 
 // CreateBreakGlass adds a record. ErrConflict "id"; ErrNotFound without the tenant.
 func (t *Tx) CreateBreakGlass(v BreakGlass) error {
+	t.makes(v.Tenant, "break_glass", string(v.ID), "")
 	var c checks
 	c.id("ID", string(v.ID))
 	c.id("User", string(v.User))

@@ -8,6 +8,7 @@ const MaxGroups = 1000
 // CreateGroup adds a group. ErrLimit where the tenant has MaxGroups; ErrConflict "name"
 // or "id"; ErrNotFound without the tenant.
 func (t *Tx) CreateGroup(v Group) error {
+	t.makes(v.Tenant, "group", string(v.ID), "")
 	var c checks
 	c.id("ID", string(v.ID))
 	if v.Name == "" {

@@ -38,6 +38,7 @@ type Handover struct {
 // CreateHandover offers a system. ErrConflict "handover" where it is offered already, or
 // "id"; ErrNotFound where it is not From's.
 func (t *Tx) CreateHandover(v Handover) error {
+	t.makes(v.From, "handover", string(v.ID), v.Serial)
 	var c checks
 	c.id("ID", string(v.ID))
 	c.id("To", string(v.To))

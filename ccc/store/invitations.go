@@ -56,6 +56,7 @@ func scanInvitation(s scanner) (v Invitation, err error) {
 // CreateInvitation adds one. ErrConflict "invitation" where the tenant has invited the
 // address already, or "id"; ErrNotFound without the tenant.
 func (t *Tx) CreateInvitation(v Invitation) error {
+	t.makes(v.Tenant, "invitation", string(v.ID), "")
 	var c checks
 	c.id("ID", string(v.ID))
 	if v.Email == "" {

@@ -46,14 +46,68 @@ type access struct {
 
 	invitation store.InvitationID
 	filter     store.FilterID // which the user begins with
+
+	template store.TemplateID
+	rollout  store.RolloutID // of the first system
 }
 
 func newAccess() access {
-	return access{store.NewID[store.SiteID](), store.NewID[store.GrantID](), store.NewID[store.BreakGlassID](), store.NewID[store.HandoverID](), store.NewID[store.InvitationID](), store.NewID[store.FilterID]()}
+	return access{store.NewID[store.SiteID](), store.NewID[store.GrantID](), store.NewID[store.BreakGlassID](), store.NewID[store.HandoverID](), store.NewID[store.InvitationID](), store.NewID[store.FilterID](), store.NewID[store.TemplateID](), store.NewID[store.RolloutID]()}
 }
 
 // byTenant calls each method of Tx whose first argument is a tenant.
 var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (any, error){
+	"DeleteTemplate": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.DeleteTemplate(tenant, of.template)
+	},
+	"Template": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.Template(tenant, of.template)
+	},
+	"Templates": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.Templates(tenant) },
+	"UpdateTemplate": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		v, err := tx.UpdateTemplate(tenant, store.Template{ID: of.template, Name: "Other", Settings: []byte("{}"), Changed: now})
+		return v.Name == "Other", err
+	},
+	"Rollout": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		v, err := tx.Rollout(tenant, of.rollout, nil)
+		return v.Name, err
+	},
+	"Rollouts": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
+		v, next, err := tx.Rollouts(tenant, nil, store.Page{})
+		return fmt.Sprint(v, next), err
+	},
+	"RolloutCounts": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.RolloutCounts(tenant, []store.RolloutID{of.rollout})
+	},
+	"RolloutDevices": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		v, next, err := tx.RolloutDevices(tenant, of.rollout, store.RolloutDeviceFilter{}, store.Page{})
+		return fmt.Sprint(v, next), err
+	},
+	"RolloutDeviceOf": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		v, err := tx.RolloutDeviceOf(tenant, of.rollout, of.system)
+		return v.Name, err
+	},
+	"RolloutDiffs": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.RolloutDiffs(tenant, of.rollout)
+	},
+	"SetRollout": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.SetRollout(tenant, store.Rollout{ID: of.rollout, State: store.RolloutStopped}, store.RolloutChecking)
+	},
+	"AuditAfter": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.AuditAfter(tenant, 0, 10) },
+	"AuditBefore": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
+		return tx.AuditBefore(tenant, time.Now().Add(time.Hour))
+	},
+	"AuditChain": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
+		c, err := tx.AuditChain(tenant)
+		return c.Last.Seq, err
+	},
+	"AuditEntries": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
+		v, next, err := tx.AuditEntries(tenant, store.AuditFilter{}, store.Page{})
+		return fmt.Sprint(v, next), err
+	},
+	"AuditEntry": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.AuditEntry(tenant, 1) },
+	"AuditHeads": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.AuditHeads(tenant) },
+	"SweepAudit": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.SweepAudit(tenant, 1) },
 	"CountInvitations": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.CountInvitations(tenant) },
 	"DeleteInvitation": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.DeleteInvitation(tenant, of.invitation)
@@ -249,6 +303,9 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 // forService are the methods that know no tenant, because who calls them is not one: the
 // service itself for a PBX, or for a user who has not signed in yet.
 var forService = []string{
+	"ClaimRollouts", "CreateFirmware", "CreateRollout", "CreateTemplate", "DeleteFirmware", "DueDevices", "Firmware", "Firmwares", "LeasedRollout", "NextRing",
+	"ReleaseRollout", "RingCounts", "SaveRolloutDevice", "SweepRollouts", "Uncheck", "UncheckedDevices", "WrittenDevices",
+	"AddAuditHead", "AuditChains", "UnsignedAuditChains",
 	"AbandonIdempotent", "CreateBreakGlass", "CreateHandover", "CreateSite", "CreateTenantGrant", "ExpireHandovers", "Rights", "RightsQuery", "UserBreakGlasses", "UserByID", "UserNames", "ActivePairing", "ActivePairings", "AddAttempt", "AddEvent", "AddTombstone", "AddTry",
 	"BeginIdempotent", "ClearAttempts", "CloseOffer", "CountAttempts", "CreateFilter", "CreateGroup", "CreateOffer",
 	"CreatePairing", "CreateRemote", "CreateSystem", "CreateTenant", "CreateUser", "DeleteAttempt", "DeletePairing", "DeleteSession",
@@ -350,6 +407,7 @@ func populate(t *testing.T, db *store.DB, email string) (store.TenantID, things)
 			tx.CreateSite(store.Site{ID: given.site, Tenant: tenant.ID, Name: "Hamburg", Created: now}), tx.CreateSystem(a), tx.CreateSystem(b),
 			tx.CreateOffer(offer), tx.CreatePairing(newPairing(a)), tx.CreateRemote(remote),
 			tx.AddEvent(store.Event{Tenant: tenant.ID, System: a.ID, Kind: "paired", Actor: user.ID, At: now}),
+			tx.AddAuditHead(store.AuditHead{Tenant: tenant.ID, Seq: 1, Head: "signed", At: now}),
 			tx.CreateTenantGrant(newTenantGrant(given.grant, tenant.ID, other.ID)),
 			tx.CreateBreakGlass(newBreakGlass(given.glass, tenant.ID)),
 			tx.CreateHandover(newHandover(given.handover, b, other.ID)),
@@ -358,6 +416,7 @@ func populate(t *testing.T, db *store.DB, email string) (store.TenantID, things)
 			tx.CreateFilter(store.SavedFilter{ID: given.filter, Tenant: tenant.ID, User: user.ID, Name: "Mine", Filter: "{}", Created: now}),
 			tx.SetDefaultFilter(tenant.ID, user.ID, given.filter),
 			prove(tx, user), tx.PutIntervals(newHistory(a.Serial)), tx.SetRecorderSeen(now),
+			tx.CreateTemplate(newTemplate(given.template, tenant.ID)), tx.CreateFirmware(newFirmware(email)), roll(tx, given.rollout, a),
 			tx.AddTombstone(store.Tombstone{Pairing: store.NewID[store.PairingID](), Serial: "0000000004", Epoch: 1, Reason: "removed", At: now}),
 			tx.AddAttempt("kind of "+email, "subject", now),
 		)

@@ -56,6 +56,8 @@ func migrate(ctx context.Context, engine Engine, pool *sql.DB, change bool) erro
 	case current < target:
 		return fmt.Errorf("%w: it has version %d, and this program wants to make it %d; stop the older program that uses it",
 			ErrSchema, current, target)
+	case change:
+		return guard(ctx, engine, pool)
 	}
 	return nil
 }

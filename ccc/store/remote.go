@@ -94,6 +94,7 @@ func scanRemote(s scanner) (v Remote, err error) {
 // CreateRemote adds a record. ErrConflict "id"; ErrNotFound without the system, or where
 // it is another tenant's.
 func (t *Tx) CreateRemote(v Remote) error {
+	t.makes(v.Tenant, "remote", string(v.ID), v.Serial)
 	if err := v.check(); err != nil {
 		return err
 	}
@@ -143,6 +144,16 @@ func (t *Tx) SetRemote(v Remote) error {
 	if v.checkState(&c); c.err != nil {
 		return c.err
 	}
+	was, err := t.TenantRemote(v.Tenant, v.ID)
+	if err != nil {
+		return err
+	}
+	if was.Started == nil && v.Started != nil {
+		t.noteRemote("begun", was)
+	}
+	if was.Ended == nil && v.Ended != nil {
+		t.noteRemote("ended", was)
+	}
 	return t.change(`UPDATE remote_sessions SET state = $3, consent = $4, cause = $5, started = $6, until = $7, ended = $8,
 		reported = $9, confirmed = $10, ending = $11, bytes_in = $12, bytes_out = $13 WHERE tenant_id = $1 AND id = $2`,
 		v.Tenant, v.ID, v.State, v.Consent, v.Cause, moments(v.Started), moments(v.Until), moments(v.Ended),
@@ -155,8 +166,12 @@ func (t *Tx) EndRemotes(serial identity.Serial, epoch uint64, cause grant.Cause,
 	if _, err := t.exec("UPDATE remote_sessions SET ending = '' WHERE serial = $1 AND epoch = $2 AND ending <> ''", serial, epoch); err != nil {
 		return nil, err
 	}
-	return rows(t, scanRemote, `UPDATE remote_sessions SET state = $3, cause = $4, ended = $5
+	ended, err := rows(t, scanRemote, `UPDATE remote_sessions SET state = $3, cause = $4, ended = $5
 		WHERE serial = $1 AND epoch = $2 AND ended = 0 RETURNING `+remoteColumns, serial, epoch, grant.Ended, cause, at)
+	for _, v := range ended {
+		t.noteRemote("ended", v)
+	}
+	return ended, err
 }
 
 // OpenRemotes gives those of all tenants that have not ended, whose id is after one, in

@@ -18,6 +18,7 @@ type Site struct {
 // CreateSite adds a site. ErrLimit where the tenant has MaxSites; ErrConflict "name" or
 // "id"; ErrNotFound without the tenant.
 func (t *Tx) CreateSite(v Site) error {
+	t.makes(v.Tenant, "site", string(v.ID), "")
 	var c checks
 	c.id("ID", string(v.ID))
 	if v.Name == "" {

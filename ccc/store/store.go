@@ -33,6 +33,7 @@ type DB struct {
 	write  *sql.DB // PostgreSQL: the same as read
 	writer *writer // SQLite: makes the changes on write
 	unlock func()  // SQLite: ends the lock that keeps Restore away
+	chains [64]turns // PostgreSQL: whose act changes something, by tenant
 	erased chan struct{}
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
@@ -92,7 +93,26 @@ func (db *DB) View(ctx context.Context, f func(*Tx) error) error {
 // others, or SQLite has undone it with another: it sets variables outside of it and
 // adds nothing to them. It makes no change outside of the transaction that it waits
 // for. An error of the commit leaves open whether the change was made.
+//
+// What it changes is told of in the audit log, in the same transaction: see [Act].
 func (db *DB) Update(ctx context.Context, f func(*Tx) error) error {
+	act := ActOf(ctx)
+	f, committed := audited(act, f)
+	update := func() error {
+		err := db.update(ctx, f)
+		if err == nil {
+			committed()
+		}
+		return err
+	}
+	if act == nil {
+		return update()
+	}
+	return db.alone(ctx, act, update)
+}
+
+// update runs f until it has succeeded, or cannot.
+func (db *DB) update(ctx context.Context, f func(*Tx) error) error {
 	var deadline time.Time
 	for wait := time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
 		erased, err := db.change(ctx, f)

@@ -13,6 +13,7 @@ import (
 // ErrConflict "serial" where the tenant has it already, or "id"; ErrNotFound without the
 // tenant or one of the groups.
 func (t *Tx) CreateSystem(v System) error {
+	t.makes(v.Tenant, "system", string(v.ID), v.Serial)
 	var c checks
 	c.id("ID", string(v.ID))
 	c.serial(v.Serial)

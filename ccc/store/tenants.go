@@ -3,6 +3,7 @@ package store
 // CreateTenant adds a tenant. ErrConflict "id"; ErrNotFound for a parent that is not
 // there.
 func (t *Tx) CreateTenant(v Tenant) error {
+	t.makes(v.ID, "tenant", string(v.ID), "")
 	var c checks
 	c.id("ID", string(v.ID))
 	oneOf(&c, "Kind", v.Kind, KindOperator, KindReseller, KindCustomer)

@@ -37,6 +37,7 @@ func scanToken(s scanner) (v APIToken, err error) {
 // CreateAPIToken adds a token. ErrNotFound where the user is not one of the tenant, or
 // without the tenant that it is for.
 func (t *Tx) CreateAPIToken(v APIToken) error {
+	t.makes(v.Tenant, "token", string(v.ID), "")
 	var c checks
 	c.id("ID", string(v.ID))
 	c.time("Created", v.Created)

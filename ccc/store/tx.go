@@ -30,6 +30,11 @@ type Tx struct {
 	engine Engine
 	failed error // the engine gives up the transaction
 	erased bool  // a secret was erased
+
+	// For the audit log.
+	changed bool
+	made    *making // nil: nothing yet
+	noted   []noted
 }
 
 // querier is a transaction of the driver, or the connection that has one.
@@ -97,6 +102,7 @@ func (t *Tx) exec(query string, args ...any) (int64, error) {
 	if err != nil {
 		return 0, t.fail(err)
 	}
+	t.changed = t.changed || n > 0
 	return n, nil
 }
 

@@ -2,6 +2,7 @@ package store
 
 // CreateUser adds a user. ErrConflict "email" or "id"; ErrNotFound without the tenant.
 func (t *Tx) CreateUser(v User) error {
+	t.makes(v.Tenant, "user", string(v.ID), "")
 	var c checks
 	c.id("ID", string(v.ID))
 	if v.Email == "" {
