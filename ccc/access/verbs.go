@@ -37,6 +37,9 @@ const (
 	LicencesRead    Verb = "licences.read"
 	LicencesWrite   Verb = "licences.write"
 	AuditRead       Verb = "audit.read"
+	ConfigRead      Verb = "config.read"    // see the settings of PBXs, templates and rollouts
+	ConfigWrite     Verb = "config.write"   // change settings, restart PBXs
+	FirmwareWrite   Verb = "firmware.write" // bring firmware to PBXs
 )
 
 // rule says who may use a verb.
@@ -80,6 +83,9 @@ var rules = []rule{
 	{LicencesRead, "OALU", true, true},
 	{LicencesWrite, "OAL", true, false},
 	{AuditRead, "OAU", true, true},
+	{ConfigRead, "OA", true, true},
+	{ConfigWrite, "OA", true, false},
+	{FirmwareWrite, "OA", true, false},
 }
 
 // permission is the set of verbs that something gives, a bit for each rule.

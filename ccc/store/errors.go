@@ -31,7 +31,9 @@ type ConflictError struct {
 	// What names it: the field that has to be unique ("id", "email", "serial",
 	// "system", "offer", "name", "handover", "invitation"), or "pairing" for a system that is paired, "state" for
 	// one that is in another state, "closed" for an offer that is no longer open,
-	// "request" and "running" for idempotency keys.
+	// "request" and "running" for idempotency keys, "lease" for a rollout that another
+	// process works on, "version" for an image of the same model and version, "rollout" for
+	// one that is being brought to PBXs.
 	What string
 }
 
@@ -60,6 +62,8 @@ var uniques = map[string]string{
 	"systems_serial": "serial", "systems.tenant_id, systems.serial": "serial",
 	"system_groups_name": "name", "system_groups.tenant_id, system_groups.name": "name",
 	"offers_open": "system", "offers.system_id": "system",
+	"templates_name": "name", "templates.tenant_id, templates.name": "name",
+	"firmwares_version": "version", "firmwares.model, firmwares.version": "version",
 	"sites_name": "name", "sites.tenant_id, sites.name": "name",
 	"invitations_email": "invitation", "invitations.tenant_id, invitations.email": "invitation",
 	"saved_filters_own": "name", "saved_filters.tenant_id, saved_filters.user_id, saved_filters.name": "name",

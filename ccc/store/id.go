@@ -31,7 +31,7 @@ type (
 	MailID         string // MailID names a mail.
 	InvitationID   string // InvitationID names an invitation.
 	ResetRequestID string // ResetRequestID names a request for a new password.
-	HistoryID  string // HistoryID names an interval of a PBX's history.
+	HistoryID      string // HistoryID names an interval of a PBX's history.
 )
 
 type id interface {
@@ -67,7 +67,7 @@ func (APITokenID) isID() {}
 func (MailID) isID()         {}
 func (InvitationID) isID()   {}
 func (ResetRequestID) isID() {}
-func (HistoryID) isID()  {}
+func (HistoryID) isID()      {}
 
 // wellFormed tells whether an id can be that of anything. What cannot is not put to
 // the engines, which differ in what text they take.
