@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -63,6 +64,10 @@ func New(cfg Config) (*Agent, error) {
 
 // ID is the device.
 func (a *Agent) ID() identity.ID { return a.self }
+
+// BootID is what the agent tells relays about itself: it was made with the agent, so that
+// a device that has started anew can be told from one that has only come back.
+func (a *Agent) BootID() []byte { return bytes.Clone(a.boot) }
 
 // Run holds the tunnels and answers calls until ctx ends, and returns nil when
 // everything that it started has ended. A relay that cannot be reached is no

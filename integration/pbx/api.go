@@ -25,6 +25,8 @@ type endpoint func(p *PBX, w http.ResponseWriter, r *http.Request, l login) erro
 type access struct {
 	roles []state.Role
 	local bool // from the local network only
+	// configures: through the control centre only while that is switched on
+	configures bool
 }
 
 var (
@@ -32,6 +34,7 @@ var (
 	people         = access{roles: []state.Role{state.RoleAdministrator, state.RoleUser}}
 	callReaders    = access{roles: []state.Role{state.RoleAdministrator, state.RoleCloud}}
 	administrators = access{roles: []state.Role{state.RoleAdministrator}}
+	configurers    = access{roles: callReaders.roles, configures: true}
 	onSite         = access{roles: []state.Role{state.RoleAdministrator}, local: true}
 )
 
@@ -49,7 +52,7 @@ func routeAPI(mux *http.ServeMux) {
 			l, ok := p.signedIn(r)
 			err := error(errUnauthenticated)
 			if ok {
-				err = a.admit(r, l)
+				err = p.admits(a, r, l)
 			}
 			if err == nil {
 				err = f(p, w, r, l)
@@ -63,8 +66,13 @@ func routeAPI(mux *http.ServeMux) {
 	add("POST", "logout", everybody, (*PBX).apiLogout)
 	add("GET", "system", everybody, (*PBX).apiSystem)
 	add("GET", "calldata", callReaders, (*PBX).apiCallData)
-	add("GET", "settings", administrators, (*PBX).apiSettings)
-	add("PUT", "settings", administrators, (*PBX).apiSetSettings)
+	add("GET", "settings", configurers, (*PBX).apiSettings)
+	add("GET", "settings/schema", configurers, (*PBX).apiSchema)
+	add("PATCH", "settings", configurers, (*PBX).apiSetSettings)
+	add("POST", "restart", configurers, (*PBX).apiRestart)
+	add("GET", "firmware", configurers, (*PBX).apiFirmware)
+	add("PUT", "firmware", configurers, (*PBX).apiSetFirmware)
+	add("POST", "firmware/rollback", configurers, (*PBX).apiRollback)
 	add("GET", "users", administrators, (*PBX).apiUsers)
 	add("POST", "users", administrators, (*PBX).apiAddUser)
 	add("DELETE", "users/{name}", administrators, (*PBX).apiRemoveUser)
@@ -87,6 +95,25 @@ func routeAPI(mux *http.ServeMux) {
 	handle(mux, "/api/", func(p *PBX, w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, r, problem(http.StatusNotFound, "not_found", "There is no such resource, or not with this method."))
 	})
+}
+
+// errSwitchedOff: the administrator does not want it.
+var errSwitchedOff = problem(http.StatusForbidden, "switched_off", "Configuration by the control centre is switched off in the system.")
+
+// admits is admit with what the administrator has switched off.
+func (p *PBX) admits(a access, r *http.Request, l login) error {
+	if err := a.admit(r, l); err != nil {
+		return err
+	}
+	if a.configures && p.byCloud(r, l) && !p.store.View().Switches.Configuration {
+		return errSwitchedOff
+	}
+	return nil
+}
+
+// byCloud tells whether it is the control centre that does something.
+func (p *PBX) byCloud(r *http.Request, l login) bool {
+	return l.Role == state.RoleCloud || callerOf(r.Context()) == p.cloudID()
 }
 
 // admit says whether a user may use an endpoint from where he is.
@@ -134,6 +161,14 @@ type System struct {
 	Firmware string    `json:"firmware"`
 	Name     string    `json:"name"`
 	Time     time.Time `json:"time"`
+	// Boot stands for one start of the PBX: 16 digits of hex, the beginning of the SHA-256
+	// of the boot id that it tells relays. It is another after each restart.
+	Boot string `json:"boot"`
+	// Started is when that was, RunningSeconds how long ago.
+	Started        time.Time `json:"started_at"`
+	RunningSeconds int64     `json:"running_seconds"`
+	// RestartNeeded tells that some settings take effect with the next restart only.
+	RestartNeeded bool `json:"restart_needed"`
 	*Machine
 }
 
@@ -152,7 +187,9 @@ type Machine struct {
 func (p *PBX) apiSystem(w http.ResponseWriter, _ *http.Request, l login) error {
 	s := p.store.View()
 	sys := System{
-		Serial: string(p.Serial()), Model: p.cfg.Model, Firmware: p.cfg.Firmware, Name: s.Settings.Name, Time: time.Now().UTC(),
+		Serial: string(p.Serial()), Model: p.cfg.Model, Firmware: p.firmwareVersion(), Name: s.Settings.Name, Time: time.Now().UTC(),
+		Boot: p.life.boot(), Started: p.life.started().UTC(), RunningSeconds: int64(time.Since(p.life.started()) / time.Second),
+		RestartNeeded: p.restartNeeded(),
 	}
 	if f, err := p.host(); err == nil && (l.Role != state.RoleCloud || s.Switches.Monitoring) {
 		sys.Machine = &Machine{

@@ -137,7 +137,11 @@ func TestAccess(t *testing.T) {
 		}{
 			{"GET", "system", unauth, yes, yes, yes, yes, yes, yes},
 			{"GET", "calldata", unauth, forbidden, yes, yes, yes, yes, yes},
-			{"GET", "settings", unauth, forbidden, forbidden, yes, shut, shut, yes},
+			{"GET", "settings", unauth, forbidden, yes, yes, yes, yes, yes},
+			{"GET", "settings/schema", unauth, forbidden, yes, yes, yes, yes, yes},
+			{"GET", "firmware", unauth, forbidden, yes, yes, yes, yes, yes},
+			{"PUT", "firmware", unauth, forbidden, "content_type", "content_type", "content_type", "content_type", "content_type"},
+			{"POST", "firmware/rollback", unauth, forbidden, "no_previous", "no_previous", "no_previous", "no_previous", "no_previous"},
 			{"GET", "users", unauth, forbidden, forbidden, yes, shut, shut, yes},
 			{"GET", "ccc", unauth, yes, forbidden, yes, shut, shut, yes},
 			{"GET", "switches", unauth, yes, forbidden, yes, shut, shut, yes},
@@ -153,12 +157,13 @@ func TestAccess(t *testing.T) {
 			{"POST", "remote/x/refuse", unauth, forbidden, forbidden, "bad_request", shut, shut, local},
 			{"POST", "remote/x/end", unauth, forbidden, forbidden, "unknown_session", shut, shut, local},
 			{"POST", "users", unauth, forbidden, forbidden, "bad_request", shut, shut, "bad_request"},
-			{"PUT", "settings", unauth, forbidden, forbidden, "bad_request", shut, shut, "bad_request"},
+			{"PATCH", "settings", unauth, forbidden, "bad_request", "bad_request", "bad_request", "bad_request", "bad_request"},
+			{"PUT", "settings", "not_found", "not_found", "not_found", "not_found", "not_found", "not_found", "not_found"},
 			{"PUT", "password", unauth, "bad_request", forbidden, "bad_request", shut, shut, "bad_request"},
 			{"DELETE", "users/x", unauth, forbidden, forbidden, "not_found", shut, shut, "not_found"},
 			{"GET", "nothing", "not_found", "not_found", "not_found", "not_found", shut, shut, "not_found"},
 		} {
-			if err := b.setSwitches(replace(state.Switches{CCC: true, CallData: true, Remote: true, Offers: true})); err != nil {
+			if err := b.setSwitches(replace(state.Switches{CCC: true, CallData: true, Remote: true, Configuration: true, Offers: true})); err != nil {
 				t.Fatal(err)
 			}
 			path := "/api/v1/" + tt.path
@@ -266,7 +271,7 @@ func TestCallData(t *testing.T) {
 				t.Errorf("%s: %d %q", bad, status, c)
 			}
 		}
-		if w := b.ask("PUT", "/api/v1/settings", `{"calldata_id_zero":true}`, admin); w.Code != http.StatusOK {
+		if w := b.ask("PATCH", "/api/v1/settings", `{"calldata_id_zero":true}`, admin, b.ifMatch()); w.Code != http.StatusOK {
 			t.Fatal(w.Body)
 		}
 		for _, r := range get("?limit=500").Data {
@@ -295,17 +300,17 @@ func TestSettingsAndSwitches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBox(t)
 		admin := b.logIn(t, "admin", first)
-		w := b.ask("PUT", "/api/v1/settings", `{"name":"Haus 1","language":"fr","contact_days":7}`, admin)
+		w := b.ask("PATCH", "/api/v1/settings", `{"name":"Haus 1","language":"fr","contact_days":7}`, admin, b.ifMatch())
 		if got := b.State().Settings; w.Code != http.StatusOK || got.Name != "Haus 1" || got.Language != "fr" || got.ContactDays != 7 || got.CallsPerDay != 40 {
 			t.Errorf("%d, %+v", w.Code, got)
 		}
-		w = b.ask("PUT", "/api/v1/settings", `{"name":" ","language":"it","contact_days":0,"calls_per_day":-1}`, admin)
+		w = b.ask("PATCH", "/api/v1/settings", `{"name":" ","language":"it","contact_days":0,"calls_per_day":-1}`, admin, b.ifMatch())
 		var p Problem
 		if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != http.StatusUnprocessableEntity || len(p.Errors) != 4 {
 			t.Errorf("every field is wrong: %d %s", w.Code, w.Body)
 		}
 		for _, body := range []string{"", "{", `{"nam":"x"}`, `{"name":3}`, `{} {}`, `{"name":"` + strings.Repeat("x", maxForm) + `"}`} {
-			if w := b.ask("PUT", "/api/v1/settings", body, admin); w.Code != http.StatusBadRequest && w.Code != http.StatusRequestEntityTooLarge {
+			if w := b.ask("PATCH", "/api/v1/settings", body, admin, b.ifMatch()); w.Code != http.StatusBadRequest && w.Code != http.StatusUnprocessableEntity && w.Code != http.StatusRequestEntityTooLarge {
 				t.Errorf("%.20q: %d", body, w.Code)
 			}
 		}

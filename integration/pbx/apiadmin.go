@@ -1,79 +1,13 @@
 package pbx
 
 import (
-	"fmt"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
-	"github.com/comtrexx-cloud/comtrexx/integration/pbx/pages"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 )
-
-func (p *PBX) apiSettings(w http.ResponseWriter, _ *http.Request, _ login) error {
-	writeJSON(w, http.StatusOK, p.store.View().Settings)
-	return nil
-}
-
-// apiSetSettings replaces what the body names.
-func (p *PBX) apiSetSettings(w http.ResponseWriter, r *http.Request, _ login) error {
-	var set state.Settings
-	err := p.setSettings(func(s *state.Settings) error {
-		err := readJSON(r, s)
-		set = *s
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, set)
-	return nil
-}
-
-// setSettings changes the settings of now.
-func (p *PBX) setSettings(change func(*state.Settings) error) error {
-	err := p.update(func(s *state.State) error {
-		if err := change(&s.Settings); err != nil {
-			return err
-		}
-		return checkSettings(s.Settings)
-	})
-	if err != nil {
-		return err
-	}
-	p.wake(false) // the time without contact may have changed
-	return nil
-}
-
-// checkSettings lists every field that cannot be used.
-func checkSettings(set state.Settings) error {
-	bad := problem(http.StatusUnprocessableEntity, "invalid", "Some settings cannot be used.")
-	fail := func(field, format string, args ...any) {
-		bad.Errors = append(bad.Errors, FieldError{"body." + field, fmt.Sprintf(format, args...)})
-	}
-	unprintable := strings.ContainsFunc(set.Name, func(r rune) bool { return !unicode.IsPrint(r) })
-	if strings.TrimSpace(set.Name) == "" || len(set.Name) > 64 || !utf8.ValidString(set.Name) || unprintable {
-		fail("name", "is not a printable name of 1 to 64 bytes")
-	}
-	if !slices.Contains(pages.Languages, set.Language) {
-		fail("language", "is not one of %s", strings.Join(pages.Languages, ", "))
-	}
-	if set.ContactDays < 1 || set.ContactDays > 365 {
-		fail("contact_days", "is not a number from 1 to 365")
-	}
-	if set.CallsPerDay < 0 || set.CallsPerDay > 10_000 {
-		fail("calls_per_day", "is not a number from 0 to 10000")
-	}
-	if len(bad.Errors) > 0 {
-		return bad
-	}
-	return nil
-}
 
 type userView struct {
 	Name     state.UserName `json:"name"`

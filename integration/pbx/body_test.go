@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/settings"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
 )
 
@@ -42,8 +43,8 @@ func TestSlowBodies(t *testing.T) {
 		"the form during a pairing":     {nil, "POST", "/switches", "remote=on", paired, 303, state.PhasePaired, 2, "off", "de"},
 		"a switch during a reset":       {nil, "PUT", "/api/v1/switches", `{"monitoring":false}`, reset, 401, state.PhaseUnpaired, 1, "on", "de"},
 		"the form during a reset":       {nil, "POST", "/switches", "remote=on", reset, 303, state.PhaseUnpaired, 1, "on", "de"},
-		"settings":                      {nil, "PUT", "/api/v1/settings", `{"language":"fr"}`, nil, 200, state.PhaseUnpaired, 1, "on", "fr"},
-		"settings during a reset":       {nil, "PUT", "/api/v1/settings", `{"language":"fr"}`, reset, 401, state.PhaseUnpaired, 1, "on", "de"},
+		"settings":                      {nil, "PATCH", "/api/v1/settings", `{"language":"fr"}`, nil, 200, state.PhaseUnpaired, 1, "on", "fr"},
+		"settings during a reset":       {nil, "PATCH", "/api/v1/settings", `{"language":"fr"}`, reset, 401, state.PhaseUnpaired, 1, "on", "de"},
 		"a user":                        {nil, "POST", "/api/v1/users", `{"name":"erika","password":"a-good-password"}`, nil, 201, state.PhaseUnpaired, 2, "on", "de"},
 		"a user during a reset":         {nil, "POST", "/api/v1/users", `{"name":"erika","password":"a-good-password"}`, reset, 401, state.PhaseUnpaired, 1, "on", "de"},
 	} {
@@ -58,6 +59,7 @@ func TestSlowBodies(t *testing.T) {
 				r := httptest.NewRequestWithContext(t.Context(), tt.method, tt.path, body)
 				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 				b.logIn(t, "admin", first)(r)
+				b.ifMatch()(r)
 				w := httptest.NewRecorder()
 				done := make(chan struct{})
 				go func() { b.Handler().ServeHTTP(w, r); close(done) }()
@@ -94,7 +96,8 @@ func TestBodies(t *testing.T) {
 		admin := b.logIn(t, "admin", first)
 		whole := `{"name":"Haus"` + strings.Repeat(" ", 100) + "}"
 		put := func(body io.Reader) *httptest.ResponseRecorder {
-			r := httptest.NewRequestWithContext(t.Context(), http.MethodPut, "/api/v1/settings", body)
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPatch, "/api/v1/settings", body)
+			b.ifMatch()(r)
 			admin(r)
 			w := httptest.NewRecorder()
 			b.Handler().ServeHTTP(w, r)
@@ -107,7 +110,7 @@ func TestBodies(t *testing.T) {
 		if _, c := code(t, put(strings.NewReader(whole+strings.Repeat(" ", maxForm)))); c != "too_large" {
 			t.Errorf("too large: %q", c)
 		}
-		if got := b.State().Settings.Name; got != state.DefaultSettings.Name {
+		if got := b.State().Settings.Name; got != settings.Default().Name {
 			t.Errorf("name %q", got)
 		}
 		if w := put(strings.NewReader(whole + strings.Repeat(" ", maxForm-len(whole)))); w.Code != http.StatusOK || b.State().Settings.Name != "Haus" {

@@ -73,7 +73,8 @@ func (p *PBX) tunnelChanged(st agent.SlotStatus) {
 
 // online tells whether messages can get through.
 func (p *PBX) online() bool {
-	return p.cfg.Dial != nil || p.agent != nil && p.agent.Status().Online()
+	tunnel := p.Agent()
+	return p.cfg.Dial != nil || tunnel != nil && tunnel.Status().Online()
 }
 
 // talk does what the clock and the control centre ask for until ctx ends.
@@ -200,7 +201,7 @@ func (p *PBX) contactEnds(s *state.State) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ends := p.contact.Add(time.Duration(s.Settings.ContactDays) * 24 * time.Hour)
-	if grace := p.started.Add(contactGrace); ends.Before(grace) {
+	if grace := p.life.started().Add(contactGrace); ends.Before(grace) {
 		return grace
 	}
 	return ends

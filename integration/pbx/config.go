@@ -4,13 +4,16 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
+	"github.com/comtrexx-cloud/comtrexx/ccc/firmware"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/integration/dev/facts"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/password"
@@ -36,15 +39,20 @@ type Config struct {
 	// Agent holds relays, timing, limits, transports, instance id and OnStatus of the
 	// tunnel; the PBX sets the rest. Without relays there is no tunnel.
 	Agent agent.Config
-	// Model and Firmware are shown. Default "COMtrexx Business" and "1.0.0-sim".
+	// Model and Firmware are shown. Default "COMtrexx Business" and "1.0.0-sim". Firmware is
+	// the version that the PBX came with; what was installed since goes before it.
 	Model, Firmware string
+	// FirmwareKeys are those whose firmware images are taken. Default: none is.
+	FirmwareKeys firmware.Keys
+	// Fault has maintenance go wrong, for tests. Default: it does not.
+	Fault Fault
 	// FirstPassword is the administrator's until he changes it. Default: generated,
 	// see [PBX.FirstPassword].
 	FirstPassword string
 	// Seed decides the calls. Default: from the serial.
 	Seed uint64
 	// CallsPerDay is how many calls a new PBX makes until that is set otherwise: 0 to
-	// 10,000. Nil: as in [state.DefaultSettings].
+	// 10,000. Nil: as in [settings.Default].
 	CallsPerDay *int
 	// History is how long before its creation the PBX's call data begin. Default 30
 	// days.
@@ -81,6 +89,20 @@ type Config struct {
 	Logger hclog.Logger
 }
 
+// Fault is how maintenance goes wrong.
+type Fault string
+
+// The faults.
+const (
+	FaultNone    Fault = ""
+	FaultInstall Fault = "install" // no firmware can be installed
+	FaultReturn  Fault = "return"  // it does not come back from a restart
+	FaultRefuse  Fault = "refuse"  // it takes neither restart nor firmware nor other settings
+)
+
+// Faults are all of them.
+var Faults = []Fault{FaultInstall, FaultReturn, FaultRefuse}
+
 // Limits bound what the PBX waits for and takes. Zero values stand for the defaults.
 type Limits struct {
 	// MaxBody bounds the body of a message about a pairing, in bytes. Default
@@ -106,6 +128,12 @@ type Limits struct {
 	// that to a whole fleet. One that ends a session because the device is blocked
 	// (AUER-1105) is believed at once. Default 2.
 	Refusals int
+	// Restart is how long the PBX is away when it restarts. Default 5 s.
+	Restart time.Duration
+	// Install is how long the installation of firmware takes. Default 5 s.
+	Install time.Duration
+	// MaxFirmware bounds a firmware image, in bytes. Default 256 MiB.
+	MaxFirmware int64
 }
 
 func (l *Limits) fill() {
@@ -117,6 +145,9 @@ func (l *Limits) fill() {
 	l.SyncEvery = cmp.Or(l.SyncEvery, time.Hour)
 	l.Call = cmp.Or(l.Call, 30*time.Second)
 	l.Refusals = cmp.Or(l.Refusals, 2)
+	l.Restart = cmp.Or(l.Restart, 5*time.Second)
+	l.Install = cmp.Or(l.Install, 5*time.Second)
+	l.MaxFirmware = cmp.Or(l.MaxFirmware, 256<<20)
 }
 
 // The bounds of the time between two syncs.
@@ -143,6 +174,9 @@ func (c *Config) fill() error {
 	}
 	c.Model = cmp.Or(c.Model, "COMtrexx Business")
 	c.Firmware = cmp.Or(c.Firmware, "1.0.0-sim")
+	if c.Fault != FaultNone && !slices.Contains(Faults, c.Fault) {
+		return fmt.Errorf("pbx: no fault %q", c.Fault)
+	}
 	c.History = cmp.Or(c.History, 30*24*time.Hour)
 	c.Limits.fill()
 	if c.DialTarget == nil {

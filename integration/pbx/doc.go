@@ -17,25 +17,33 @@
 //
 //	local network    everything, after signing in
 //	service/ccc      the service "pairing", and of the service "web" login, logout,
-//	                 system and calldata of the API
+//	                 system and calldata of the API, and what is marked with + below
 //	service/ara      in a session that the administrator has consented to: the services
 //	                 "web", "tls", "tcp", "ssh", and "remote" about it; see package remote
 //
 // Only the local network can type a token, dissolve a pairing or reset the PBX. The
-// user of a pairing reads system information and, while switched on, call data.
+// user of a pairing reads system information and, while switched on, call data; with the
+// switch configuration he changes settings, restarts the PBX and brings firmware, which
+// the page of settings shows.
 // Everything works without the cloud; what the control centre has to know is kept
 // until it is back (see package state).
 //
 // # API
 //
 // JSON below /api/v1, as far as it is known of the real product; problems are RFC 9457
-// with a stable code ([Problem]). What is marked with * is for the local network only.
+// with a stable code ([Problem]). What is marked with * is for the local network only, +
+// for the control centre too while the switch configuration is on.
 //
 //	POST   login                  HTTP Basic; 200 {user, role} and the cookie ctx_sessionid
 //	POST   logout                 204
 //	GET    system                 [System]
 //	GET    calldata               ?UserId&limit&offset; {_links:{totalCount}, data:[calls.Record]}
-//	GET    settings   PUT         state.Settings; what the body leaves out stays
+//	GET  + settings               settings.Settings, ETag: their version
+//	GET  + settings/schema        [Field]s: what each setting may be
+//	PATCH+ settings               {key: value, …, base?: {key: value}} with If-Match; ?dry_run=true; [Changes]
+//	POST + restart                202 {restart, boot}
+//	GET  + firmware   PUT    +    pages.Firmware; an image (ccc/firmware), ?allow_downgrade=true; 202
+//	POST + firmware/rollback      202
 //	GET    users      POST        {users:[{name, role, disabled, created_at}]}; {name, password}
 //	DELETE users/{name}           204
 //	PUT    password               {current, new}; 204
@@ -50,6 +58,27 @@
 //	POST * remote/{session}/allow {minutes, extension}; 204; so is refuse
 //	POST * remote/{session}/end   204
 //	POST * factory-reset          {password}; 200 {user, first_password}
+//
+// # Settings
+//
+// A change names the version that it is made to, and is refused with 412 "version" where
+// the settings have another by now, 428 "version_required" where it names none, and 422
+// "invalid" with every value that cannot be used. Where the body has in "base" what its
+// sender has seen, the 412 has in "changed" what differs from that. With dry_run nothing
+// is changed; it needs no If-Match.
+//
+// # Restart and firmware
+//
+// A restart ends everything that is not in the state: the tunnel, sessions, remote access.
+// The PBX is away for Limits.Restart and comes back with another boot in [System]. Settings
+// that need a restart take effect then.
+//
+// A firmware image is written to the disk and verified as it comes: "image_format",
+// "image_key", "image_signature", "image_payload", "image_model", "image_downgrade",
+// "image_min_version", "image_current", "too_large". Then it is installed for
+// Limits.Install, and the PBX restarts with it. A power cut leaves the old version until
+// one write of the state makes it the new one; see [state.Firmware]. Who asks during all
+// this gets "busy". Config.Fault makes it go wrong.
 //
 // # Pairing
 //

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/password"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/settings"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
 )
 
@@ -30,7 +31,7 @@ func (p *PBX) firstState() (*state.State, error) {
 	}
 	s := &state.State{
 		Created: admin.Created, Users: []state.User{admin}, DeviceKey: newDeviceKey(),
-		Settings: state.DefaultSettings, Switches: state.DefaultSwitches,
+		Settings: settings.Default(), SettingsVersion: admin.Created.UnixMilli(), Switches: state.DefaultSwitches,
 	}
 	if n := p.cfg.CallsPerDay; n != nil {
 		s.Settings.CallsPerDay = *n

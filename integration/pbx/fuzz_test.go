@@ -15,10 +15,14 @@ import (
 )
 
 // quiet makes a PBX that does not run.
-func quiet(tb testing.TB) *PBX {
+func quiet(tb testing.TB, change ...func(*Config)) *PBX {
 	tb.Helper()
 	ca := pkitest.New(tb, td)
-	p, err := New(Config{Credentials: ca.Credentials(identity.Device(td, serial)), FirstPassword: first, Hasher: quick, Facts: noFacts})
+	cfg := Config{Credentials: ca.Credentials(identity.Device(td, serial)), FirstPassword: first, Hasher: quick, Facts: noFacts}
+	for _, f := range change {
+		f(&cfg)
+	}
+	p, err := New(cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -59,7 +63,7 @@ func administrator(p *PBX) state.User {
 // not the PBX's fault.
 func FuzzAPIBodies(f *testing.F) {
 	calls := []struct{ method, path string }{
-		{"PUT", "settings"},
+		{"PATCH", "settings"},
 		{"PUT", "switches"},
 		{"POST", "users"},
 		{"PUT", "password"},
@@ -79,6 +83,7 @@ func FuzzAPIBodies(f *testing.F) {
 		cookie := p.sessions.start(administrator(p))
 		r := httptest.NewRequestWithContext(t.Context(), c.method, apiPrefix+c.path, bytes.NewReader(body))
 		r.AddCookie(&http.Cookie{Name: sessionCookie, Value: cookie})
+		r.Header.Set("If-Match", tag(p.State()))
 		w := httptest.NewRecorder()
 		p.Handler().ServeHTTP(w, r)
 		if w.Code >= http.StatusInternalServerError {

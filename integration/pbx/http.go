@@ -20,6 +20,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/conformance"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/pages"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/settings"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -162,6 +163,15 @@ func (p *PBX) handler() http.Handler {
 			conforming().ServeHTTP(w, r)
 			return
 		}
+		if p.life.away.Load() {
+			w.Header().Set("Retry-After", "5")
+			p.refuse(w, r, problem(http.StatusServiceUnavailable, "restarting", "The system restarts."))
+			return
+		}
+		if r.URL.Path == firmwarePath && r.Method == http.MethodPut {
+			routes().ServeHTTP(w, r) // which reads the body as it comes
+			return
+		}
 		if err := readBody(w, r); err != nil {
 			p.refuse(w, r, err)
 			return
@@ -190,6 +200,8 @@ func readBody(w http.ResponseWriter, r *http.Request) error {
 // cloudPaths are what the control centre may ask for.
 var cloudPaths = map[string]bool{
 	apiPrefix + "login": true, apiPrefix + "logout": true, apiPrefix + "system": true, apiPrefix + "calldata": true,
+	apiPrefix + "settings": true, apiPrefix + "settings/schema": true, apiPrefix + "restart": true,
+	firmwarePath: true, firmwarePath + "/rollback": true,
 }
 
 // letIn says who comes in at all, see the package doc.
@@ -223,6 +235,8 @@ type Problem struct {
 	TriesLeft *int `json:"tries_left,omitempty"`
 	// Errors names every field that cannot be used.
 	Errors []FieldError `json:"errors,omitempty"`
+	// Changed has the settings that are no longer as the caller believes.
+	Changed []settings.Change `json:"changed,omitempty"`
 
 	retry time.Duration // for Retry-After
 }

@@ -502,7 +502,7 @@ func shortContact(t *testing.T, b *box) {
 		t.Errorf("the default is %d days", set.ContactDays)
 	}
 	set.ContactDays = 10
-	if err := b.setSettings(replace(set)); err != nil {
+	if err := b.update(func(s *state.State) error { s.Settings = set; return nil }); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -537,7 +537,7 @@ func TestContactOfOneDay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBox(t)
 		b.pair(t)
-		if err := b.setSettings(func(s *state.Settings) error { s.ContactDays = 1; return nil }); err != nil {
+		if err := b.update(func(s *state.State) error { s.Settings.ContactDays = 1; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(23*time.Hour + 30*time.Minute)

@@ -32,7 +32,7 @@ type PBX struct {
 	self     identity.ID
 	disk     state.Disk
 	store    *state.Store
-	agent    *agent.Agent // nil: no tunnel
+	agent    atomic.Pointer[agent.Agent] // nil: no tunnel; another after each restart
 	cloud    wire.CCC
 	log      hclog.Logger
 	sessions sessions
@@ -47,7 +47,8 @@ type PBX struct {
 	tunnelUp chan struct{} // closed when a tunnel is up for the first time
 	host     func() (facts.Facts, error)
 	measure  func(context.Context) error // nil: Config.Facts is used
-	started  time.Time
+	life     lifetime
+	upkeep   upkeep
 	kick     chan struct{} // wakes talk; holds one
 	first    chan struct{} // holds one while the first password and its files change
 
@@ -71,7 +72,8 @@ func New(cfg Config) (*PBX, error) {
 		return nil, err
 	}
 	p := &PBX{
-		cfg: cfg, self: cfg.Credentials.ID(), log: cfg.Logger, started: time.Now(),
+		cfg: cfg, self: cfg.Credentials.ID(), log: cfg.Logger,
+		life: lifetime{restarts: make(chan struct{}, 1)}, upkeep: upkeep{install: make(chan struct{}, 1)},
 		kick: make(chan struct{}, 1), first: make(chan struct{}, 1), typos: newTypos(), offering: newOffering(), host: cfg.Facts,
 		slots: make(map[int]string), tunnelUp: make(chan struct{}),
 	}
@@ -96,15 +98,16 @@ func New(cfg Config) (*PBX, error) {
 	if err := p.openTLS(); err != nil {
 		return nil, err
 	}
+	if err := p.openFirmware(); err != nil {
+		return nil, err
+	}
 	p.contact = p.lastContact()
 	if p.host == nil {
 		s := facts.New(facts.Config{Serial: p.Serial(), Interval: MeasureEvery, Logger: p.log})
 		p.host, p.measure = s.Latest, s.Run
 	}
-	if len(cfg.Agent.Relays) > 0 {
-		if err := p.newAgent(); err != nil {
-			return nil, err
-		}
+	if err := p.startUp(); err != nil {
+		return nil, err
 	}
 	p.cloud = wire.CCC{HTTP: p.hostileClient(wire.HTTPClient(p.dialCloud)), MaxBody: cfg.Limits.MaxBody}
 	p.pairing = p.hostileHandler(p.pairingHandler())
@@ -139,7 +142,7 @@ func (p *PBX) newAgent() error {
 	if err != nil {
 		return fmt.Errorf("pbx: %w", err)
 	}
-	p.agent = a
+	p.agent.Store(a)
 	return nil
 }
 
@@ -149,17 +152,30 @@ func (p *PBX) Serial() identity.Serial { return p.self.Serial() }
 // State gives a snapshot of what the PBX remembers. It must not be changed.
 func (p *PBX) State() *state.State { return p.store.View() }
 
-// Agent is the PBX's tunnel, nil where it has none.
-func (p *PBX) Agent() *agent.Agent { return p.agent }
+// Agent is the PBX's tunnel, nil where it has none. After a restart it is another.
+func (p *PBX) Agent() *agent.Agent { return p.agent.Load() }
 
 // Handler serves the pages and the API to the local network.
 func (p *PBX) Handler() http.Handler { return p.local }
 
 // Run holds the tunnel, answers what comes through it and talks with the control
-// centre until ctx ends. It returns when everything that it started has ended. It can
-// be called once.
+// centre until ctx ends, over all restarts. It returns when everything that it started has
+// ended. It can be called once.
 func (p *PBX) Run(ctx context.Context) error {
 	defer p.remote.Close()
+	g, ctx := errgroup.WithContext(ctx)
+	if p.measure != nil {
+		g.Go(func() error { return p.measure(ctx) })
+	}
+	if p.tls != nil && p.Agent() != nil {
+		g.Go(func() error { return p.runTLS(ctx) })
+	}
+	g.Go(func() error { return p.lives(ctx) })
+	return g.Wait()
+}
+
+// live is Run from one start to the next.
+func (p *PBX) live(ctx context.Context) error {
 	var listeners []net.Listener
 	targets := make(map[grant.Service]net.Listener)
 	services := []string{wire.Service, webService, ara.ServiceName, string(grant.TCP), string(grant.SSH)}
@@ -169,11 +185,12 @@ func (p *PBX) Run(ctx context.Context) error {
 	var proofs sync.WaitGroup
 	defer proofs.Wait()
 	g, ctx := errgroup.WithContext(ctx)
+	tunnel := p.Agent()
 	for _, service := range services {
-		if p.agent == nil {
+		if tunnel == nil {
 			break
 		}
-		ln, err := p.agent.Listen(service)
+		ln, err := tunnel.Listen(service)
 		if err != nil {
 			return err
 		}
@@ -190,10 +207,7 @@ func (p *PBX) Run(ctx context.Context) error {
 		listeners = append(listeners, p.hostileListener(ln))
 	}
 	defer p.dialling(ctx)()
-	if p.measure != nil {
-		g.Go(func() error { return p.measure(ctx) })
-	}
-	if p.agent != nil {
+	if tunnel != nil {
 		srv := p.tunnelServer(ctx)
 		own := newHanded()
 		listeners = append(listeners, own)
@@ -210,12 +224,10 @@ func (p *PBX) Run(ctx context.Context) error {
 			})
 		}
 		defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
-		g.Go(func() error { return p.agent.Run(ctx) })
-		if p.tls != nil {
-			g.Go(func() error { return p.runTLS(ctx) })
-		}
+		g.Go(func() error { return tunnel.Run(ctx) })
 	}
 	g.Go(func() error { return p.talk(ctx) })
+	g.Go(func() error { return p.maintain(ctx) })
 	return g.Wait()
 }
 
@@ -250,11 +262,12 @@ func (p *PBX) dialCloud(ctx context.Context) (net.Conn, error) {
 	defer context.AfterFunc(over, cancel)()
 	var c net.Conn
 	var err error
+	tunnel := p.Agent()
 	switch {
 	case p.cfg.Dial != nil:
 		c, err = p.cfg.Dial(ctx)
-	case p.agent != nil:
-		c, err = p.agent.DialWith(ctx, cloudName, wire.Service, agent.DialOptions{Purpose: wire.Service})
+	case tunnel != nil:
+		c, err = tunnel.DialWith(ctx, cloudName, wire.Service, agent.DialOptions{Purpose: wire.Service})
 	default:
 		err = errNoTunnel
 	}

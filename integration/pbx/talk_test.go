@@ -105,7 +105,7 @@ func TestDiskIsBroken(t *testing.T) {
 		disk := &broken{Memory: new(state.Memory), heal: 1000}
 		b := newBox(t, func(c *Config) { c.Disk = disk })
 		b.pair(t)
-		if err := b.setSettings(func(s *state.Settings) error { s.ContactDays = 1; return nil }); err != nil {
+		if err := b.update(func(s *state.State) error { s.Settings.ContactDays = 1; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		b.ccc.set(func() { b.ccc.down = true })

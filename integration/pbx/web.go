@@ -87,6 +87,8 @@ func routePages(mux *http.ServeMux) {
 	form("/users/delete", "/users", administrators, (*PBX).webDeleteUser)
 	form("/switches", "/switches", onSite, (*PBX).webSetSwitches)
 	form("/settings", "/settings", administrators, (*PBX).webSetSettings)
+	form("/settings/restart", "/settings", administrators, (*PBX).webRestart)
+	form("/settings/rollback", "/settings", administrators, (*PBX).webRollback)
 	handle(mux, "POST /reset", person(onSite, (*PBX).webReset))
 	handle(mux, "/", func(p *PBX, w http.ResponseWriter, r *http.Request) { p.errorPage(w, r, http.StatusNotFound) })
 }
@@ -239,7 +241,7 @@ func (p *PBX) webLanguage(w http.ResponseWriter, r *http.Request) {
 func (p *PBX) webStatus(_ *http.Request, l login, pg *pages.Page) {
 	s := p.store.View()
 	d := pages.Status{
-		Model: p.cfg.Model, Firmware: p.cfg.Firmware, Started: p.started, Paired: s.Pairing, Offers: len(s.Offers), Tunnel: p.tunnel(),
+		Model: p.cfg.Model, Firmware: p.firmwareVersion(), Started: p.life.started(), Paired: s.Pairing, Offers: len(s.Offers), Tunnel: p.tunnel(),
 		Now: time.Now(),
 	}
 	if s.Pairing != nil {
@@ -265,11 +267,12 @@ func (p *PBX) webStatus(_ *http.Request, l login, pg *pages.Page) {
 // tunnel shows the first tunnel that is up, or the first.
 func (p *PBX) tunnel() pages.Tunnel {
 	t := pages.Tunnel{Expires: p.cfg.Credentials.Leaf().NotAfter}
-	if p.agent == nil {
+	agent := p.Agent()
+	if agent == nil {
 		return t
 	}
 	t.Configured = true
-	for _, slot := range p.agent.Status().Slots {
+	for _, slot := range agent.Status().Slots {
 		t.Online, t.Since, t.Error = slot.State.Online(), slot.Since, slot.LastError
 		if t.Online {
 			t.Relay, t.Transport, t.RTT = slot.RelayID, strings.ToUpper(string(slot.Transport)), slot.RTT.Round(100*time.Microsecond)
@@ -292,10 +295,6 @@ func (p *PBX) webUsers(_ *http.Request, l login, pg *pages.Page) {
 func (p *PBX) webSwitches(_ *http.Request, _ login, pg *pages.Page) {
 	s := p.store.View()
 	pg.Data = pages.Switches{Switches: s.Switches, Phase: s.Phase()}
-}
-
-func (p *PBX) webSettings(_ *http.Request, _ login, pg *pages.Page) {
-	pg.Data = pages.Settings{Settings: p.store.View().Settings}
 }
 
 func (p *PBX) webResetPage(_ *http.Request, _ login, pg *pages.Page) {

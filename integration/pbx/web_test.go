@@ -18,6 +18,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/token"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/pages"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/settings"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
 )
 
@@ -134,13 +135,21 @@ func TestForms(t *testing.T) {
 		if got := b.State().Switches; got != (state.Switches{Remote: true}) {
 			t.Errorf("switches %+v", got)
 		}
-		settings := url.Values{"name": {"Haus 1"}, "language": {"fr"}, "contact_days": {"7"}, "calls_per_day": {"0"}, "calldata_id_zero": {"on"}}
-		b.notice(t, b.post("/settings", settings, admin), admin, "Saved")
-		if got := b.State().Settings; got != (state.Settings{Name: "Haus 1", Language: "fr", ContactDays: 7, CallDataIDZero: true}) {
+		form := b.settingsForm()
+		form.Set("name", " Haus 1 ")
+		form.Set("contact_days", "7")
+		form.Set("codec_order", "g722 g711a")
+		form.Del("music_on_hold")
+		b.notice(t, b.post("/settings", form, admin), admin, "Saved")
+		want := settings.Default()
+		want.Name, want.ContactDays, want.CodecOrder, want.MusicOnHold = "Haus 1", 7, []string{"g722", "g711a"}, false
+		if got := b.State().Settings; len(settings.Diff(&want, &got)) > 0 {
 			t.Errorf("settings %+v", got)
 		}
-		settings.Set("contact_days", "x")
-		b.notice(t, b.post("/settings", settings, admin), admin, "Please check: contact_days")
+		b.notice(t, b.post("/settings", form, admin), admin, "changed meanwhile")
+		form = b.settingsForm()
+		form.Set("contact_days", "x")
+		b.notice(t, b.post("/settings", form, admin), admin, "Please check: contact_days")
 		o := b.ccc.offer("offer-1")
 		b.notice(t, b.post("/switches", url.Values{"offers": {"on"}}, admin), admin, "Saved")
 		if err := b.ccc.deliver(b.PBX, o); err != nil {

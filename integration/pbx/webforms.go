@@ -3,7 +3,6 @@ package pbx
 import (
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -56,6 +55,10 @@ var notices = []struct {
 	{remote.ErrLife, "remote.error.life"},
 	{remote.ErrTarget, "remote.error.target"},
 	{errOwn, "users.wrong"},
+	{errOverwritten, "settings.overwritten"},
+	{errBusy, "restart.busy"},
+	{errFaulty, "restart.refused"},
+	{errNoPrevious, "restart.noprevious"},
 	{errUserForm, "users.name"},
 	{errUserFull, "users.full"},
 	{state.ErrOtherUser, "users.wrong"},
@@ -156,24 +159,7 @@ func (p *PBX) webSetSwitches(r *http.Request, _ login) (pages.Notice, error) {
 	on := func(name string) bool { return r.PostFormValue(name) == "on" }
 	return good("saved"), p.setSwitches(func(s *state.Switches) error {
 		s.Monitoring, s.CallData, s.Remote, s.Backup, s.Offers = on("monitoring"), on("calldata"), on("remote"), on("backup"), on("offers")
-		return nil
-	})
-}
-
-func (p *PBX) webSetSettings(r *http.Request, _ login) (pages.Notice, error) {
-	number := func(name string) int {
-		n, err := strconv.Atoi(strings.TrimSpace(r.PostFormValue(name)))
-		if err != nil {
-			return -1 // which no setting takes
-		}
-		return n
-	}
-	return good("saved"), p.setSettings(func(s *state.Settings) error {
-		*s = state.Settings{
-			Name: strings.TrimSpace(r.PostFormValue("name")), Language: r.PostFormValue("language"),
-			ContactDays: number("contact_days"), CallsPerDay: number("calls_per_day"),
-			CallDataIDZero: r.PostFormValue("calldata_id_zero") == "on",
-		}
+		s.Configuration = on("configuration")
 		return nil
 	})
 }

@@ -1,11 +1,13 @@
 package pages
 
 import (
+	"slices"
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/integration/dev/facts"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/calls"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/remote"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/settings"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 )
@@ -130,8 +132,69 @@ func (r Remote) Minutes(asked time.Duration) int {
 	return max(1, int(min(asked, r.Life)/time.Minute))
 }
 
-// Settings is the page of settings.
-type Settings struct{ state.Settings }
+// Settings is the page of settings, restart and firmware.
+type Settings struct {
+	settings.Settings
+	// Version of the settings that the form is filled with.
+	Version int64
+	// RestartNeeded tells that some wait for a restart.
+	RestartNeeded bool
+	// Changes are what was done, the newest last.
+	Changes  []state.Change
+	Firmware Firmware
+}
+
+// Fields are those of the form, with the texts of the values.
+func (s Settings) Fields() (all []SettingsField) {
+	for _, f := range settings.Fields() {
+		all = append(all, SettingsField{f, f.Text(&s.Settings)})
+	}
+	return all
+}
+
+// SettingsField is one field of the form.
+type SettingsField struct {
+	settings.Field
+	Text string
+}
+
+// Lately are the changes, the newest first.
+func (s Settings) Lately() []state.Change {
+	all := slices.Clone(s.Changes)
+	slices.Reverse(all)
+	return all
+}
+
+// FirmwareState says what goes on with firmware.
+type FirmwareState string
+
+// The states. While it is [FirmwareRestarting], the PBX is about to go.
+const (
+	FirmwareIdle       FirmwareState = "idle"
+	FirmwareReceiving  FirmwareState = "receiving"
+	FirmwareVerifying  FirmwareState = "verifying"
+	FirmwareInstalling FirmwareState = "installing"
+	FirmwareRestarting FirmwareState = "restarting"
+	FirmwareFailed     FirmwareState = "failed"
+)
+
+// Firmware is what the PBX runs and what goes on, on the page and in the API.
+type Firmware struct {
+	// Version runs, Previous can be gone back to; empty: there is none.
+	Version  string        `json:"version"`
+	Previous string        `json:"previous,omitempty"`
+	State    FirmwareState `json:"state"`
+	// Progress of the state, 0 to 100.
+	Progress int `json:"progress"`
+	// Error is why the last image is not installed; nil: nothing is wrong.
+	Error *FirmwareError `json:"error,omitempty"`
+}
+
+// FirmwareError has a stable word and a sentence.
+type FirmwareError struct {
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+}
 
 // Reset is the page of the factory reset.
 type Reset struct {

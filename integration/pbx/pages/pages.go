@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/settings"
 )
 
 //go:embed html/*.html
@@ -167,6 +169,8 @@ func funcs(lang string) template.FuncMap {
 		"languages": func() []string { return Languages },
 		"langname":  func(l string) string { return texts[l]["language.name"] },
 		"spoken":    spoken,
+		"shown":     func(key, value string) string { return shown(lang, key, value) },
+		"join":      func(list []string) string { return strings.Join(list, ", ") },
 	}
 }
 
@@ -198,6 +202,18 @@ func size(lang string, n uint64) string {
 		unit++
 	}
 	return number(lang, fmt.Sprintf("%.1f %s", v, []string{"B", "KiB", "MiB", "GiB", "TiB"}[unit]))
+}
+
+// shown is the value of a setting for people.
+func shown(lang, key, value string) string {
+	switch f, ok := settings.Of(key); {
+	case ok && f.Type == settings.Boolean:
+		return Text(lang, "value."+value)
+	case value == "":
+		return "–"
+	default:
+		return value
+	}
 }
 
 // number puts the language's decimal sign into a text with one number.

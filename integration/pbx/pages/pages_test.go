@@ -19,6 +19,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/integration/dev/facts"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/calls"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/remote"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/settings"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 )
@@ -86,7 +87,7 @@ func TestKeysAreUsed(t *testing.T) {
 	all := sources.String()
 	for key := range texts["en"] {
 		// These families are put together.
-		together := regexp.MustCompile(`^(role|message|remote\.(service|consent|cause|event))\..`)
+		together := regexp.MustCompile(`^(role|message|settings|firmware|changes|value|remote\.(service|consent|cause|event))\..`)
 		if together.MatchString(key) {
 			continue
 		}
@@ -153,10 +154,29 @@ func samples() map[string]Page {
 		"users":          page("users", Users{Users: users, Self: "admin", Subscribers: calls.Subscribers, MinLen: 10, Administrator: true}),
 		"users own":      page("users", Users{Users: users[1:2], Self: "erika", Subscribers: calls.Subscribers, MinLen: 10}),
 		"switches":       page("switches", Switches{Switches: state.DefaultSwitches, Phase: state.PhaseUnpaired}),
-		"settings":       page("settings", Settings{state.DefaultSettings}),
-		"reset":          page("reset", Reset{Paired: paired}),
-		"message":        page("message", Message{Title: "message.notfound.title", Text: "message.notfound.text"}),
+		"settings":       page("settings", Settings{Settings: settings.Default(), Firmware: Firmware{Version: "1.0.0", State: FirmwareIdle}}),
+		"settings changed": page("settings", Settings{
+			Settings: settings.Default(), Version: 7, RestartNeeded: true, Changes: changes(),
+			Firmware: Firmware{Version: "2.0.0", Previous: "1.0.0", State: FirmwareFailed, Progress: 40, Error: &FirmwareError{Code: "install_failed"}},
+		}),
+		"reset":   page("reset", Reset{Paired: paired}),
+		"message": page("message", Message{Title: "message.notfound.title", Text: "message.notfound.text"}),
 	}
+}
+
+// changes are one of each kind, by the control centre, and one of every setting.
+func changes() (all []state.Change) {
+	for _, done := range []state.Done{state.DoneSettings, state.DoneRestart, state.DoneFirmware, state.DoneRollback} {
+		all = append(all, state.Change{At: now, By: "ccc-0a1b2c3d", Cloud: true, Done: done, Version: "2.0.0"})
+	}
+	last := state.Change{At: now, By: "admin", Done: state.DoneSettings}
+	defaults := settings.Default()
+	for _, f := range settings.Fields() {
+		last.Values = append(last.Values, state.Value{Key: f.Key, Old: f.Text(&defaults), New: "<b>"})
+	}
+	last.Values[len(last.Values)-1].New = "on"
+	last.Values = slices.DeleteFunc(last.Values, func(v state.Value) bool { return v.Key == "music_on_hold" })
+	return append(all, last)
 }
 
 // messages are one of each event and cause.
@@ -184,7 +204,7 @@ func TestNoKeysAreShown(t *testing.T) {
 			if err := Render(&b, p); err != nil {
 				t.Fatal(err)
 			}
-			if key := regexp.MustCompile(`>\s*[^<]*remote\.[a-z]+[^<]*<`).FindString(b.String()); key != "" {
+			if key := regexp.MustCompile(`>\s*[^<]*(remote|settings|changes|firmware|restart|value)\.[a-z]+[^<]*<`).FindString(b.String()); key != "" {
 				t.Errorf("%s in %s shows %q", name, lang, key)
 			}
 		}
@@ -298,7 +318,12 @@ func TestWhatPagesShow(t *testing.T) {
 		"users":          {[]string{"(disabled)", "/users/add"}, nil},
 		"login":          {[]string{"User name or password is wrong", `role="alert"`, `value="/ccc"`}, []string{"<nav"}},
 		"ccc completing": {[]string{"Asking Müller", "Reload"}, []string{`name="token"`, "/ccc?wait"}},
-		"ccc waiting":    {[]string{"reloads every five seconds", "Stop"}, []string{"/ccc?wait"}},
+		"settings":       {[]string{`name="ntp_server" value="de.pool.ntp.org"`, `name="music_on_hold" value="on" checked`, `<option value="DE" selected>`, "Nobody has changed"}, []string{"/settings/rollback", "(install_failed)", "Some settings"}},
+		"settings changed": {
+			[]string{`name="version" value="7"`, "Some settings only take effect", "back to 1.0.0", "(install_failed)", "<td>CCC</td>", "<code>admin</code>", "Order of codecs: opus, g722, g711a, g711u → &lt;b&gt;", "CallDataId 0): off → on", "Firmware installed: 2.0.0"},
+			[]string{"ccc-0a1b2c3d", "Nobody has changed"},
+		},
+		"ccc waiting": {[]string{"reloads every five seconds", "Stop"}, []string{"/ccc?wait"}},
 	} {
 		p := samples()[name]
 		p.Lang = "en"

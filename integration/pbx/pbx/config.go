@@ -10,12 +10,15 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
+	"github.com/comtrexx-cloud/comtrexx/ccc/firmware"
 	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/tlsend"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -38,9 +41,15 @@ type Config struct {
 	// AllowRemote permits an address that is not loopback. Passwords cross the network
 	// readably then.
 	AllowRemote bool `yaml:"allow_remote"`
-	// Model and Firmware are shown. Default "COMtrexx Business" and "1.0.0-sim".
+	// Model and Firmware are shown; Firmware is the version that the PBX came with, until
+	// another is installed. Default "COMtrexx Business" and "1.0.0-sim".
 	Model    string `yaml:"model"`
 	Firmware string `yaml:"firmware"`
+	// FirmwareKeys are files with public keys in PEM, whose firmware images are taken.
+	// Default: none is.
+	FirmwareKeys []string `yaml:"firmware_keys"`
+	// Maintenance bounds restarts and firmware.
+	Maintenance Maintenance `yaml:"maintenance"`
 	// Seed decides the calls. Default: from the serial.
 	Seed uint64 `yaml:"seed"`
 
@@ -79,6 +88,19 @@ type Pairing struct {
 	// Refusals is how often in a row relays refuse the certificate until the pairing is
 	// dissolved. Default 2.
 	Refusals int `yaml:"refusals"`
+}
+
+// Maintenance bounds restarts and firmware; zero values stand for the defaults of
+// integration/pbx.Limits.
+type Maintenance struct {
+	// Restart is how long the PBX is away, Install how long an installation takes. Default
+	// 5s each.
+	Restart time.Duration `yaml:"restart"`
+	Install time.Duration `yaml:"install"`
+	// MaxFirmware bounds a firmware image. Default 256MiB.
+	MaxFirmware configs.Bytes `yaml:"max_firmware"`
+	// Fault has it go wrong, for tests: install, return or refuse. Default: it does not.
+	Fault pbx.Fault `yaml:"fault"`
 }
 
 // PKI says where certificates come from.
@@ -158,6 +180,8 @@ func (c *Config) Validate() error {
 		{"pairing.retry_min", c.Pairing.RetryMin},
 		{"pairing.retry_max", c.Pairing.RetryMax},
 		{"pairing.sync_every", c.Pairing.SyncEvery},
+		{"maintenance.restart", c.Maintenance.Restart},
+		{"maintenance.install", c.Maintenance.Install},
 	} {
 		if d.value < 0 {
 			bad(d.key, "is below zero", "")
@@ -165,6 +189,15 @@ func (c *Config) Validate() error {
 	}
 	if c.Pairing.Refusals < 0 {
 		bad("pairing.refusals", "is below zero", "")
+	}
+	if c.Maintenance.MaxFirmware < 0 || c.Maintenance.MaxFirmware > firmware.MaxPayload {
+		bad("maintenance.max_firmware", "is not a size up to 4GiB", "as in 256MiB")
+	}
+	if c.Maintenance.Fault != pbx.FaultNone && !slices.Contains(pbx.Faults, c.Maintenance.Fault) {
+		bad("maintenance.fault", fmt.Sprintf("%q is no fault", c.Maintenance.Fault), "install, return, refuse, or empty")
+	}
+	if c.Firmware != "" && !firmware.ValidVersion(c.Firmware) {
+		bad("firmware", fmt.Sprintf("%q is no version", c.Firmware), "as in 1.0.0 or 1.0.0-sim")
 	}
 	if hclog.LevelFromString(c.Log.Level) == hclog.NoLevel {
 		bad("log.level", fmt.Sprintf("%q is no level", c.Log.Level), "trace, debug, info, warn, error or off")

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/firmware"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx"
@@ -80,12 +81,17 @@ func run(ctx context.Context, cmd *cobra.Command, app *cli.App, cfg *Config) err
 	if err != nil {
 		return err
 	}
+	keys, err := firmware.ReadKeys(cfg.FirmwareKeys...)
+	if err != nil {
+		return errors.Join(&cli.Hint{Err: err, Hint: "firmware_keys: names files with public keys in PEM"}, status.Close())
+	}
 	p, err := pbx.New(pbx.Config{
 		Dir: cfg.StateDir, Credentials: creds, Clock: clock, Agent: ac, Model: cfg.Model, Firmware: cfg.Firmware, Seed: cfg.Seed,
-		OwnServices: cfg.OwnServices,
+		OwnServices: cfg.OwnServices, FirmwareKeys: keys, Fault: cfg.Maintenance.Fault,
 		Limits: pbx.Limits{
 			CompleteFor: cfg.Pairing.CompleteFor, RetryMin: cfg.Pairing.RetryMin, RetryMax: cfg.Pairing.RetryMax,
 			SyncEvery: cfg.Pairing.SyncEvery, Refusals: cfg.Pairing.Refusals,
+			Restart: cfg.Maintenance.Restart, Install: cfg.Maintenance.Install, MaxFirmware: int64(cfg.Maintenance.MaxFirmware),
 		},
 		TLSEnd: cfg.tlsEnd(client, creds), Logger: log,
 	})
@@ -104,8 +110,8 @@ func run(ctx context.Context, cmd *cobra.Command, app *cli.App, cfg *Config) err
 	log.Info("started", "serial", out.Serial, "pages", out.URL, "version", configs.Version())
 
 	client.TrustDomain = creds.ID().TrustDomain
-	if a := p.Agent(); a != nil {
-		client.Through = func(ctx context.Context) (net.Conn, error) { return a.DialRaw(ctx, enrol.ServiceName) }
+	if p.Agent() != nil {
+		client.Through = func(ctx context.Context) (net.Conn, error) { return p.Agent().DialRaw(ctx, enrol.ServiceName) }
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.Run(ctx) })

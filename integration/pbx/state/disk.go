@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -11,13 +12,16 @@ import (
 	"sync"
 )
 
-// Disk is a directory for a few small files.
+// Disk is a directory for a few files.
 type Disk interface {
 	// Read gives a file's contents; an error wraps fs.ErrNotExist where there is
 	// none.
 	Read(name string) ([]byte, error)
 	// Write replaces a file and syncs its contents. It is not atomic.
 	Write(name string, data []byte) error
+	// Create replaces a file by what is written to it until Close, which syncs it. It is
+	// for files that are not held in memory.
+	Create(name string) (io.WriteCloser, error)
 	// Rename replaces a file by another, atomically.
 	Rename(from, to string) error
 	// Remove removes a file. It is no error where there is none.
@@ -47,6 +51,21 @@ func (d Dir) Write(name string, data []byte) error {
 	_, err = f.Write(data)
 	return errors.Join(err, f.Sync(), f.Close())
 }
+
+// Create implements [Disk].
+func (d Dir) Create(name string) (io.WriteCloser, error) {
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(d.path(name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	return synced{f}, err
+}
+
+// synced is a file that is synced before it is closed.
+type synced struct{ *os.File }
+
+// Close implements [io.Closer].
+func (s synced) Close() error { return errors.Join(s.Sync(), s.File.Close()) }
 
 // Rename implements [Disk].
 func (d Dir) Rename(from, to string) error { return os.Rename(d.path(from), d.path(to)) }
@@ -113,6 +132,17 @@ func (m *Memory) Write(name string, data []byte) error {
 	m.files[name] = data
 	return nil
 }
+
+// Create implements [Disk]. There is a file of that name afterwards, and nothing in it:
+// thousands of PBXs take firmware that no memory would hold.
+func (m *Memory) Create(name string) (io.WriteCloser, error) {
+	return forgotten{io.Discard}, m.Write(name, nil)
+}
+
+type forgotten struct{ io.Writer }
+
+// Close implements [io.Closer].
+func (forgotten) Close() error { return nil }
 
 // Rename implements [Disk].
 func (m *Memory) Rename(from, to string) error {

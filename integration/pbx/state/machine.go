@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/settings"
 )
 
 // Phase is where a PBX is on the way to a pairing. It follows from the other fields.
@@ -253,22 +254,27 @@ func (s *State) ToldDeclined(id wire.OfferID) {
 }
 
 // Reset brings back the state of a new PBX with a new administrator. What the control
-// centre has to know survives, and the version goes on.
+// centre has to know survives, so does the firmware, and the versions go on.
 func (s *State) Reset(why wire.Reason, admin User, deviceKey []byte, now time.Time) (gone UserName) {
 	gone = s.Dissolve(why, now)
 	*s = State{
 		Format: Format, Version: s.Version, Created: now, Users: []User{admin}, DeviceKey: deviceKey,
-		Settings: DefaultSettings, Switches: DefaultSwitches, Tombstones: s.Tombstones, Declined: s.Declined,
+		Settings: settings.Default(), SettingsVersion: s.nextSettings(now), Switches: DefaultSwitches, Firmware: s.Firmware,
+		Tombstones: s.Tombstones, Declined: s.Declined,
 	}
 	return gone
 }
 
 // Boot is what a start does to the state before anything else: a user that nobody has
-// acknowledged goes, and the offers' lives are bounded by the clock of now. It tells
-// whether there was anything to do.
+// acknowledged goes, and so does an installation that did not come to its end; the offers'
+// lives are bounded by the clock of now. It tells whether there was anything to do.
 func (s *State) Boot(now time.Time) (changed bool) {
 	if s.Completing != nil {
 		s.Abandon(false)
+		changed = true
+	}
+	if s.Firmware.Installing != nil {
+		s.FailInstall(FailInterrupted)
 		changed = true
 	}
 	for i := range s.Offers {

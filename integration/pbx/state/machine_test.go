@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/settings"
 )
 
 var now = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
 func fresh() *State {
 	return &State{
-		Format: Format, Created: now, Settings: DefaultSettings, Switches: DefaultSwitches,
+		Format: Format, Created: now, Settings: settings.Default(), Switches: DefaultSwitches,
 		Users: []User{{Name: Administrator, Role: RoleAdministrator, Hash: "$x"}},
 	}
 }

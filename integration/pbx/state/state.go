@@ -9,6 +9,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/remote"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/settings"
 )
 
 // Format is the version of the file's layout. A reader refuses a later one.
@@ -29,7 +30,7 @@ const (
 	// RoleUser may look at the status and change his own password.
 	RoleUser Role = "user"
 	// RoleCloud is the user of a pairing: system information and, where switched on,
-	// call data, over the API only.
+	// call data, settings, restart and firmware, over the API only.
 	RoleCloud Role = "ccc"
 )
 
@@ -47,22 +48,6 @@ type User struct {
 	Changed bool `json:"changed,omitempty"`
 }
 
-// Settings are what the administrator can set.
-type Settings struct {
-	// Name of the system, for people.
-	Name string `json:"name"`
-	// Language of pages for browsers that ask for none of ours: de, en or fr.
-	Language string `json:"language"`
-	// ContactDays is after how many days without contact to the control centre a
-	// pairing is dissolved: 1 to 365.
-	ContactDays int `json:"contact_days"`
-	// CallDataIDZero has every record of call data carry the id 0, as some firmware
-	// does.
-	CallDataIDZero bool `json:"calldata_id_zero"`
-	// CallsPerDay is how many calls the generator makes: 0 to 10,000.
-	CallsPerDay int `json:"calls_per_day"`
-}
-
 // Switches say what may leave the PBX. CCC follows the pairing: it goes on when a
 // token has been typed, and dissolves the pairing when it goes off.
 type Switches struct {
@@ -71,6 +56,9 @@ type Switches struct {
 	CallData   bool `json:"calldata"`
 	Remote     bool `json:"remote"`
 	Backup     bool `json:"backup"`
+	// Configuration lets the control centre read and change settings, restart the PBX, and
+	// bring firmware.
+	Configuration bool `json:"configuration"`
 	// Offers lets the control centre ask for a pairing.
 	Offers bool `json:"offers"`
 }
@@ -169,9 +157,14 @@ type State struct {
 	Users   []User    `json:"users"`
 	// DeviceKey signs the cookie by which a browser that has signed in before keeps
 	// its own count of wrong passwords.
-	DeviceKey  []byte      `json:"device_key"`
-	Settings   Settings    `json:"settings"`
-	Switches   Switches    `json:"switches"`
+	DeviceKey []byte            `json:"device_key"`
+	Settings  settings.Settings `json:"settings"`
+	// SettingsVersion grows with each change of Settings, as Version does.
+	SettingsVersion int64    `json:"settings_version"`
+	Switches        Switches `json:"switches"`
+	Firmware        Firmware `json:"firmware,omitzero"`
+	// Changes are what people and the control centre have done, the newest last.
+	Changes    []Change    `json:"changes,omitempty"`
 	Remote     Remote      `json:"remote,omitzero"`
 	Offers     []Offer     `json:"offers,omitempty"`
 	Completing *Completing `json:"completing,omitempty"`
@@ -180,11 +173,8 @@ type State struct {
 	Declined   []Declined  `json:"declined,omitempty"`
 }
 
-// DefaultSettings and DefaultSwitches are those of a new PBX.
-var (
-	DefaultSettings = Settings{Name: "COMtrexx", Language: "de", ContactDays: 30, CallsPerDay: 40}
-	DefaultSwitches = Switches{Monitoring: true, CallData: true, Offers: true}
-)
+// DefaultSwitches are those of a new PBX.
+var DefaultSwitches = Switches{Monitoring: true, CallData: true, Configuration: true, Offers: true}
 
 // Clone copies the state so that neither copy sees changes of the other.
 func (s *State) Clone() *State {
@@ -192,6 +182,7 @@ func (s *State) Clone() *State {
 	c.Users, c.Offers = slices.Clone(s.Users), slices.Clone(s.Offers)
 	c.Tombstones, c.Declined = slices.Clone(s.Tombstones), slices.Clone(s.Declined)
 	c.Remote.Targets = slices.Clone(s.Remote.Targets)
+	c.Settings, c.Changes, c.Firmware = s.Settings.Clone(), slices.Clone(s.Changes), s.Firmware.clone()
 	if s.Completing != nil {
 		c.Completing = new(*s.Completing)
 	}
@@ -230,7 +221,9 @@ var ErrCorrupt = errors.New("not a state file of a PBX")
 
 // decode reads a state file.
 func decode(data []byte) (*State, error) {
-	s := new(State)
+	// What an older program did not know is as in a new PBX, but for switches: nobody has
+	// switched those on.
+	s := &State{Settings: settings.Default()}
 	if err := json.Unmarshal(data, s); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
