@@ -4,8 +4,10 @@
 //	ccc serve --config ccc.yaml          run it
 //	ccc tenant add NAME                  add an organisation
 //	ccc user add EMAIL --tenant ID       add a person
-//	ccc pair SERIAL --url … --user …     pair a PBX without a browser
+//	ccc login --url … --user …           sign in to a running one, for the commands that follow
+//	ccc pair SERIAL                      pair a PBX without a browser
 //	ccc remote ask|open|list|show|…      remote access to a PBX without a browser
+//	ccc systems|users|sites|… list|…     whatever else the pages do
 //	ccc backup FILE, ccc restore FILE    copy the database
 //	ccc key new --out FILE               make a key for the secrets in the database
 //	ccc logs raw|stats                   read the access log
@@ -26,7 +28,10 @@ import (
 func main() { os.Exit(run()) }
 
 // run runs the command line of the process and gives the exit code.
-func run() int {
+func run() int { return cli.Main(context.Background(), newApp().Command) }
+
+// newApp makes all commands.
+func newApp() *cli.App {
 	var app *cli.App
 	app = cli.New(cli.Program{
 		Name:      "ccc",
@@ -34,17 +39,29 @@ func run() int {
 		NewConfig: func() any { c := defaultConfig(); return &c },
 		Check:     func(cmd *cobra.Command) error { return check(app, cmd) },
 	})
+	app.AddGroup(
+		&cobra.Group{ID: groupServer, Title: "On the machine of the control centre:"},
+		&cobra.Group{ID: groupClient, Title: "From anywhere, in a control centre that runs:"},
+	)
 	app.AddCommand(
 		serveCommand(app),
 		tenantCommand(app), userCommand(app),
-		pairCommand(app), remoteCommand(app),
 		backupCommand(app), restoreCommand(app),
-		keyCommand(app), openapiCommand(app),
+		keyCommand(app),
 		daemon.LogsCommand(app, func() (daemon.Config, error) {
 			cfg := defaultConfig()
 			err := app.Load(&cfg)
 			return cfg.Config, err
 		}),
 	)
-	return cli.Main(context.Background(), app.Command)
+	for _, c := range app.Commands() {
+		c.GroupID = groupServer
+	}
+	app.AddCommand(
+		loginCommand(app), logoutCommand(),
+		pairCommand(app), remoteCommand(app), eventsCommand(app),
+		openapiCommand(app),
+	)
+	addOperations(app, app.Command)
+	return app
 }

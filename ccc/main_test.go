@@ -36,7 +36,7 @@ func TestScripts(t *testing.T) {
 				os.WriteFile(filepath.Join(e.WorkDir, "ccc.yaml"), []byte(scriptConfig), 0o600),
 			)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fake-ccc": fakeCCC, "fake-remote": fakeRemote},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fake-ccc": fakeCCC, "fake-remote": fakeRemote, "fake-api": fakeOperations},
 	})
 }
 

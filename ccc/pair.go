@@ -3,17 +3,14 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/comtrexx-cloud/comtrexx/ccc/api"
+	"github.com/comtrexx-cloud/comtrexx/ccc/client"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -23,50 +20,49 @@ import (
 type pairing struct {
 	app *cli.App
 	cmd *cobra.Command
+	ccc *connection
 
-	url, ca, user string
-	passwordFile  string
-	name          string
-	pbx           pbxFlags
-	timeout       time.Duration
-	detach        bool
+	name    string
+	pbx     pbxFlags
+	timeout time.Duration
+	detach  bool
 }
 
 func pairCommand(app *cli.App) *cobra.Command {
 	p := &pairing{app: app}
 	cmd := &cobra.Command{
-		Use:   "pair SERIAL",
+		Use: "pair SERIAL", GroupID: groupClient,
 		Short: "Pair a PBX, as a browser would do it",
 		Long: "Saves a serial in a running control centre, prints the token to type at the PBX,\n" +
 			"and waits until the PBX is paired. With --pbx it also types the token into the\n" +
 			"PBX's own API, as its administrator. Passwords come from files, or are asked for.\n\n" +
 			"A system that is there already, and not paired, gets a new offer.\n" +
-			"With --json each step is a line of JSON.",
-		Example: "  ccc pair 0123456789 --url https://ccc.example.com --user anna@example.com\n" +
+			"With --json each step is a line of JSON.\n\n" + connectHelp,
+		Example: "  ccc login --url https://ccc.example.com --user anna@example.com && ccc pair 0123456789\n" +
 			"  ccc pair 0123456789 --url http://127.0.0.1:8080 --user admin@ccc.invalid --password-file first-admin \\\n" +
 			"    --pbx http://127.0.0.1:9001 --pbx-user admin --pbx-password-file pbx/admin-password",
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			p.cmd = cmd
-			serial, err := identity.ParseSerial(args[0])
-			if err != nil {
-				return &cli.Hint{Err: err, Hint: "a serial is ten digits, with its leading zeros", ExitCode: cli.ExitUsage}
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := cobra.ExactArgs(1)(cmd, args); err != nil {
+				return err
 			}
-			ctx, stop := interruptible(cmd.Context())
-			defer stop()
-			if p.timeout > 0 {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, p.timeout)
-				defer cancel()
-			}
-			return p.hint(p.run(ctx, serial))
+			_, err := serialOf(args[0])
+			return err
 		},
 	}
+	connected(cmd, func(ctx context.Context, k *connection, args []string) error {
+		p.cmd, p.ccc = cmd, k
+		serial, err := serialOf(args[0])
+		if err != nil {
+			return err
+		}
+		if p.timeout > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, p.timeout)
+			defer cancel()
+		}
+		return p.hint(p.run(ctx, serial))
+	})
 	f := cmd.Flags()
-	f.StringVar(&p.url, "url", "", "`address` of the control centre (needed)")
-	f.StringVar(&p.ca, "ca-file", "", "PEM `file` with the roots that its certificate is checked against; default: those of the system")
-	f.StringVar(&p.user, "user", "", "`e-mail` address of the account (needed)")
-	f.StringVar(&p.passwordFile, "password-file", "", "`file` with its password, - for standard input; default: ask")
 	f.StringVar(&p.name, "name", "", "`name` of the system; default: the serial")
 	f.DurationVar(&p.timeout, "timeout", 0, "give up waiting after this `time`; 0: when the offer ends")
 	f.BoolVar(&p.detach, "no-wait", false, "print the token and do not wait")
@@ -75,44 +71,35 @@ func pairCommand(app *cli.App) *cobra.Command {
 	f.StringVar(&p.pbx.passwordFile, "pbx-password-file", "", "`file` with the administrator's password, - for standard input; default: ask")
 	f.StringVar(&p.pbx.ca, "pbx-ca-file", "", "PEM `file` with the roots that the PBX's certificate is checked against")
 	cmd.MarkFlagsMutuallyExclusive("pbx", "no-wait")
-	for _, needed := range []string{"url", "user"} {
-		if err := cmd.MarkFlagRequired(needed); err != nil {
-			panic(err) // the flag is defined above
-		}
-	}
 	return cmd
+}
+
+// serialOf reads a serial of the command line.
+func serialOf(text string) (identity.Serial, error) {
+	serial, err := identity.ParseSerial(text)
+	if err != nil {
+		return "", &cli.Hint{Err: err, Hint: "a serial is ten digits, with its leading zeros", ExitCode: cli.ExitUsage}
+	}
+	return serial, nil
 }
 
 // step is one line of progress.
 type step struct {
-	Step   string     `json:"step"`
-	System string     `json:"system"`
-	Offer  *api.Offer `json:"offer,omitempty"`
-	Reason string     `json:"reason,omitempty"`
+	Step   string        `json:"step"`
+	System string        `json:"system"`
+	Offer  *client.Offer `json:"offer,omitempty"`
+	Reason string        `json:"reason,omitempty"`
 }
 
 func (p *pairing) run(ctx context.Context, serial identity.Serial) error {
-	ccc, err := newClient(p.url, p.ca)
-	if err != nil {
-		return &cli.Hint{Err: err, ExitCode: cli.ExitUsage}
-	}
-	password, err := readPassword(p.cmd, p.passwordFile, "Password of "+p.user)
-	if err != nil {
-		return err
-	}
 	var pbx *pbxClient
+	var err error
 	if p.pbx.url != "" {
 		if pbx, err = p.pbx.open(p.cmd); err != nil {
 			return err
 		}
 	}
-	if err := ccc.do(ctx, http.MethodPost, api.Prefix+"/session", api.Credentials{Email: p.user, Password: password}, nil); err != nil {
-		return err
-	}
-	// Ends the session also where the wait was interrupted.
-	defer func() { _ = ccc.do(context.WithoutCancel(ctx), http.MethodDelete, api.Prefix+"/session", nil, nil) }()
-
-	saved, err := p.save(ctx, ccc, serial)
+	saved, err := p.save(ctx, serial)
 	if err != nil {
 		return err
 	}
@@ -122,26 +109,22 @@ func (p *pairing) run(ctx context.Context, serial identity.Serial) error {
 	if p.detach {
 		return nil
 	}
-	return p.wait(ctx, ccc, saved, pbx)
+	return p.wait(ctx, saved, pbx)
 }
 
 // save saves the serial, or makes a new offer where it is saved already.
-func (p *pairing) save(ctx context.Context, ccc *client, serial identity.Serial) (api.SystemOffer, error) {
-	name := cmp.Or(p.name, string(serial))
-	once := func(r *http.Request) { r.Header.Set("Idempotency-Key", rand.Text()) }
-	var saved api.SystemOffer
-	err := ccc.do(ctx, http.MethodPost, api.Prefix+"/systems", api.NewSystem{Serial: string(serial), Name: name}, &saved, once)
-	if !hasCode(err, string(api.CodeSerialTaken)) {
+func (p *pairing) save(ctx context.Context, serial identity.Serial) (client.SystemOffer, error) {
+	saved, err := p.ccc.CreateSystem(ctx, client.NewSystem{Serial: string(serial), Name: cmp.Or(p.name, string(serial))})
+	if !client.HasCode(err, client.CodeSerialTakenByYou) {
 		return saved, err
 	}
-	var list api.SystemList
-	if err := ccc.do(ctx, http.MethodGet, api.Prefix+"/systems?q="+url.QueryEscape(string(serial)), nil, &list); err != nil {
-		return saved, err
-	}
-	for _, s := range list.Items {
+	for s, failed := range p.ccc.ListSystemsAll(ctx, &client.ListSystemsParams{Q: string(serial)}) {
+		if failed != nil {
+			return saved, failed
+		}
 		if s.Serial == string(serial) {
 			saved.System = s
-			err = ccc.do(ctx, http.MethodPost, api.Prefix+"/systems/"+url.PathEscape(s.ID)+"/offer", nil, &saved.Offer, once)
+			saved.Offer, err = p.ccc.RenewOffer(ctx, s.ID)
 			return saved, err
 		}
 	}
@@ -156,23 +139,26 @@ const streamRetry = 500 * time.Millisecond
 
 // wait follows the system until it is paired, or will not be. Where the stream of events
 // breaks, another one is opened.
-func (p *pairing) wait(ctx context.Context, ccc *client, saved api.SystemOffer, pbx *pbxClient) error {
-	w := &watch{pairing: p, ccc: ccc, saved: saved, pbx: pbx, state: store.StateOffered}
+func (p *pairing) wait(ctx context.Context, saved client.SystemOffer, pbx *pbxClient) error {
+	w := &watch{pairing: p, saved: saved, pbx: pbx, state: string(store.StateOffered)}
 	for {
 		// The state is looked at once the stream is open, so that nothing is missed.
 		w.look = true
-		err := ccc.stream(ctx, api.Prefix+"/events", func(event string, data []byte) bool {
-			w.done, w.result = w.event(ctx, event, data)
-			return !w.done && w.result == nil
-		})
-		switch {
-		case w.done || w.result != nil:
-			return w.result
-		case ctx.Err() != nil:
+		var broke error
+		for e, err := range p.ccc.Events(ctx) {
+			if err != nil {
+				broke = err
+				break
+			}
+			if done, err := w.event(ctx, e); done || err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", errNotPaired, context.Cause(ctx))
 		}
-		if _, refused := errors.AsType[*problem](err); refused {
-			return err
+		if _, refused := errors.AsType[*client.Problem](broke); refused {
+			return broke
 		}
 		select {
 		case <-ctx.Done():
@@ -184,32 +170,32 @@ func (p *pairing) wait(ctx context.Context, ccc *client, saved api.SystemOffer, 
 // watch is what the events have shown so far.
 type watch struct {
 	*pairing
-	ccc    *client
-	saved  api.SystemOffer
-	pbx    *pbxClient
-	state  store.State
-	look   bool // at the state, with the next event
-	typed  bool
-	done   bool
-	result error
+	saved client.SystemOffer
+	pbx   *pbxClient
+	state string
+	look  bool // at the state, with the next event
+	typed bool
 }
 
 // event takes one event. Done: the system is paired.
-func (w *watch) event(ctx context.Context, event string, data []byte) (done bool, err error) {
-	var s api.System
+func (w *watch) event(ctx context.Context, e client.LiveEvent) (done bool, err error) {
+	var s client.System
 	switch {
-	case event == "reset" || w.look:
+	case e.Kind == "reset" || w.look:
 		w.look = false
-		err = w.ccc.do(ctx, http.MethodGet, api.Prefix+"/systems/"+url.PathEscape(w.saved.System.ID), nil, &s)
-	case event == "system":
-		err = json.Unmarshal(data, &s)
-	case event == "removed":
-		var r api.Removed
-		if err := json.Unmarshal(data, &r); err == nil && r.ID == w.saved.System.ID {
+		s, err = w.ccc.GetSystem(ctx, w.saved.System.ID)
+	case e.Kind == "system":
+		err = e.Read(&s)
+	case e.Kind == "removed":
+		var r client.Removed
+		if err := e.Read(&r); err == nil && r.ID == w.saved.System.ID {
 			return false, fmt.Errorf("%w: the system was removed", errNotPaired)
 		}
 	}
 	if err != nil || s.ID != w.saved.System.ID || s.State == w.state {
+		if ctx.Err() != nil {
+			err = nil // the loop says so
+		}
 		return false, err
 	}
 	w.state = s.State
@@ -217,11 +203,11 @@ func (w *watch) event(ctx context.Context, event string, data []byte) (done bool
 }
 
 // reached tells of a state, and types the token when the PBX has the offer.
-func (w *watch) reached(ctx context.Context, s api.System) (done bool, err error) {
-	if err := w.say(step{Step: string(s.State), System: s.ID, Reason: s.ErrorCode}); err != nil {
+func (w *watch) reached(ctx context.Context, s client.System) (done bool, err error) {
+	if err := w.say(step{Step: s.State, System: s.ID, Reason: s.ErrorCode}); err != nil {
 		return false, err
 	}
-	switch s.State {
+	switch store.State(s.State) {
 	case store.StatePaired:
 		return true, nil
 	case store.StateReceived:
@@ -272,22 +258,11 @@ func (p *pairing) say(s step) error {
 
 // hint says what to do about the usual failures.
 func (p *pairing) hint(err error) error {
-	if err == nil {
-		return nil
-	}
-	for code, hint := range map[string]string{
-		string(api.CodeBadCredentials): "check --user and the password",
-		string(api.CodeLoginLimited):   "wait some minutes, and check the password",
-		string(api.CodeForbidden):      "only administrators and owners pair; ask one",
-		string(api.CodeState):          "it is paired; remove it first, or switch CCC off at the PBX",
-		string(api.CodeQuotaOffers):    "wait, or withdraw offers that nobody needs",
-	} {
-		if hasCode(err, code) {
-			return &cli.Hint{Err: err, Hint: hint}
-		}
-	}
 	if errors.Is(err, errNotPaired) {
 		return &cli.Hint{Err: err, Hint: "the same command makes a new offer"}
 	}
-	return err
+	return adviseWith(err, map[client.Code]string{
+		client.CodeForbidden: "only administrators and owners pair; ask one",
+		client.CodeState:     "it is paired; remove it first, or switch CCC off at the PBX",
+	})
 }

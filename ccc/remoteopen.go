@@ -1,13 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -16,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/flow"
-	"github.com/comtrexx-cloud/comtrexx/ccc/api"
+	"github.com/comtrexx-cloud/comtrexx/ccc/client"
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 )
@@ -36,10 +34,10 @@ func remoteOpenCommand(app *cli.App) *cobra.Command {
 		Long: "Asks, waits until the PBX's administrator has allowed the access, and gets a grant for\n" +
 			"\"auerproxy connect --grant\". The grant is a secret, good once and for a minute; progress\n" +
 			"is on standard error. Interrupted while it waits, the command takes the request back.",
-		Example: "  ccc remote open 0123456789 --url https://ccc.example.com --user anna@example.com \\\n" +
+		Example: "  ccc remote open 0123456789 \\\n" +
 			"    --service ssh --target shell --reason 'no dial tone' --grant-file grant &&\n" +
 			"    ssh -o ProxyCommand='auerproxy connect --grant grant' root@shell\n\n" +
-			"  ccc remote open 0123456789 --url https://ccc.example.com --user anna@example.com --password-file pw \\\n" +
+			"  ccc remote open 0123456789 \\\n" +
 			"    --service tcp --target printer --reason 'paper jam' | auerproxy connect --grant - --listen 127.0.0.1:9100",
 		Args: cobra.ExactArgs(1),
 	}
@@ -67,7 +65,7 @@ func remoteGrantCommand(app *cli.App) *cobra.Command {
 		Use:   "grant SESSION",
 		Short: "Get a grant for a remote access that you have asked for",
 		Long:  "A new grant extends nothing, and ends what an older one has opened at the gateway.",
-		Example: "  ccc remote grant 01J9… --url https://ccc.example.com --user anna@example.com |\n" +
+		Example: "  ccc remote grant 01J9… |\n" +
 			"    auerproxy connect --grant - --listen 127.0.0.1:2222",
 		Args: cobra.ExactArgs(1),
 	}
@@ -86,13 +84,13 @@ func remoteGrantCommand(app *cli.App) *cobra.Command {
 var errNotAllowed = errors.New("the remote access was not allowed")
 
 // await waits for the PBX's consent. Where it ends before, the request is taken back.
-func (r *remoteAccess) await(ctx context.Context, s api.RemoteSession) (api.RemoteSession, error) {
+func (r *remoteAccess) await(ctx context.Context, s client.RemoteSession) (client.RemoteSession, error) {
 	if r.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, r.timeout)
 		defer cancel()
 	}
-	var shown grant.State
+	var shown string
 	var failed error
 	look := func() (done bool) {
 		if s.State != shown {
@@ -101,10 +99,10 @@ func (r *remoteAccess) await(ctx context.Context, s api.RemoteSession) (api.Remo
 		}
 		switch {
 		case failed != nil:
-		case s.State.Final():
-			failed = &cli.Hint{Err: fmt.Errorf("%w: it is %s", errNotAllowed, strings.TrimSpace(string(s.State)+" "+string(s.Cause))), Hint: notAllowed[s.State], ExitCode: exitRefused}
+		case grant.State(s.State).Final():
+			failed = &cli.Hint{Err: fmt.Errorf("%w: it is %s", errNotAllowed, strings.TrimSpace(s.State+" "+s.Cause)), Hint: notAllowed[grant.State(s.State)], ExitCode: exitRefused}
 		}
-		return failed != nil || s.State == grant.Active
+		return failed != nil || s.State == string(grant.Active)
 	}
 	if look() {
 		return s, failed
@@ -112,21 +110,27 @@ func (r *remoteAccess) await(ctx context.Context, s api.RemoteSession) (api.Remo
 	for {
 		// The state is looked at once the stream is open, so that nothing is missed.
 		first, done := true, false
-		err := r.ccc.stream(ctx, api.Prefix+"/events", func(event string, _ []byte) bool {
-			if !first && event != "remote" && event != "reset" {
-				return true
+		var broke error
+		for e, err := range r.ccc.Events(ctx) {
+			if err != nil {
+				broke = err
+				break
+			}
+			if !first && e.Kind != "remote" && e.Kind != "reset" {
+				continue
 			}
 			first = false
 			now, err := r.show(ctx, s.ID)
 			if err != nil {
 				failed = err
-				return false
+				break
 			}
 			s = now
-			done = look()
-			return !done
-		})
-		_, refused := errors.AsType[*problem](err)
+			if done = look(); done {
+				break
+			}
+		}
+		_, refused := errors.AsType[*client.Problem](broke)
 		switch {
 		case ctx.Err() != nil:
 			if err := r.end(context.WithoutCancel(ctx), s); err != nil {
@@ -136,7 +140,7 @@ func (r *remoteAccess) await(ctx context.Context, s api.RemoteSession) (api.Remo
 		case done || failed != nil:
 			return s, failed
 		case refused:
-			return s, err
+			return s, broke
 		}
 		select {
 		case <-ctx.Done():
@@ -159,15 +163,15 @@ var progress = map[grant.State]string{
 }
 
 // tell says on standard error how it stands.
-func (r *remoteAccess) tell(s api.RemoteSession) error {
+func (r *remoteAccess) tell(s client.RemoteSession) error {
 	if r.app.JSON {
 		return json.NewEncoder(r.cmd.ErrOrStderr()).Encode(struct {
-			Session string      `json:"session"`
-			State   grant.State `json:"state"`
-			Cause   grant.Cause `json:"cause,omitempty"`
+			Session string `json:"session"`
+			State   string `json:"state"`
+			Cause   string `json:"cause,omitempty"`
 		}{s.ID, s.State, s.Cause})
 	}
-	text, ok := progress[s.State]
+	text, ok := progress[grant.State(s.State)]
 	if !ok {
 		return nil
 	}
@@ -177,16 +181,13 @@ func (r *remoteAccess) tell(s api.RemoteSession) error {
 
 // ticket begins at the gateway as a browser would, has a grant made for that, and writes
 // both.
-func (r *remoteAccess) ticket(ctx context.Context, s api.RemoteSession) error {
+func (r *remoteAccess) ticket(ctx context.Context, s client.RemoteSession) error {
 	start, err := url.Parse(s.StartURL)
 	if err != nil || s.StartURL == "" {
 		return &cli.Hint{Err: errors.New("there is nothing to open at the gateway"), Hint: "see how it stands with: ccc remote show " + s.ID, ExitCode: exitRefused}
 	}
 	gateway := flow.Client{Address: r.gatewayAddress}
-	if file := r.gatewayCA; file != "" || r.ca != "" {
-		if file == "" {
-			file = r.ca
-		}
+	if file := cmp.Or(r.gatewayCA, r.ccc.ca, r.ccc.saved.CA); file != "" {
 		if gateway.TLS, err = rootsOf(file); err != nil {
 			return err
 		}
@@ -195,14 +196,13 @@ func (r *remoteAccess) ticket(ctx context.Context, s api.RemoteSession) error {
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
-	var t api.RemoteTicket
-	path := api.Prefix + "/systems/" + url.PathEscape(s.SystemID) + "/remote/" + url.PathEscape(s.ID) + "/grant"
-	if err := r.ccc.do(ctx, http.MethodPost, path, api.RemoteBrowser{Label: b.Label, Browser: b.Hash}, &t); err != nil {
+	t, err := r.ccc.GrantRemote(ctx, s.SystemID, s.ID, client.RemoteBrowser{Label: b.Label, Browser: b.Hash})
+	if err != nil {
 		return err
 	}
 	return r.write(flow.Ticket{
 		Origin: b.Origin, Grant: t.Grant, Browser: b.Browser, Expires: t.ExpiresAt,
-		Session: grant.SessionID(s.ID), Service: s.Service, Target: s.Target,
+		Session: grant.SessionID(s.ID), Service: grant.Service(s.Service), Target: s.Target,
 	})
 }
 
@@ -220,17 +220,4 @@ func (r *remoteAccess) write(t flow.Ticket) (err error) {
 		return err
 	}
 	return t.Write(f)
-}
-
-// rootsOf trusts the certificates in a file, and no others.
-func rootsOf(file string) (*tls.Config, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("%s has no certificate in PEM", file)
-	}
-	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
 }

@@ -38,7 +38,7 @@ func printTenants(app *cli.App, cmd *cobra.Command, all []tenantLine) error {
 }
 
 func tenantCommand(app *cli.App) *cobra.Command {
-	group := &cobra.Command{Use: "tenant", Short: "Organisations"}
+	group := &cobra.Command{Use: "tenant", Short: "Organisations, in the database"}
 	var legal, kind, parent, brand string
 	add := &cobra.Command{
 		Use:     "add NAME",

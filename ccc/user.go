@@ -43,7 +43,7 @@ func printUsers(app *cli.App, cmd *cobra.Command, all []userLine) error {
 }
 
 func userCommand(app *cli.App) *cobra.Command {
-	group := &cobra.Command{Use: "user", Short: "Accounts"}
+	group := &cobra.Command{Use: "user", Short: "Accounts, in the database"}
 	group.AddCommand(userAddCommand(app), userListCommand(app), userPasswordCommand(app), userDisableCommand(app), secondFactorCommand(app), userRolesCommand(app))
 	return group
 }

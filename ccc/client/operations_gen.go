@@ -303,6 +303,64 @@ func (c *Client) GrantRemote(ctx context.Context, id string, session string, in 
 	return out, err
 }
 
+// ListAbove: The tenants above this one, the nearest first. Those that can be let in: not the
+// operator. It takes grants.read.
+func (c *Client) ListAbove(ctx context.Context) (out KnownTenantList, err error) {
+	r := Request{Method: http.MethodGet, Path: "/tenants/above"}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// ListBelowParams are the parameters of [Client.ListBelow] that can be left out.
+type ListBelowParams struct {
+	// Of the page, from next of the one before
+	Cursor string
+	// Items on the page
+	Limit int64
+	// Words that are to be in the name; case and accents do not count
+	Q string
+}
+
+func (p *ListBelowParams) query() url.Values {
+	v := url.Values{}
+	add(v, "cursor", p.Cursor)
+	add(v, "limit", p.Limit)
+	add(v, "q", p.Q)
+	return v
+}
+
+func (p *ListBelowParams) header() http.Header {
+	v := http.Header{}
+	return v
+}
+
+// ListBelow: The tenants right below this one, by name. No more than what they are called:
+// being above them gives no access to them. It takes tenant.create.
+func (c *Client) ListBelow(ctx context.Context, p *ListBelowParams) (out KnownTenantList, err error) {
+	r := Request{Method: http.MethodGet, Path: "/tenants/below"}
+	if p != nil {
+		r.Query, r.Header = p.query(), p.header()
+	}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// ListBelowAll gives what [Client.ListBelow] gives, of all pages. It ends with the first error.
+func (c *Client) ListBelowAll(ctx context.Context, p *ListBelowParams) iter.Seq2[KnownTenant, error] {
+	q := ListBelowParams{}
+	if p != nil {
+		q = *p
+	}
+	return pages(func(cursor string) ([]KnownTenant, string, error) {
+		q := q
+		if cursor != "" {
+			q.Cursor = cursor
+		}
+		list, err := c.ListBelow(ctx, &q)
+		return list.Items, list.Next, err
+	})
+}
+
 // ListBreakGlassParams are the parameters of [Client.ListBreakGlass] that can be left out.
 type ListBreakGlassParams struct {
 	// Of the page, from next of the one before
@@ -513,6 +571,13 @@ func (c *Client) ListRemoteRecordsAll(ctx context.Context, p *ListRemoteRecordsP
 	})
 }
 
+// ListRoles: What each role permits.
+func (c *Client) ListRoles(ctx context.Context) (out RoleList, err error) {
+	r := Request{Method: http.MethodGet, Path: "/roles"}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
 // ListSessions: Where the person is signed in.
 func (c *Client) ListSessions(ctx context.Context) (out SessionList, err error) {
 	r := Request{Method: http.MethodGet, Path: "/account/sessions"}
@@ -669,11 +734,53 @@ func (c *Client) ListTokens(ctx context.Context) (out APITokenList, err error) {
 	return out, err
 }
 
+// ListUsersParams are the parameters of [Client.ListUsers] that can be left out.
+type ListUsersParams struct {
+	// Of the page, from next of the one before
+	Cursor string
+	// Items on the page
+	Limit int64
+	// Words that are to be in the name or the address; case and accents do not count
+	Q string
+}
+
+func (p *ListUsersParams) query() url.Values {
+	v := url.Values{}
+	add(v, "cursor", p.Cursor)
+	add(v, "limit", p.Limit)
+	add(v, "q", p.Q)
+	return v
+}
+
+func (p *ListUsersParams) header() http.Header {
+	v := http.Header{}
+	return v
+}
+
 // ListUsers: The users of the tenant, with their roles. It takes users.read.
-func (c *Client) ListUsers(ctx context.Context) (out PersonList, err error) {
+func (c *Client) ListUsers(ctx context.Context, p *ListUsersParams) (out PersonList, err error) {
 	r := Request{Method: http.MethodGet, Path: "/users"}
+	if p != nil {
+		r.Query, r.Header = p.query(), p.header()
+	}
 	err = c.call(ctx, r, &out)
 	return out, err
+}
+
+// ListUsersAll gives what [Client.ListUsers] gives, of all pages. It ends with the first error.
+func (c *Client) ListUsersAll(ctx context.Context, p *ListUsersParams) iter.Seq2[Person, error] {
+	q := ListUsersParams{}
+	if p != nil {
+		q = *p
+	}
+	return pages(func(cursor string) ([]Person, string, error) {
+		q := q
+		if cursor != "" {
+			q.Cursor = cursor
+		}
+		list, err := c.ListUsers(ctx, &q)
+		return list.Items, list.Next, err
+	})
 }
 
 // NewRecoveryCodes: Make new recovery codes. Those of before are void.
@@ -940,6 +1047,8 @@ type BreakGlass struct {
 	ExpiresAt time.Time `json:"expires_at"`
 	ID        string    `json:"id"`
 	Reason    string    `json:"reason"`
+	// Name of that, where it is not this one.
+	Tenant string `json:"tenant,omitzero"`
 	// Where he works.
 	TenantID string `json:"tenant_id"`
 	// With the name of then.
@@ -1026,7 +1135,8 @@ type Handover struct {
 	State string `json:"state"`
 	// Only for who gives.
 	SystemID string `json:"system_id,omitzero"`
-	// Legal name of who gives; only for who gets.
+	// For who gets: legal name of who gives. For who gives: name of who gets, where it is a tenant
+	// above or right below.
 	Tenant string `json:"tenant,omitzero"`
 	// The other side.
 	TenantID string `json:"tenant_id"`
@@ -1037,6 +1147,23 @@ type HandoverList struct {
 	Items []Handover `json:"items"`
 	// Cursor of the next page; absent after the last.
 	Next string `json:"next,omitzero"`
+}
+
+// KnownTenant is an item of [KnownTenantList].
+type KnownTenant struct {
+	ID string `json:"id"`
+	// One of: operator, reseller, customer.
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+}
+
+// KnownTenantList is what [Client.ListAbove] gives.
+type KnownTenantList struct {
+	Items []KnownTenant `json:"items"`
+	// Cursor of the next page; absent on the last one.
+	Next string `json:"next,omitzero"`
+	// How many fit the query, on all pages.
+	Total int64 `json:"total"`
 }
 
 // LanguageChange is what [Client.SetLanguage] takes.
@@ -1269,6 +1396,10 @@ type Person struct {
 // PersonList is what [Client.ListUsers] gives.
 type PersonList struct {
 	Items []Person `json:"items"`
+	// Cursor of the next page; absent on the last one.
+	Next string `json:"next,omitzero"`
+	// How many fit the query, on all pages.
+	Total int64 `json:"total"`
 }
 
 // Presence is the data of a live event.
@@ -1393,6 +1524,25 @@ type RoleGrant struct {
 	SiteID string `json:"site_id,omitzero"`
 	// For one system.
 	SystemID string `json:"system_id,omitzero"`
+}
+
+// RoleInfo is an item of [RoleList].
+type RoleInfo struct {
+	// To the users of another tenant that was given the role, as far as their own roles permit it
+	// too; empty: it cannot be given.
+	Granted []string `json:"granted"`
+	// One of: owner, administrator, monitoring, backup, calldata, remote, licences, auditor.
+	Role string `json:"role"`
+	// In the own tenant. Who gives the role has to have all of them.
+	Verbs []string `json:"verbs"`
+}
+
+// RoleList is what [Client.ListRoles] gives.
+type RoleList struct {
+	// What the operator's staff may do who entered without being let in, as far as their own roles
+	// permit it too.
+	BreakGlass []string   `json:"break_glass"`
+	Items      []RoleInfo `json:"items"`
 }
 
 // RolesChange is what [Client.SetUserRoles] takes.
@@ -1570,14 +1720,23 @@ type Tenant struct {
 
 // TenantAccess is what [Client.GetTenant] gives.
 type TenantAccess struct {
-	ID string `json:"id"`
+	// Only by break-glass: of the record, with which to end it.
+	BreakGlassID string `json:"break_glass_id,omitzero"`
+	ID           string `json:"id"`
 	// operator: runs the control centre. One of: operator, reseller, customer.
 	Kind string `json:"kind"`
 	// What the administrator of a PBX sees before the token is typed.
 	LegalName string `json:"legal_name"`
 	Name      string `json:"name"`
+	// Only by break-glass: why.
+	Reason string `json:"reason,omitzero"`
+	// Only by grants: that were given to the person's tenant, for all or a part. One of:
+	// administrator, monitoring, backup, calldata, remote, licences, auditor.
+	Roles []string `json:"roles,omitzero"`
 	// What the person may do to a part of it at least, and not to all.
 	SomeVerbs []string `json:"some_verbs"`
+	// When the last of the grants ends, or the break-glass; absent: when it is taken back.
+	Until time.Time `json:"until,omitzero"`
 	// What the person may do in all of it.
 	Verbs []string `json:"verbs"`
 	// home: the person's own; grant: it has let in the person's own tenant; break_glass. One of:
@@ -1596,7 +1755,7 @@ type TenantGrant struct {
 	By        Actor     `json:"by"`
 	CreatedAt time.Time `json:"created_at"`
 	ID        string    `json:"id"`
-	// Of that tenant, where it is one above this one.
+	// Of that tenant, where it is one above this one or right below it.
 	Name string `json:"name,omitzero"`
 	// Whether it has ended.
 	Over bool `json:"over"`
@@ -1691,6 +1850,7 @@ func Operations() []Operation {
 			{Name: "expires_at", Type: "time", Required: true},
 			{Name: "active", Type: "boolean", Required: true},
 			{Name: "ended_at", Type: "time", Doc: "When one of the two sides ended it"},
+			{Name: "tenant", Type: "string", Doc: "Name of that, where it is not this one"},
 		}},
 		{ID: "beginPasskey", Method: "POST", Path: "/account/passkeys/options", Tag: "account", Summary: "Begin to add a passkey", Of: "self", Status: 200, Answer: "application/json", Columns: []Field{
 			{Name: "publicKey", Type: "object", Required: true, Doc: "For PublicKeyCredential.parseCreationOptionsFromJSON or parseRequestOptionsFromJSON"},
@@ -1753,7 +1913,7 @@ func Operations() []Operation {
 			{Name: "over", Type: "boolean", Required: true, Doc: "Whether it has ended"},
 			{Name: "created_at", Type: "time", Required: true},
 			{Name: "by", Type: "object", Required: true},
-			{Name: "name", Type: "string", Doc: "Of that tenant, where it is one above this one"},
+			{Name: "name", Type: "string", Doc: "Of that tenant, where it is one above this one or right below it"},
 			{Name: "site_id", Type: "string"},
 			{Name: "system_id", Type: "string"},
 			{Name: "until", Type: "time", Doc: "Absent: until it is taken back"},
@@ -1923,6 +2083,10 @@ func Operations() []Operation {
 			{Name: "name", Type: "string", Required: true},
 			{Name: "legal_name", Type: "string", Required: true, Doc: "What the administrator of a PBX sees before the token is typed"},
 			{Name: "kind", Type: "string", Required: true, Enum: []string{"operator", "reseller", "customer"}, Doc: "operator: runs the control centre"},
+			{Name: "break_glass_id", Type: "string", Doc: "Only by break-glass: of the record, with which to end it"},
+			{Name: "reason", Type: "string", Doc: "Only by break-glass: why"},
+			{Name: "roles", Type: "string", Repeated: true, Enum: []string{"administrator", "monitoring", "backup", "calldata", "remote", "licences", "auditor"}, Doc: "Only by grants: that were given to the person's tenant, for all or a part"},
+			{Name: "until", Type: "time", Doc: "When the last of the grants ends, or the break-glass; absent: when it is taken back"},
 		}},
 		{ID: "grantRemote", Method: "POST", Path: "/systems/{id}/remote/{session}/grant", Tag: "remote access", Summary: "Let a browser in at the gateway", Description: "For who has asked, in the browser that began at the gateway. A new grant does not extend anything.", Of: "system", Verb: "remote.ask", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the system"}},
@@ -1934,6 +2098,20 @@ func Operations() []Operation {
 			{Name: "grant", Type: "string", Required: true, Doc: "For the field grant of a form that is posted to url. Secret: never part of an address"},
 			{Name: "url", Type: "string", Required: true},
 			{Name: "expires_at", Type: "time", Required: true},
+		}},
+		{ID: "listAbove", Method: "GET", Path: "/tenants/above", Tag: "tenants and access", Summary: "The tenants above this one, the nearest first", Description: "Those that can be let in: not the operator.", Of: "tenant", Verb: "grants.read", Status: 200, Answer: "application/json", List: true, Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "kind", Type: "string", Required: true, Enum: []string{"operator", "reseller", "customer"}},
+		}},
+		{ID: "listBelow", Method: "GET", Path: "/tenants/below", Tag: "tenants and access", Summary: "The tenants right below this one, by name", Description: "No more than what they are called: being above them gives no access to them.", Of: "tenant", Verb: "tenant.create", Parameters: []Parameter{
+			{In: "query", Field: Field{Name: "cursor", Type: "string", Doc: "Of the page, from next of the one before"}},
+			{In: "query", Field: Field{Name: "limit", Type: "integer", Doc: "Items on the page", Default: "50"}},
+			{In: "query", Field: Field{Name: "q", Type: "string", Doc: "Words that are to be in the name; case and accents do not count"}},
+		}, Status: 200, Answer: "application/json", List: true, Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "kind", Type: "string", Required: true, Enum: []string{"operator", "reseller", "customer"}},
 		}},
 		{ID: "listBreakGlass", Method: "GET", Path: "/break-glass", Tag: "tenants and access", Summary: "Who of the operator's staff was in the tenant, and why", Description: "What is active first, each the newest first.", Of: "tenant", Verb: "grants.read", Parameters: []Parameter{
 			{In: "query", Field: Field{Name: "cursor", Type: "string", Doc: "Of the page, from next of the one before"}},
@@ -1947,6 +2125,7 @@ func Operations() []Operation {
 			{Name: "expires_at", Type: "time", Required: true},
 			{Name: "active", Type: "boolean", Required: true},
 			{Name: "ended_at", Type: "time", Doc: "When one of the two sides ended it"},
+			{Name: "tenant", Type: "string", Doc: "Name of that, where it is not this one"},
 		}},
 		{ID: "listGroups", Method: "GET", Path: "/groups", Tag: "labels", Summary: "All groups, by name", Of: "parts of the tenant", Verb: "tenant.read", Status: 200, Answer: "application/json", List: true, Columns: []Field{
 			{Name: "id", Type: "string", Required: true},
@@ -1966,7 +2145,7 @@ func Operations() []Operation {
 			{Name: "decided_at", Type: "time"},
 			{Name: "name", Type: "string", Doc: "Of the system; only for who gives, as a new owner is shown nothing of the old one"},
 			{Name: "system_id", Type: "string", Doc: "Only for who gives"},
-			{Name: "tenant", Type: "string", Doc: "Legal name of who gives; only for who gets"},
+			{Name: "tenant", Type: "string", Doc: "For who gets: legal name of who gives. For who gives: name of who gets, where it is a tenant above or right below"},
 		}},
 		{ID: "listPasskeys", Method: "GET", Path: "/account/passkeys", Tag: "account", Summary: "The person's passkeys", Of: "self", Status: 200, Answer: "application/json", List: true, Columns: []Field{
 			{Name: "id", Type: "string", Required: true},
@@ -2029,6 +2208,11 @@ func Operations() []Operation {
 			{Name: "started_at", Type: "time"},
 			{Name: "target", Type: "string"},
 			{Name: "until", Type: "time", Doc: "When it ends, or was to end, by itself"},
+		}},
+		{ID: "listRoles", Method: "GET", Path: "/roles", Tag: "tenants and access", Summary: "What each role permits", Of: "self", Status: 200, Answer: "application/json", List: true, Columns: []Field{
+			{Name: "role", Type: "string", Required: true, Enum: []string{"owner", "administrator", "monitoring", "backup", "calldata", "remote", "licences", "auditor"}},
+			{Name: "verbs", Type: "string", Repeated: true, Required: true, Doc: "In the own tenant. Who gives the role has to have all of them"},
+			{Name: "granted", Type: "string", Repeated: true, Required: true, Doc: "To the users of another tenant that was given the role, as far as their own roles permit it too; empty: it cannot be given"},
 		}},
 		{ID: "listSessions", Method: "GET", Path: "/account/sessions", Tag: "account", Summary: "Where the person is signed in", Of: "self", Status: 200, Answer: "application/json", List: true, Columns: []Field{
 			{Name: "id", Type: "string", Required: true},
@@ -2097,7 +2281,7 @@ func Operations() []Operation {
 			{Name: "over", Type: "boolean", Required: true, Doc: "Whether it has ended"},
 			{Name: "created_at", Type: "time", Required: true},
 			{Name: "by", Type: "object", Required: true},
-			{Name: "name", Type: "string", Doc: "Of that tenant, where it is one above this one"},
+			{Name: "name", Type: "string", Doc: "Of that tenant, where it is one above this one or right below it"},
 			{Name: "site_id", Type: "string"},
 			{Name: "system_id", Type: "string"},
 			{Name: "until", Type: "time", Doc: "Absent: until it is taken back"},
@@ -2110,6 +2294,10 @@ func Operations() []Operation {
 			{Name: "name", Type: "string", Required: true},
 			{Name: "legal_name", Type: "string", Required: true, Doc: "What the administrator of a PBX sees before the token is typed"},
 			{Name: "kind", Type: "string", Required: true, Enum: []string{"operator", "reseller", "customer"}, Doc: "operator: runs the control centre"},
+			{Name: "break_glass_id", Type: "string", Doc: "Only by break-glass: of the record, with which to end it"},
+			{Name: "reason", Type: "string", Doc: "Only by break-glass: why"},
+			{Name: "roles", Type: "string", Repeated: true, Enum: []string{"administrator", "monitoring", "backup", "calldata", "remote", "licences", "auditor"}, Doc: "Only by grants: that were given to the person's tenant, for all or a part"},
+			{Name: "until", Type: "time", Doc: "When the last of the grants ends, or the break-glass; absent: when it is taken back"},
 		}},
 		{ID: "listTokens", Method: "GET", Path: "/account/tokens", Tag: "account", Summary: "The person's API tokens", Of: "self", Status: 200, Answer: "application/json", List: true, Columns: []Field{
 			{Name: "id", Type: "string", Required: true},
@@ -2120,7 +2308,11 @@ func Operations() []Operation {
 			{Name: "expires_at", Type: "time", Required: true},
 			{Name: "last_used", Type: "string", Doc: "The day"},
 		}},
-		{ID: "listUsers", Method: "GET", Path: "/users", Tag: "tenants and access", Summary: "The users of the tenant, with their roles", Of: "tenant", Verb: "users.read", Status: 200, Answer: "application/json", List: true, Columns: []Field{
+		{ID: "listUsers", Method: "GET", Path: "/users", Tag: "tenants and access", Summary: "The users of the tenant, with their roles", Of: "tenant", Verb: "users.read", Parameters: []Parameter{
+			{In: "query", Field: Field{Name: "cursor", Type: "string", Doc: "Of the page, from next of the one before"}},
+			{In: "query", Field: Field{Name: "limit", Type: "integer", Doc: "Items on the page", Default: "50"}},
+			{In: "query", Field: Field{Name: "q", Type: "string", Doc: "Words that are to be in the name or the address; case and accents do not count"}},
+		}, Status: 200, Answer: "application/json", List: true, Columns: []Field{
 			{Name: "id", Type: "string", Required: true},
 			{Name: "name", Type: "string", Required: true},
 			{Name: "email", Type: "string", Required: true},
@@ -2147,7 +2339,7 @@ func Operations() []Operation {
 			{Name: "decided_at", Type: "time"},
 			{Name: "name", Type: "string", Doc: "Of the system; only for who gives, as a new owner is shown nothing of the old one"},
 			{Name: "system_id", Type: "string", Doc: "Only for who gives"},
-			{Name: "tenant", Type: "string", Doc: "Legal name of who gives; only for who gets"},
+			{Name: "tenant", Type: "string", Doc: "For who gets: legal name of who gives. For who gives: name of who gets, where it is a tenant above or right below"},
 		}},
 		{ID: "prove", Method: "POST", Path: "/session/second-factor", Tag: "session", Summary: "Prove the second factor", Description: "The second step of a sign-in, or a new proof later. The session's cookie has a new token.", Of: "self", ContentType: "application/json", Body: []Field{
 			{Name: "recovery", Type: "string", Doc: "Recovery code, which is used up then"},

@@ -59,7 +59,7 @@ type media struct {
 // schema is a JSON Schema, as far as the document uses it.
 type schema struct {
 	Ref         string             `json:"$ref"`
-	Type        string             `json:"type"`
+	Type        kind               `json:"type"`
 	Format      string             `json:"format"`
 	Description string             `json:"description"`
 	Enum        []any              `json:"enum"`
@@ -69,6 +69,29 @@ type schema struct {
 	Required    []string           `json:"required"`
 	Additional  json.RawMessage    `json:"additionalProperties"`
 	OneOf       []*schema          `json:"oneOf"`
+}
+
+// kind is the type of a value. That it may be null besides is of no concern: Go reads that
+// as the zero value.
+type kind string
+
+// UnmarshalJSON reads one name, or a list of names.
+func (k *kind) UnmarshalJSON(text []byte) error {
+	var all []string
+	if len(text) == 0 || text[0] != '[' {
+		all = []string{""}
+		if err := json.Unmarshal(text, &all[0]); err != nil {
+			return err
+		}
+	} else if err := json.Unmarshal(text, &all); err != nil {
+		return err
+	}
+	all = slices.DeleteFunc(all, func(s string) bool { return s == "null" })
+	if len(all) != 1 {
+		return fmt.Errorf("a value has the types %q, and may have one", all)
+	}
+	*k = kind(all[0])
+	return nil
 }
 
 // name gives the name of the component that a schema refers to, or nothing.

@@ -56,7 +56,7 @@ func TestRenderFails(t *testing.T) {
 		"no JSON":           `{`,
 		"no problem":        `{}`,
 		"a name taken":      `{"components":{"schemas":{` + problem + `,"Client":{"type":"object"}}}}`,
-		"a type unknown":    `{"components":{"schemas":{` + problem + `,"X":{"type":"object","properties":{"a":{"type":"null"}}}}}}`,
+		"a type unknown":    `{"components":{"schemas":{` + problem + `,"X":{"type":"object","properties":{"a":{"type":["string","integer"]}}}}}}`,
 		"a reference":       `{"components":{"schemas":{` + problem + `,"X":{"type":"object","properties":{"a":{"$ref":"#/components/schemas/None"}}}}}}`,
 		"no success":        `{"paths":{"/x":{"get":{"operationId":"x","summary":"X","responses":{"400":{}}}}},"components":{"schemas":{` + problem + `}}}`,
 		"pages without end": `{"paths":{"/x":{"get":{"operationId":"x","summary":"X","parameters":[{"name":"cursor","in":"query","schema":{"type":"string"}}],"responses":{"200":{"content":{"application/json":{"schema":{"$ref":"#/components/schemas/L"}}}}}}}},"components":{"schemas":{` + problem + `,"L":{"type":"object","properties":{"items":{"type":"array","items":{"type":"string"}}}}}}}`,

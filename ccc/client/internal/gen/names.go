@@ -1,6 +1,7 @@
 package gen
 
 import (
+	"go/token"
 	"strings"
 	"unicode"
 )
@@ -53,12 +54,11 @@ func public(name string) string {
 func private(name string) string {
 	all := words(name)
 	first := strings.ToLower(all[0])
-	switch rest := public(strings.Join(all[1:], "_")); {
-	case first == "range" || first == "type" || first == "func":
-		return first + "_" + rest
-	default:
-		return first + rest
+	rest := public(strings.Join(all[1:], "_"))
+	if token.IsKeyword(first + rest) {
+		return first + "_"
 	}
+	return first + rest
 }
 
 // sentence is a comment: the text in lines, the first one beginning with the name.
@@ -66,7 +66,7 @@ func sentence(indent, text string) string {
 	const width = 96
 	var out strings.Builder
 	line := indent + "//"
-	for _, w := range strings.Fields(text) {
+	for w := range strings.FieldsSeq(text) {
 		if len(line)+len(w) >= width && line != indent+"//" {
 			out.WriteString(line + "\n")
 			line = indent + "//"
