@@ -45,13 +45,18 @@
 //
 // A segment is a header and chunks:
 //
-//	"AXS1" | id [8] | start int64 | len uint8 | service
+//	"AXS2" | id [8] | start int64 | len uint8 | service
 //	length uint32 | nonce [12] | AES-256-GCM(key of the segment, header as additional data)
 //
 // with all numbers big-endian, start in Unix seconds, and in a chunk up to
 // 4096 records of 21 bytes:
 //
-//	milliseconds since start uint32 | address [16] | class uint8
+//	microseconds since start uint32 | address [16] | class uint8
+//
+// Those of older programs have "AXS1" and milliseconds. No two accesses of a process have
+// the same time, so that the time alone names one ([Reference], [Reader.At]): other logs
+// can say which access they mean without having its address, and nothing follows from that
+// once the access is gone.
 //
 // The state file is written in place, in slots of which one is good at any time, and
 // has its full size from the beginning: keys can be deleted when the disk is full.

@@ -72,7 +72,7 @@ func FuzzSegment(f *testing.F) {
 	good := contents(f, dir)[segmentName(k)]
 	f.Add(good)
 	f.Add(good[:len(good)-5])
-	f.Add(segmentHeader(k, "test"))
+	f.Add(segmentHeader(segmentMagic, k, "test"))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		n := 0

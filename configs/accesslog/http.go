@@ -2,11 +2,14 @@ package accesslog
 
 import (
 	"bufio"
+	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 )
 
 // Watch makes the log note every request to the server, by its status, and every
@@ -71,6 +74,7 @@ func (l *Log) Handler(next http.Handler) http.Handler {
 		if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 			n.addr = ap.Addr()
 		}
+		r = r.WithContext(context.WithValue(r.Context(), noterKey{}, n))
 		returned := false
 		defer func() {
 			if returned {
@@ -90,12 +94,36 @@ type noter struct {
 	log   *Log
 	addr  netip.Addr
 	noted bool
+	at    atomic.Int64 // when the log has it; 0: that is not known yet
+}
+
+type noterKey struct{}
+
+// Reference gives the time that the log has the request of a context under, which no other
+// access has: microseconds since 1970, in 16 digits. It is empty where the log does not
+// have it. [Reader.At] finds the access as long as the log keeps it.
+func Reference(ctx context.Context) string {
+	n, ok := ctx.Value(noterKey{}).(*noter)
+	if !ok || !n.log.keeps(n.addr) {
+		return ""
+	}
+	return fmt.Sprintf("%016d", n.stamp())
+}
+
+func (n *noter) stamp() int64 {
+	if at := n.at.Load(); at != 0 {
+		return at
+	}
+	n.at.CompareAndSwap(0, n.log.stamp())
+	return n.at.Load()
 }
 
 func (n *noter) note(status int) {
 	if !n.noted {
 		n.noted = true
-		n.log.Record(n.addr, ClassOf(status))
+		if n.log.keeps(n.addr) {
+			n.log.record(n.stamp(), n.addr, ClassOf(status))
+		}
 	}
 }
 

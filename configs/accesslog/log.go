@@ -34,6 +34,7 @@ type Log struct {
 	buffer  *buffer
 	metrics *metrics
 
+	last   atomic.Int64          // the time of the last access, microseconds since 1970
 	clock  atomic.Pointer[clock] // set by Open
 	oldest atomic.Int64          // expiry of the oldest segment, Unix seconds by the log's clock; 0: none
 
@@ -74,10 +75,34 @@ func (l *Log) enabled() bool { return l != nil && l.cfg.Dir != "" }
 // Record notes an access at this moment. It takes less than a microsecond and waits for
 // nobody. An invalid address, as of a unix socket, is not noted.
 func (l *Log) Record(addr netip.Addr, class Class) {
-	if !l.enabled() || !addr.IsValid() || !class.valid() {
-		return
+	if l.keeps(addr) {
+		l.record(l.stamp(), addr, class)
 	}
-	l.buffer.put(entry{at: l.cfg.Now().UnixNano(), addr: addr.As16(), class: class})
+}
+
+// keeps tells whether accesses of an address are noted.
+func (l *Log) keeps(addr netip.Addr) bool { return l.enabled() && addr.IsValid() }
+
+func (l *Log) record(at int64, addr netip.Addr, class Class) {
+	if class.valid() {
+		l.buffer.put(entry{at: at * int64(time.Microsecond), addr: addr.As16(), class: class})
+	}
+}
+
+// stamp gives the time of an access, in microseconds since 1970: now, or just after the
+// last one. Only where the clock was set back may times come again.
+func (l *Log) stamp() int64 {
+	now := l.cfg.Now().UnixMicro()
+	for {
+		last := l.last.Load()
+		next := max(now, last+1)
+		if last-now > int64(time.Second/time.Microsecond) {
+			next = now
+		}
+		if l.last.CompareAndSwap(last, next) {
+			return next
+		}
+	}
 }
 
 // RecordAddr is [Log.Record] for the address of a connection.

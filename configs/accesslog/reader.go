@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -61,6 +62,20 @@ func (r Reader) Raw(from, to time.Time) iter.Seq2[Record, error] {
 			}
 		}
 	}
+}
+
+// At finds the access that a [Reference] names. It is not found once the log keeps it no
+// longer.
+func (r Reader) At(reference string) (rec Record, found bool, err error) {
+	at, err := strconv.ParseInt(reference, 10, 64)
+	if err != nil || at < 0 || len(reference) != 16 {
+		return rec, false, errors.New("access log: a reference has 16 digits")
+	}
+	from := time.UnixMicro(at)
+	for rec, err := range r.Raw(from, from.Add(time.Microsecond)) {
+		return rec, err == nil, err
+	}
+	return rec, false, nil
 }
 
 // segment reads one file. That it is gone, or ends within a chunk, is no error: it may

@@ -19,7 +19,8 @@ import (
 )
 
 const (
-	segmentMagic = "AXS1"
+	segmentMagic = "AXS2"
+	magicMillis  = "AXS1" // of segments with times in milliseconds
 	segmentExt   = ".seg"
 	recordSize   = 4 + 16 + 1
 	chunkRecords = 4096
@@ -37,7 +38,7 @@ var errSegment = errors.New("not a segment of the access log, or not one of this
 
 // Record is one access in the raw stream.
 type Record struct {
-	Time    time.Time  `json:"time"` // UTC, to the millisecond
+	Time    time.Time  `json:"time"` // UTC, to the microsecond
 	Address netip.Addr `json:"address"`
 	Service string     `json:"service"`
 	Class   Class      `json:"class"`
@@ -58,6 +59,7 @@ type segment struct {
 	f      *os.File
 	size   int64 // of what is good
 	header []byte
+	unit   time.Duration // of its times
 	aead   cipher.AEAD
 	plain  []byte // reused
 	sealed []byte // reused
@@ -75,8 +77,8 @@ func segmentOf(name string) (id segmentID, ok bool) {
 	return id, err == nil
 }
 
-func segmentHeader(k key, service string) []byte {
-	out := append([]byte(segmentMagic), k.id[:]...)
+func segmentHeader(magic string, k key, service string) []byte {
+	out := append([]byte(magic), k.id[:]...)
 	out = binary.BigEndian.AppendUint64(out, uint64(k.start.Unix())) //nolint:gosec // and back
 	out = append(out, byte(len(service)))
 	return append(out, service...)
@@ -88,7 +90,7 @@ func openSegment(dir string, k key, service string) (s *segment, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s = &segment{key: k, f: f, header: segmentHeader(k, service), aead: newAEAD(k.secret)}
+	s = &segment{key: k, f: f, header: segmentHeader(segmentMagic, k, service), unit: time.Microsecond, aead: newAEAD(k.secret)}
 	if err := s.resume(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -103,7 +105,11 @@ func (s *segment) resume() error {
 	}
 	r := bufio.NewReader(s.f)
 	head := make([]byte, len(s.header))
-	if _, err := io.ReadFull(r, head); err != nil || !bytes.Equal(head, s.header) {
+	_, err = io.ReadFull(r, head)
+	if old := append([]byte(magicMillis), s.header[len(segmentMagic):]...); err == nil && bytes.Equal(head, old) {
+		s.header, s.unit = old, time.Millisecond // of an older program, within this hour
+	}
+	if err != nil || !bytes.Equal(head, s.header) {
 		// New, or torn before anything was in it.
 		if _, err := s.f.WriteAt(s.header, 0); err != nil {
 			return err
@@ -146,7 +152,7 @@ func (s *segment) chunk(entries []entry) error {
 	start := s.key.start.UnixNano()
 	for i := range entries {
 		e := &entries[i]
-		s.plain = binary.BigEndian.AppendUint32(s.plain, uint32((e.at-start)/int64(time.Millisecond))) //nolint:gosec // within the hour
+		s.plain = binary.BigEndian.AppendUint32(s.plain, uint32((e.at-start)/int64(s.unit))) //nolint:gosec // within the hour
 		s.plain = append(s.plain, e.addr[:]...)
 		s.plain = append(s.plain, byte(e.class))
 	}
@@ -198,7 +204,11 @@ func readSegment(src io.Reader, k key, yield func(Record) bool) error {
 		return fmt.Errorf("%w: %w", ErrTorn, err)
 	}
 	header := append(head, service...)
-	if !bytes.Equal(header, segmentHeader(k, string(service))) {
+	magic, unit := segmentMagic, time.Microsecond
+	if string(head[:len(magicMillis)]) == magicMillis {
+		magic, unit = magicMillis, time.Millisecond
+	}
+	if !bytes.Equal(header, segmentHeader(magic, k, string(service))) {
 		return errSegment
 	}
 	aead := newAEAD(k.secret)
@@ -223,7 +233,7 @@ func readSegment(src io.Reader, k key, yield func(Record) bool) error {
 		}
 		for b := plain; len(b) > 0; b = b[recordSize:] {
 			rec := Record{
-				Time:    k.start.Add(time.Duration(binary.BigEndian.Uint32(b)) * time.Millisecond),
+				Time:    k.start.Add(time.Duration(binary.BigEndian.Uint32(b)) * unit),
 				Address: netip.AddrFrom16([16]byte(b[4:])).Unmap(),
 				Service: string(service),
 				Class:   Class(b[20]),
