@@ -3,6 +3,7 @@ package pbx
 import (
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -47,6 +48,35 @@ func (m *mortal) step(f func() error) error {
 
 func (m *mortal) Write(name string, data []byte) error {
 	return m.step(func() error { return m.Memory.Write(name, data) })
+}
+
+func (m *mortal) Create(name string) (f io.WriteCloser, err error) {
+	err = m.step(func() (err error) {
+		f, err = m.Memory.Create(name)
+		return err
+	})
+	return &mortalFile{f, m}, err
+}
+
+// mortalFile is whole when it is closed.
+type mortalFile struct {
+	io.WriteCloser
+	disk *mortal
+}
+
+func (f *mortalFile) Close() error { return f.disk.step(f.WriteCloser.Close) }
+
+// left is how many steps it has left, set gives it so many.
+func (m *mortal) left() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.steps
+}
+
+func (m *mortal) set(steps int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.steps = steps
 }
 
 func (m *mortal) Rename(from, to string) error {
