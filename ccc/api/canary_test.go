@@ -34,6 +34,7 @@ func (w *world) side(tenant store.TenantID, canary, serials string) (s side, ids
 	}
 	owner.do(http.MethodPost, "/groups", `{"name":"`+canary+`"}`).want(http.StatusCreated)
 	owner.do(http.MethodPut, "/sites/"+made.site, `{"name":"`+canary+`"}`).want(http.StatusOK)
+	owner.do(http.MethodPut, "/sites/"+made.site+"/place", `{"address":"`+canary+`"}`).want(http.StatusOK)
 	owner.do(http.MethodPost, "/users", `{"roles":[],"email":"`+strings.ToLower(canary)+`@example.com","name":"`+canary+`","language":"de","password":"`+testPassword+`"}`).want(http.StatusCreated)
 	return s, []string{
 		made.offered, made.paired, made.group, made.site, made.colleague, made.grant, made.glass, made.handover, w.session,

@@ -53,6 +53,8 @@ type Config struct {
 	Remote RemoteAccess `yaml:"-"`
 	// Fleet tells who is connected.
 	Fleet Fleet `yaml:"-"`
+	// History knows why PBXs are offline. Default: as far as Fleet does.
+	History History `yaml:"-"`
 	// Statistics are what the servers have counted. Default: nothing is shown.
 	Statistics Statistics `yaml:"-"`
 	// Pages answer what is not for the API. Default: nothing is found.
@@ -183,6 +185,9 @@ func (c Config) withDefaults() Config {
 	s.ResetSpread = cmp.Or(s.ResetSpread, ds.ResetSpread)
 	if len(c.Brands) == 0 {
 		c.Brands = DefaultBrands()
+	}
+	if c.History == nil {
+		c.History = noHistory{}
 	}
 	if c.Pages == nil {
 		c.Pages = http.NotFoundHandler()

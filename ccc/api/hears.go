@@ -27,7 +27,12 @@ func (a *API) userChanged(user store.UserID) {
 // hears gives the systems of which an actor hears live; nil: all. Of one that is put at a
 // site he hears after the next look at his rights.
 func (a *API) hears(ctx context.Context, who actor) (map[store.SystemID]struct{}, error) {
-	within := who.may.Within(access.SystemRead, who.tenant.ID)
+	return a.parts(ctx, who, access.SystemRead)
+}
+
+// parts gives the systems for which an actor has a verb; nil: all.
+func (a *API) parts(ctx context.Context, who actor, v access.Verb) (map[store.SystemID]struct{}, error) {
+	within := who.may.Within(v, who.tenant.ID)
 	if within == nil {
 		return nil, nil //nolint:nilnil // all
 	}

@@ -21,6 +21,9 @@ type Presence struct {
 	Since     time.Time `json:"since"`
 	Transport string    `json:"transport,omitempty" enum:"quic,tcp"`
 	RTT       *float64  `json:"rtt_ms,omitempty"`
+	// As those of a System.
+	OfflineReason string `json:"offline_reason,omitempty" enum:"relay_drain,relay_lost,lost,network,power,restart,shutdown,certificate_expired,certificate_blocked,replaced,clone,idle_timeout,protocol,operator,unknown"`
+	Quarantined   bool   `json:"quarantined,omitempty"`
 }
 
 // OfferStep says how far an offer has come.

@@ -123,6 +123,8 @@ func (a *API) register() {
 	a.registerGrants()
 	a.registerBreakGlass()
 	a.registerHandovers()
+	a.registerHistory()
+	a.registerPlaces()
 	a.registerStatistics()
 	a.registerEvents()
 }

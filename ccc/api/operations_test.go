@@ -165,6 +165,10 @@ var examples = map[string]example{
 	"acceptHandover":    {id: handover1, status: 201},
 	"endHandover":       {id: handover1, status: 204},
 
+	"getSystemHistory":  {id: paired1, status: 200},
+	"getHistorySummary": {status: 200},
+	"placeSite":         {id: site1, body: `{"address":"Rathausmarkt 1","latitude":53.55,"longitude":9.99}`, status: 200},
+
 	"getAccessStatistics": {status: 403}, // who does not run the control centre; see TestAccessStatistics
 }
 

@@ -114,3 +114,11 @@ func (p *paired) each(tenant store.TenantID, is func(identity.Serial) bool) []id
 	}
 	return all
 }
+
+// within gives the serials of a tenant's paired PBXs that are among some systems; nil: all.
+func (p *paired) within(tenant store.TenantID, only map[store.SystemID]struct{}) []identity.Serial {
+	return p.each(tenant, func(serial identity.Serial) bool {
+		_, among := only[p.places[serial].system]
+		return among || only == nil
+	})
+}

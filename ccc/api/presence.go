@@ -7,6 +7,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/ccc/fleet"
+	"github.com/comtrexx-cloud/comtrexx/ccc/history"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -50,6 +51,13 @@ func (a *API) system(s store.System) System {
 	status, known := a.cfg.Fleet.Status(s.Serial)
 	out.Unclear = a.unclear(status)
 	since := status.Since.UTC()
+	if why, from := a.why(s.Serial, status, known); why != "" && (why != history.Unknown || !out.Unclear) {
+		out.OfflineReason, out.Quarantined = string(why), why == history.Clone
+		if !from.IsZero() {
+			from = from.UTC()
+			out.OfflineSince = &from
+		}
+	}
 	switch {
 	case status.Online:
 		out.Online, out.OnlineSince, out.LastSeenAt = true, &since, nil
@@ -63,7 +71,7 @@ func (a *API) system(s store.System) System {
 // presence is the part of a system that changes most.
 func (a *API) presence(s store.System) Presence {
 	full := a.system(s)
-	out := Presence{ID: full.ID, Online: full.Online, Unclear: full.Unclear, Transport: full.Transport, RTT: full.RTT, Since: s.StateSince}
+	out := Presence{ID: full.ID, Online: full.Online, Unclear: full.Unclear, Transport: full.Transport, RTT: full.RTT, Since: s.StateSince, OfflineReason: full.OfflineReason, Quarantined: full.Quarantined}
 	switch {
 	case full.OnlineSince != nil:
 		out.Since = *full.OnlineSince

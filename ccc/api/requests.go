@@ -77,13 +77,14 @@ type Page struct {
 // SystemQuery is which systems are wanted.
 type SystemQuery struct {
 	Page
-	Query  string        `query:"q" maxLength:"100" doc:"Text in serial, name, note or tags"`
-	State  []store.State `query:"state,explode" nullable:"false" maxItems:"8" enum:"offered,received,proving,paired,left,expired,declined,error" doc:"Any of these"`
-	Online string        `query:"online" enum:"true,false" doc:"Only what is, or is not, online"`
-	Tag    []string      `query:"tag,explode" nullable:"false" maxItems:"20" maxLength:"40" doc:"All of these"`
-	Group  string        `query:"group" maxLength:"64" doc:"Id of a group"`
-	Site   string        `query:"site" maxLength:"64" doc:"Id of a site"`
-	Sort   string        `query:"sort" enum:"name,-name,serial,-serial,state,-state,state_since,-state_since,created_at,-created_at,last_seen_at,-last_seen_at" default:"name" doc:"With a dash: descending"`
+	Query         string        `query:"q" maxLength:"100" doc:"Text in serial, name, note or tags"`
+	State         []store.State `query:"state,explode" nullable:"false" maxItems:"8" enum:"offered,received,proving,paired,left,expired,declined,error" doc:"Any of these"`
+	Online        string        `query:"online" enum:"true,false" doc:"Only what is, or is not, online"`
+	OfflineReason string        `query:"offline_reason" enum:"relay_drain,relay_lost,lost,network,power,restart,shutdown,certificate_expired,certificate_blocked,replaced,clone,idle_timeout,protocol,operator,unknown" doc:"Only what is offline for that"`
+	Tag           []string      `query:"tag,explode" nullable:"false" maxItems:"20" maxLength:"40" doc:"All of these"`
+	Group         string        `query:"group" maxLength:"64" doc:"Id of a group"`
+	Site          string        `query:"site" maxLength:"64" doc:"Id of a site"`
+	Sort          string        `query:"sort" enum:"name,-name,serial,-serial,state,-state,state_since,-state_since,created_at,-created_at,last_seen_at,-last_seen_at" default:"name" doc:"With a dash: descending"`
 }
 
 // Resolve finds fault with texts that nothing which is kept can have. Huma calls it.

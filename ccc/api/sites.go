@@ -14,8 +14,11 @@ import (
 
 // Site is a place where a tenant has systems.
 type Site struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
+	ID        string   `json:"id"`
+	Name      string   `json:"name"`
+	Address   string   `json:"address,omitempty" doc:"Postal"`
+	Latitude  *float64 `json:"latitude,omitempty" doc:"In degrees north (WGS 84); absent, with longitude, where nobody has said where it is"`
+	Longitude *float64 `json:"longitude,omitempty" doc:"In degrees east"`
 }
 
 // SiteList is all sites.
@@ -62,7 +65,7 @@ func (a *API) listSites(ctx context.Context, _ *nothing) (*body[SiteList], error
 		all, err := tx.Sites(who.tenant.ID)
 		for _, s := range all {
 			if within == nil || slices.Contains(within.Sites, s.ID) {
-				out.Body.Items = append(out.Body.Items, Site{string(s.ID), s.Name})
+				out.Body.Items = append(out.Body.Items, siteOf(s))
 			}
 		}
 		return err
@@ -86,7 +89,7 @@ func (a *API) createSite(ctx context.Context, in *createSiteInput) (*created[Sit
 		if err != nil {
 			return nil, err
 		}
-		return &created[Site]{Body: Site{string(s.ID), s.Name}}, nil
+		return &created[Site]{Body: siteOf(s)}, nil
 	})
 }
 
@@ -97,11 +100,16 @@ type renameSiteInput struct {
 
 func (a *API) renameSite(ctx context.Context, in *renameSiteInput) (*body[Site], error) {
 	who := mustActor(ctx)
-	err := a.cfg.Store.Update(ctx, func(tx *store.Tx) error { return tx.RenameSite(who.tenant.ID, store.SiteID(in.ID), in.Body.Name) })
-	if err != nil {
-		return nil, err
-	}
-	return &body[Site]{Body: Site{in.ID, in.Body.Name}}, nil
+	out := &body[Site]{}
+	err := a.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		if err := tx.RenameSite(who.tenant.ID, store.SiteID(in.ID), in.Body.Name); err != nil {
+			return err
+		}
+		s, err := tx.Site(who.tenant.ID, store.SiteID(in.ID))
+		out.Body = siteOf(s)
+		return err
+	})
+	return out, err
 }
 
 func (a *API) removeSite(ctx context.Context, in *SitePath) (*nothing, error) {

@@ -10,6 +10,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
 func (a *API) listSystems(ctx context.Context, in *SystemQuery) (*body[SystemList], error) {
@@ -25,6 +26,12 @@ func (a *API) listSystems(ctx context.Context, in *SystemQuery) (*body[SystemLis
 			filter.Serials = online
 		} else {
 			filter.NotSerials = online
+		}
+	}
+	if in.OfflineReason != "" {
+		filter.Serials = []identity.Serial{} // what is online is so for no reason
+		if in.Online != "true" {
+			filter.Serials = a.offlineFor(who.tenant.ID, in.OfflineReason)
 		}
 	}
 	out := &body[SystemList]{}

@@ -45,6 +45,14 @@ type Config struct {
 	// Pending is how many PBXs' changes may wait for one subscriber that does not read.
 	// With more it is told to look at all anew. Default 16384.
 	Pending int `yaml:"pending"`
+	// HistoryKeep is how long is kept when each PBX was online and why it was not, and
+	// HistoryIntervals how many of these times of one PBX, the newest; see ccc/history, which
+	// writes them. Default 2160h (90 days), at most 10 years, and 5000.
+	HistoryKeep      time.Duration `yaml:"history_keep"`
+	HistoryIntervals int           `yaml:"history_intervals"`
+	// HistoryFlaps is how often a PBX may come or go in an hour; of more, one line is
+	// kept that counts them. Default 12.
+	HistoryFlaps int `yaml:"history_flaps"`
 
 	// Watch is where presence comes from: a *dial.Dialer.
 	Watch Watcher `yaml:"-"`
@@ -59,6 +67,7 @@ func DefaultConfig() Config {
 	return Config{
 		OfflineAfter: 5 * time.Second, CloneAfter: 2 * time.Minute, Quarantine: 10 * time.Minute,
 		PBXs: 1_000_000, Remembered: 100_000, Pending: 16_384,
+		HistoryKeep: 90 * 24 * time.Hour, HistoryIntervals: 5000, HistoryFlaps: 12,
 	}
 }
 
@@ -71,6 +80,9 @@ func (c *Config) fill() {
 	c.PBXs = cmp.Or(c.PBXs, d.PBXs)
 	c.Remembered = cmp.Or(c.Remembered, d.Remembered)
 	c.Pending = cmp.Or(c.Pending, d.Pending)
+	c.HistoryKeep = cmp.Or(c.HistoryKeep, d.HistoryKeep)
+	c.HistoryIntervals = cmp.Or(c.HistoryIntervals, d.HistoryIntervals)
+	c.HistoryFlaps = cmp.Or(c.HistoryFlaps, d.HistoryFlaps)
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
@@ -88,12 +100,13 @@ func (c Config) Validate() error {
 		value, most time.Duration
 	}{
 		{"offline_after", c.OfflineAfter, 10 * time.Minute}, {"clone_after", c.CloneAfter, time.Hour}, {"quarantine", c.Quarantine, 24 * time.Hour},
+		{"history_keep", c.HistoryKeep, 10 * 365 * 24 * time.Hour},
 	} {
 		if d.value < 0 || d.value > d.most {
 			bad(d.key, "%s is out of range, want up to %s", d.value, d.most)
 		}
 	}
-	for key, n := range map[string]int{"pbxs": c.PBXs, "remembered": c.Remembered, "pending": c.Pending} {
+	for key, n := range map[string]int{"pbxs": c.PBXs, "remembered": c.Remembered, "pending": c.Pending, "history_intervals": c.HistoryIntervals, "history_flaps": c.HistoryFlaps} {
 		if n < 0 {
 			bad(key, "%d is negative", n)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/api"
 	"github.com/comtrexx-cloud/comtrexx/ccc/fleet"
+	"github.com/comtrexx-cloud/comtrexx/ccc/history"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
@@ -34,6 +35,7 @@ type Server struct {
 	accounts *account.Accounts
 	dialer   *dial.Dialer
 	fleet    *fleet.Presence
+	history  *history.Recorder
 	pairing  *pairing.Service
 	remote   *remote.Broker
 	api      *api.API
@@ -101,7 +103,11 @@ func (s *Server) connect() (err error) {
 	if s.fleet, err = fleet.New(s.cfg.Fleet); err != nil {
 		return configs.Under("fleet", err)
 	}
-	return nil
+	s.history, err = history.New(history.Config{
+		Keep: s.cfg.Fleet.HistoryKeep, Intervals: s.cfg.Fleet.HistoryIntervals, Flaps: s.cfg.Fleet.HistoryFlaps,
+		Store: s.db, Fleet: s.fleet, Logger: s.log.Named("history"), Metrics: s.cfg.Metrics,
+	})
+	return configs.Under("fleet", err)
 }
 
 // join makes the pairing service, the broker of remote access and the API, which know of
@@ -110,7 +116,10 @@ func (s *Server) join(keys *seal.Keyring) (err error) {
 	s.pairing, err = pairing.New(pairing.Config{
 		Limits: s.cfg.Pairing, Store: s.db, Keys: keys, Credentials: s.cfg.Credentials,
 		Dial: s.dialer.DialContext, Online: s.fleet.MayBeOnline,
-		Notify: func(c pairing.Change) { s.api.PairingChanged(c) },
+		Notify: func(c pairing.Change) {
+			s.history.PairingsChanged()
+			s.api.PairingChanged(c)
+		},
 		Remote: func(ctx context.Context, serial identity.Serial, m wire.RemoteReport) error {
 			return s.remote.Report(ctx, serial, m)
 		},
@@ -137,7 +146,7 @@ func (s *Server) join(keys *seal.Keyring) (err error) {
 		return configs.Under("remote", err)
 	}
 	c := s.cfg.API
-	c.Statistics = gathered
+	c.Statistics, c.History = gathered, s.history
 	c.Brands, c.Store, c.Keys, c.Accounts, c.Pairing, c.Remote, c.Fleet = s.cfg.Brands, s.db, keys, s.accounts, s.pairing, s.remote, s.fleet
 	c.Pages, c.Logger, c.AccessLog, c.Metrics = pages, s.log.Named("api"), s.cfg.AccessLog, s.cfg.Metrics
 	s.api, err = api.New(c)
@@ -175,6 +184,7 @@ func (s *Server) Components() []daemon.Component {
 		{Name: "pairing", Run: s.pairing.Run},
 		{Name: "remote", Run: s.remote.Run},
 		{Name: "online", Run: func(ctx context.Context) error { return s.tellOnline(ctx, online) }, Ready: online},
+		{Name: "history", Run: s.history.Run, Ready: s.history.Ready()},
 		{Name: "presence", Run: s.fleet.Run},
 		{Name: "calls", Run: func(ctx context.Context) error { return s.pairing.Serve(ctx, s.calls) }},
 	}
