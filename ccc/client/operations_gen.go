@@ -245,6 +245,14 @@ func (c *Client) GetFactors(ctx context.Context) (out Factors, err error) {
 	return out, err
 }
 
+// GetHistorySummary: Why systems are offline, now and in the last 24 hours. It takes
+// monitoring.read.
+func (c *Client) GetHistorySummary(ctx context.Context) (out HistorySummary, err error) {
+	r := Request{Method: http.MethodGet, Path: "/history/summary"}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
 // GetMeta: Brand, version and languages.
 func (c *Client) GetMeta(ctx context.Context) (out Meta, err error) {
 	r := Request{Method: http.MethodGet, Path: "/meta"}
@@ -286,6 +294,60 @@ func (c *Client) GetSystem(ctx context.Context, id string) (out System, err erro
 	r := Request{Method: http.MethodGet, Path: "/systems/" + url.PathEscape(id)}
 	err = c.call(ctx, r, &out)
 	return out, err
+}
+
+// GetSystemHistoryParams are the parameters of [Client.GetSystemHistory] that can be left out.
+type GetSystemHistoryParams struct {
+	// Of the page, from next of the one before
+	Cursor string
+	// Items on the page
+	Limit int64
+	// Default: 24 hours before to
+	From time.Time
+	// Default: now
+	To time.Time
+}
+
+func (p *GetSystemHistoryParams) query() url.Values {
+	v := url.Values{}
+	add(v, "cursor", p.Cursor)
+	add(v, "limit", p.Limit)
+	add(v, "from", p.From)
+	add(v, "to", p.To)
+	return v
+}
+
+func (p *GetSystemHistoryParams) header() http.Header {
+	v := http.Header{}
+	return v
+}
+
+// GetSystemHistory: When a system was online, and why it was not. Of the time between from and
+// to, by default the last 24 hours, within the present ownership: who had the PBX before is not
+// shown. It takes monitoring.read.
+func (c *Client) GetSystemHistory(ctx context.Context, id string, p *GetSystemHistoryParams) (out HistoryList, err error) {
+	r := Request{Method: http.MethodGet, Path: "/systems/" + url.PathEscape(id) + "/history"}
+	if p != nil {
+		r.Query, r.Header = p.query(), p.header()
+	}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// GetSystemHistoryAll gives what [Client.GetSystemHistory] gives, of all pages. It ends with the first error.
+func (c *Client) GetSystemHistoryAll(ctx context.Context, id string, p *GetSystemHistoryParams) iter.Seq2[HistoryInterval, error] {
+	q := GetSystemHistoryParams{}
+	if p != nil {
+		q = *p
+	}
+	return pages(func(cursor string) ([]HistoryInterval, string, error) {
+		q := q
+		if cursor != "" {
+			q.Cursor = cursor
+		}
+		list, err := c.GetSystemHistory(ctx, id, &q)
+		return list.Items, list.Next, err
+	})
 }
 
 // GetTenant: Get a tenant. It takes tenant.read.
@@ -650,6 +712,10 @@ type ListSystemsParams struct {
 	State []string
 	// Only what is, or is not, online. One of: true, false.
 	Online string
+	// Only what is offline for that. One of: relay_drain, relay_lost, lost, network, power,
+	// restart, shutdown, certificate_expired, certificate_blocked, replaced, clone, idle_timeout,
+	// protocol, operator, unknown.
+	OfflineReason string
 	// All of these
 	Tag []string
 	// Id of a group
@@ -668,6 +734,7 @@ func (p *ListSystemsParams) query() url.Values {
 	add(v, "q", p.Q)
 	add(v, "state", p.State)
 	add(v, "online", p.Online)
+	add(v, "offline_reason", p.OfflineReason)
 	add(v, "tag", p.Tag)
 	add(v, "group", p.Group)
 	add(v, "site", p.Site)
@@ -794,6 +861,14 @@ func (c *Client) NewRecoveryCodes(ctx context.Context) (out RecoveryCodes, err e
 // accepted. It takes system.handover.
 func (c *Client) OfferHandover(ctx context.Context, id string, in NewHandover) (out Handover, err error) {
 	r := Request{Method: http.MethodPost, Path: "/systems/" + url.PathEscape(id) + "/handover", Once: true, JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// PlaceSite: Say where a site is. What the body leaves out is not known any more. It takes
+// tenant.write.
+func (c *Client) PlaceSite(ctx context.Context, id string, in Place) (out Site, err error) {
+	r := Request{Method: http.MethodPut, Path: "/sites/" + url.PathEscape(id) + "/place", JSON: in}
 	err = c.call(ctx, r, &out)
 	return out, err
 }
@@ -1149,6 +1224,55 @@ type HandoverList struct {
 	Next string `json:"next,omitzero"`
 }
 
+// HistoryInterval is an item of [HistoryList].
+type HistoryInterval struct {
+	// Of flapping: how often it came or went.
+	Changes int64     `json:"changes,omitzero"`
+	From    time.Time `json:"from"`
+	ID      string    `json:"id"`
+	// Of flapping: how long of it the system was online.
+	OnlineSeconds float64 `json:"online_seconds,omitzero"`
+	// Why it was not online; lost: network or power, which is settled when it is back. Of online:
+	// unknown where nobody saw what came then. One of: relay_drain, relay_lost, lost, network,
+	// power, restart, shutdown, certificate_expired, certificate_blocked, replaced, clone,
+	// idle_timeout, protocol, operator, unknown.
+	Reason string `json:"reason,omitzero"`
+	// Of the session, or of the last one.
+	Relay string      `json:"relay,omitzero"`
+	RTTMs *RTTSummary `json:"rtt_ms,omitzero"`
+	// quarantined: two holders of its certificate were connected at once; flapping: it came and
+	// went many times. One of: online, offline, quarantined, flapping.
+	State string `json:"state"`
+	// Absent while it lasts.
+	To time.Time `json:"to,omitzero"`
+	// One of: quic, tcp.
+	Transport string `json:"transport,omitzero"`
+}
+
+// HistoryList is what [Client.GetSystemHistory] gives.
+type HistoryList struct {
+	// Of that, how much it was online, in percent; absent where nothing is known.
+	Availability float64 `json:"availability,omitzero"`
+	// Of the time that was asked for.
+	From  time.Time         `json:"from"`
+	Items []HistoryInterval `json:"items"`
+	// Cursor of the next page; absent on the last one.
+	Next string    `json:"next,omitzero"`
+	To   time.Time `json:"to"`
+	// Of that time, how long the control centre knew about the system.
+	WatchedSeconds float64 `json:"watched_seconds"`
+}
+
+// HistorySummary is what [Client.GetHistorySummary] gives.
+type HistorySummary struct {
+	// How often systems went offline in the last 24 hours, and how many of them.
+	Day []ReasonOfDay `json:"day"`
+	// Of the systems that are offline now, how many are so for which reason.
+	Now         []ReasonNow `json:"now"`
+	Online      int64       `json:"online"`
+	Quarantined int64       `json:"quarantined"`
+}
+
 // KnownTenant is an item of [KnownTenantList].
 type KnownTenant struct {
 	ID string `json:"id"`
@@ -1402,12 +1526,27 @@ type PersonList struct {
 	Total int64 `json:"total"`
 }
 
+// Place is what [Client.PlaceSite] takes.
+type Place struct {
+	// Postal; may be empty.
+	Address string `json:"address"`
+	// In degrees north (WGS 84); absent, with longitude, where it is not known.
+	Latitude float64 `json:"latitude,omitzero"`
+	// In degrees east.
+	Longitude float64 `json:"longitude,omitzero"`
+}
+
 // Presence is the data of a live event.
 type Presence struct {
-	ID     string    `json:"id"`
-	Online bool      `json:"online"`
-	RTTMs  float64   `json:"rtt_ms,omitzero"`
-	Since  time.Time `json:"since"`
+	ID string `json:"id"`
+	// One of: relay_drain, relay_lost, lost, network, power, restart, shutdown,
+	// certificate_expired, certificate_blocked, replaced, clone, idle_timeout, protocol, operator,
+	// unknown.
+	OfflineReason string    `json:"offline_reason,omitzero"`
+	Online        bool      `json:"online"`
+	Quarantined   bool      `json:"quarantined,omitzero"`
+	RTTMs         float64   `json:"rtt_ms,omitzero"`
+	Since         time.Time `json:"since"`
 	// One of: quic, tcp.
 	Transport string `json:"transport,omitzero"`
 	Unclear   bool   `json:"unclear,omitzero"`
@@ -1423,6 +1562,26 @@ type Proof struct {
 	// What has to come before anything else. second: the second factor; enrol: a second factor has
 	// to be set up. One of: second, enrol.
 	Need string `json:"need,omitzero"`
+}
+
+// RTTSummary is a part of [HistoryInterval].
+type RTTSummary struct {
+	Max  float64 `json:"max"`
+	Mean float64 `json:"mean"`
+	Min  float64 `json:"min"`
+}
+
+// ReasonNow is an item of [HistorySummary].
+type ReasonNow struct {
+	Reason  string `json:"reason"`
+	Systems int64  `json:"systems"`
+}
+
+// ReasonOfDay is an item of [HistorySummary].
+type ReasonOfDay struct {
+	Reason  string `json:"reason"`
+	Systems int64  `json:"systems"`
+	Times   int64  `json:"times"`
 }
 
 // RecoveryCodes is what [Client.ConfirmTOTP] gives.
@@ -1600,8 +1759,14 @@ type SessionList struct {
 
 // Site is what [Client.CreateSite] gives.
 type Site struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
+	// Postal.
+	Address string `json:"address,omitzero"`
+	ID      string `json:"id"`
+	// In degrees north (WGS 84); absent, with longitude, where nobody has said where it is.
+	Latitude float64 `json:"latitude,omitzero"`
+	// In degrees east.
+	Longitude float64 `json:"longitude,omitzero"`
+	Name      string  `json:"name"`
 }
 
 // SiteList is what [Client.ListSites] gives.
@@ -1629,10 +1794,18 @@ type System struct {
 	LastSeenAt time.Time `json:"last_seen_at,omitzero"`
 	Name       string    `json:"name"`
 	Note       string    `json:"note"`
+	// Why it is offline; lost: network or power, which is settled when it is back. One of:
+	// relay_drain, relay_lost, lost, network, power, restart, shutdown, certificate_expired,
+	// certificate_blocked, replaced, clone, idle_timeout, protocol, operator, unknown.
+	OfflineReason string    `json:"offline_reason,omitzero"`
+	OfflineSince  time.Time `json:"offline_since,omitzero"`
 	// Whether the PBX is connected. Always false where it is not paired with the tenant.
 	Online      bool      `json:"online"`
 	OnlineSince time.Time `json:"online_since,omitzero"`
 	PairedAt    time.Time `json:"paired_at,omitzero"`
+	// true: two holders of its certificate were connected at once, and it is not used until one of
+	// them is gone.
+	Quarantined bool `json:"quarantined,omitzero"`
 	// Id of the system whose place it takes once it is paired.
 	Replaces string `json:"replaces,omitzero"`
 	// Round trip between PBX and relay, in milliseconds.
@@ -1878,6 +2051,9 @@ func Operations() []Operation {
 		}, Status: 201, Answer: "application/json", Columns: []Field{
 			{Name: "id", Type: "string", Required: true},
 			{Name: "name", Type: "string", Required: true},
+			{Name: "address", Type: "string", Doc: "Postal"},
+			{Name: "latitude", Type: "number", Doc: "In degrees north (WGS 84); absent, with longitude, where nobody has said where it is"},
+			{Name: "longitude", Type: "number", Doc: "In degrees east"},
 		}},
 		{ID: "createSystem", Method: "POST", Path: "/systems", Tag: "systems", Summary: "Save a serial and make an offer", Description: "The answer is the same whether the serial is free, taken by another tenant, offline or unknown.", Of: "tenant", Verb: "system.pair", Once: true, ContentType: "application/json", Body: []Field{
 			{Name: "serial", Type: "string", Required: true},
@@ -1970,6 +2146,12 @@ func Operations() []Operation {
 			{Name: "required", Type: "boolean", Required: true, Doc: "Whether there has to be an app or a passkey"},
 			{Name: "passkeys_here", Type: "boolean", Required: true, Doc: "Whether passkeys work under this name of the server"},
 			{Name: "proof", Type: "object", Required: true},
+		}},
+		{ID: "getHistorySummary", Method: "GET", Path: "/history/summary", Tag: "systems", Summary: "Why systems are offline, now and in the last 24 hours", Of: "parts of the tenant", Verb: "monitoring.read", Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "online", Type: "integer", Required: true},
+			{Name: "quarantined", Type: "integer", Required: true},
+			{Name: "now", Type: "object", Repeated: true, Required: true, Doc: "Of the systems that are offline now, how many are so for which reason"},
+			{Name: "day", Type: "object", Repeated: true, Required: true, Doc: "How often systems went offline in the last 24 hours, and how many of them"},
 		}},
 		{ID: "getMeta", Method: "GET", Path: "/meta", Tag: "session", Summary: "Brand, version and languages", Of: "public", Status: 200, Answer: "application/json", Columns: []Field{
 			{Name: "brand", Type: "object", Required: true, Doc: "Whose name the pages bear; decided by the host name of the request"},
@@ -2065,13 +2247,34 @@ func Operations() []Operation {
 			{Name: "groups", Type: "object", Repeated: true, Required: true},
 			{Name: "error_code", Type: "string", Enum: []string{"auth", "taken", "proof"}, Doc: "Only in state error. auth: the PBX does not let its new user in; taken: the PBX is paired with another tenant; proof: too many wrong tokens"},
 			{Name: "last_seen_at", Type: "time", Doc: "When it was last online, where it is not"},
+			{Name: "offline_reason", Type: "string", Enum: []string{"relay_drain", "relay_lost", "lost", "network", "power", "restart", "shutdown", "certificate_expired", "certificate_blocked", "replaced", "clone", "idle_timeout", "protocol", "operator", "unknown"}, Doc: "Why it is offline; lost: network or power, which is settled when it is back"},
+			{Name: "offline_since", Type: "time"},
 			{Name: "online_since", Type: "time"},
 			{Name: "paired_at", Type: "time"},
+			{Name: "quarantined", Type: "boolean", Doc: "true: two holders of its certificate were connected at once, and it is not used until one of them is gone"},
 			{Name: "replaces", Type: "string", Doc: "Id of the system whose place it takes once it is paired"},
 			{Name: "rtt_ms", Type: "number", Doc: "Round trip between PBX and relay, in milliseconds"},
 			{Name: "site_id", Type: "string", Doc: "The site that it is at"},
 			{Name: "transport", Type: "string", Enum: []string{"quic", "tcp"}},
 			{Name: "unclear", Type: "boolean", Doc: "true: whether it is online is not known at the moment, since nothing is heard of the relay that it was at"},
+		}},
+		{ID: "getSystemHistory", Method: "GET", Path: "/systems/{id}/history", Tag: "systems", Summary: "When a system was online, and why it was not", Description: "Of the time between from and to, by default the last 24 hours, within the present ownership: who had the PBX before is not shown.", Of: "system", Verb: "monitoring.read", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the system"}},
+			{In: "query", Field: Field{Name: "cursor", Type: "string", Doc: "Of the page, from next of the one before"}},
+			{In: "query", Field: Field{Name: "limit", Type: "integer", Doc: "Items on the page", Default: "50"}},
+			{In: "query", Field: Field{Name: "from", Type: "time", Doc: "Default: 24 hours before to"}},
+			{In: "query", Field: Field{Name: "to", Type: "time", Doc: "Default: now"}},
+		}, Status: 200, Answer: "application/json", List: true, Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "from", Type: "time", Required: true},
+			{Name: "state", Type: "string", Required: true, Enum: []string{"online", "offline", "quarantined", "flapping"}, Doc: "quarantined: two holders of its certificate were connected at once; flapping: it came and went many times"},
+			{Name: "changes", Type: "integer", Doc: "Of flapping: how often it came or went"},
+			{Name: "online_seconds", Type: "number", Doc: "Of flapping: how long of it the system was online"},
+			{Name: "reason", Type: "string", Enum: []string{"relay_drain", "relay_lost", "lost", "network", "power", "restart", "shutdown", "certificate_expired", "certificate_blocked", "replaced", "clone", "idle_timeout", "protocol", "operator", "unknown"}, Doc: "Why it was not online; lost: network or power, which is settled when it is back. Of online: unknown where nobody saw what came then"},
+			{Name: "relay", Type: "string", Doc: "Of the session, or of the last one"},
+			{Name: "rtt_ms", Type: "object"},
+			{Name: "to", Type: "time", Doc: "Absent while it lasts"},
+			{Name: "transport", Type: "string", Enum: []string{"quic", "tcp"}},
 		}},
 		{ID: "getTenant", Method: "GET", Path: "/tenants/{tenant}", Tag: "tenants and access", Summary: "Get a tenant", Of: "tenant in the path", Verb: "tenant.read", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "tenant", Type: "string", Required: true, Doc: "Id of the tenant"}},
@@ -2225,6 +2428,9 @@ func Operations() []Operation {
 		{ID: "listSites", Method: "GET", Path: "/sites", Tag: "labels", Summary: "The sites that the person may see, by name", Of: "parts of the tenant", Verb: "tenant.read", Status: 200, Answer: "application/json", List: true, Columns: []Field{
 			{Name: "id", Type: "string", Required: true},
 			{Name: "name", Type: "string", Required: true},
+			{Name: "address", Type: "string", Doc: "Postal"},
+			{Name: "latitude", Type: "number", Doc: "In degrees north (WGS 84); absent, with longitude, where nobody has said where it is"},
+			{Name: "longitude", Type: "number", Doc: "In degrees east"},
 		}},
 		{ID: "listSystemEvents", Method: "GET", Path: "/systems/{id}/events", Tag: "systems", Summary: "What happened to a system", Of: "system", Verb: "system.read", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the system"}},
@@ -2243,6 +2449,7 @@ func Operations() []Operation {
 			{In: "query", Field: Field{Name: "q", Type: "string", Doc: "Text in serial, name, note or tags"}},
 			{In: "query", Field: Field{Name: "state", Type: "string", Repeated: true, Enum: []string{"offered", "received", "proving", "paired", "left", "expired", "declined", "error"}, Doc: "Any of these"}},
 			{In: "query", Field: Field{Name: "online", Type: "string", Enum: []string{"true", "false"}, Doc: "Only what is, or is not, online"}},
+			{In: "query", Field: Field{Name: "offline_reason", Type: "string", Enum: []string{"relay_drain", "relay_lost", "lost", "network", "power", "restart", "shutdown", "certificate_expired", "certificate_blocked", "replaced", "clone", "idle_timeout", "protocol", "operator", "unknown"}, Doc: "Only what is offline for that"}},
 			{In: "query", Field: Field{Name: "tag", Type: "string", Repeated: true, Doc: "All of these"}},
 			{In: "query", Field: Field{Name: "group", Type: "string", Doc: "Id of a group"}},
 			{In: "query", Field: Field{Name: "site", Type: "string", Doc: "Id of a site"}},
@@ -2262,8 +2469,11 @@ func Operations() []Operation {
 			{Name: "groups", Type: "object", Repeated: true, Required: true},
 			{Name: "error_code", Type: "string", Enum: []string{"auth", "taken", "proof"}, Doc: "Only in state error. auth: the PBX does not let its new user in; taken: the PBX is paired with another tenant; proof: too many wrong tokens"},
 			{Name: "last_seen_at", Type: "time", Doc: "When it was last online, where it is not"},
+			{Name: "offline_reason", Type: "string", Enum: []string{"relay_drain", "relay_lost", "lost", "network", "power", "restart", "shutdown", "certificate_expired", "certificate_blocked", "replaced", "clone", "idle_timeout", "protocol", "operator", "unknown"}, Doc: "Why it is offline; lost: network or power, which is settled when it is back"},
+			{Name: "offline_since", Type: "time"},
 			{Name: "online_since", Type: "time"},
 			{Name: "paired_at", Type: "time"},
+			{Name: "quarantined", Type: "boolean", Doc: "true: two holders of its certificate were connected at once, and it is not used until one of them is gone"},
 			{Name: "replaces", Type: "string", Doc: "Id of the system whose place it takes once it is paired"},
 			{Name: "rtt_ms", Type: "number", Doc: "Round trip between PBX and relay, in milliseconds"},
 			{Name: "site_id", Type: "string", Doc: "The site that it is at"},
@@ -2341,6 +2551,19 @@ func Operations() []Operation {
 			{Name: "system_id", Type: "string", Doc: "Only for who gives"},
 			{Name: "tenant", Type: "string", Doc: "For who gets: legal name of who gives. For who gives: name of who gets, where it is a tenant above or right below"},
 		}},
+		{ID: "placeSite", Method: "PUT", Path: "/sites/{id}/place", Tag: "labels", Summary: "Say where a site is", Description: "What the body leaves out is not known any more.", Of: "tenant", Verb: "tenant.write", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the site"}},
+		}, ContentType: "application/json", Body: []Field{
+			{Name: "address", Type: "string", Required: true, Doc: "Postal; may be empty"},
+			{Name: "latitude", Type: "number", Doc: "In degrees north (WGS 84); absent, with longitude, where it is not known"},
+			{Name: "longitude", Type: "number", Doc: "In degrees east"},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "address", Type: "string", Doc: "Postal"},
+			{Name: "latitude", Type: "number", Doc: "In degrees north (WGS 84); absent, with longitude, where nobody has said where it is"},
+			{Name: "longitude", Type: "number", Doc: "In degrees east"},
+		}},
 		{ID: "prove", Method: "POST", Path: "/session/second-factor", Tag: "session", Summary: "Prove the second factor", Description: "The second step of a sign-in, or a new proof later. The session's cookie has a new token.", Of: "self", ContentType: "application/json", Body: []Field{
 			{Name: "recovery", Type: "string", Doc: "Recovery code, which is used up then"},
 			{Name: "totp", Type: "string", Doc: "Code of the app"},
@@ -2379,6 +2602,9 @@ func Operations() []Operation {
 		}, Status: 200, Answer: "application/json", Columns: []Field{
 			{Name: "id", Type: "string", Required: true},
 			{Name: "name", Type: "string", Required: true},
+			{Name: "address", Type: "string", Doc: "Postal"},
+			{Name: "latitude", Type: "number", Doc: "In degrees north (WGS 84); absent, with longitude, where nobody has said where it is"},
+			{Name: "longitude", Type: "number", Doc: "In degrees east"},
 		}},
 		{ID: "renewOffer", Method: "POST", Path: "/systems/{id}/offer", Tag: "offers", Summary: "Make a new offer", Description: "An open one is void.", Of: "system", Verb: "system.pair", Once: true, Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the system"}},
@@ -2474,8 +2700,11 @@ func Operations() []Operation {
 			{Name: "groups", Type: "object", Repeated: true, Required: true},
 			{Name: "error_code", Type: "string", Enum: []string{"auth", "taken", "proof"}, Doc: "Only in state error. auth: the PBX does not let its new user in; taken: the PBX is paired with another tenant; proof: too many wrong tokens"},
 			{Name: "last_seen_at", Type: "time", Doc: "When it was last online, where it is not"},
+			{Name: "offline_reason", Type: "string", Enum: []string{"relay_drain", "relay_lost", "lost", "network", "power", "restart", "shutdown", "certificate_expired", "certificate_blocked", "replaced", "clone", "idle_timeout", "protocol", "operator", "unknown"}, Doc: "Why it is offline; lost: network or power, which is settled when it is back"},
+			{Name: "offline_since", Type: "time"},
 			{Name: "online_since", Type: "time"},
 			{Name: "paired_at", Type: "time"},
+			{Name: "quarantined", Type: "boolean", Doc: "true: two holders of its certificate were connected at once, and it is not used until one of them is gone"},
 			{Name: "replaces", Type: "string", Doc: "Id of the system whose place it takes once it is paired"},
 			{Name: "rtt_ms", Type: "number", Doc: "Round trip between PBX and relay, in milliseconds"},
 			{Name: "site_id", Type: "string", Doc: "The site that it is at"},
