@@ -21,6 +21,17 @@
 // of which the store has hashes, help where both are lost. At each step of a proof the
 // session gets a new token.
 //
+// At an OpenID provider of his tenant somebody signs in with an authorisation code (OpenID
+// Connect Core §3.1), PKCE (RFC 7636), and state and nonce that are bound to his browser.
+// Who he is follows from issuer and subject. The first link is made by an invitation, or
+// just in time; never by an e-mail address.
+//
+// # Links
+//
+// Invitations and links for a new password have 256 random bits, of which the store has
+// the hash, and are good once and for a while. Whether an address has an account is not
+// told by asking for a link: what is asked for is looked at later.
+//
 // # API tokens
 //
 // [Accounts.NewToken] makes one for a program; the store has its hash. It does what its
@@ -52,7 +63,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,6 +73,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/configs"
 )
 
 var (
@@ -93,8 +107,12 @@ type Accounts struct {
 	slots    *semaphore.Weighted
 	queue    *semaphore.Weighted
 	party    *relyingParty // nil: there are no passkeys
-	dummy    string        // the hash that the password of no account is compared with
-	verify   func(password, hash string) (ok, old bool, err error)
+	// providers are those of Config.OIDC, asked with web.
+	providers []*provider
+	web       *http.Client
+	resets    chan struct{} // wakes what answers requests for new passwords
+	dummy     string        // the hash that the password of no account is compared with
+	verify    func(password, hash string) (ok, old bool, err error)
 }
 
 // New makes the accounts of a store.
@@ -105,6 +123,10 @@ func New(cfg Config) (*Accounts, error) {
 	if cfg.Store == nil {
 		return nil, errors.New("account: no store")
 	}
+	cfg.ExternalURL = strings.TrimSuffix(cfg.ExternalURL, "/")
+	if cfg.Mail.Enabled() && cfg.ExternalURL == "" {
+		return nil, &configs.KeyError{Key: "external_url", Problem: "is missing", Hint: "the links in mails lead there"}
+	}
 	cfg = cfg.withDefaults()
 	a := &Accounts{
 		cfg: cfg, db: cfg.Store,
@@ -113,6 +135,11 @@ func New(cfg Config) (*Accounts, error) {
 		queue: semaphore.NewWeighted(int64(cfg.Hash.Parallel + cfg.Hash.Queue)),
 	}
 	_, _ = rand.Read(a.key[:]) // never fails
+	a.resets = make(chan struct{}, 1)
+	a.web = &http.Client{Timeout: cfg.OIDCTimeout}
+	for _, p := range cfg.OIDC {
+		a.providers = append(a.providers, &provider{Provider: p})
+	}
 	a.sessions = newManager(cfg)
 	a.verify = a.compare
 	var err error
@@ -190,6 +217,7 @@ func (a *Accounts) SignIn(ctx context.Context, email, password string, prefix ne
 		return store.User{}, err
 	}
 	if !ok || hash == a.dummy || user.Disabled {
+		store.Concern(ctx, user)
 		return store.User{}, ErrCredentials
 	}
 	return a.signedIn(ctx, t, user, password, old)
@@ -205,7 +233,7 @@ func (a *Accounts) signedIn(ctx context.Context, t *try, user store.User, passwo
 		}
 		user.PasswordHash = hash
 	}
-	err := a.db.Update(ctx, func(tx *store.Tx) error {
+	err := a.db.Update(store.Aside(ctx), func(tx *store.Tx) error {
 		current, err := tx.User(user.Tenant, user.ID)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
@@ -292,7 +320,7 @@ func (a *Accounts) keyed(text string) string {
 // begin counts a try before the password is looked at, so that of many at once not more
 // are let through than one after the other.
 func (a *Accounts) begin(ctx context.Context, t *try) error {
-	return a.db.Update(ctx, func(tx *store.Tx) error {
+	return a.db.Update(store.Aside(ctx), func(tx *store.Tx) error {
 		var longest time.Duration
 		for i := range t.counted {
 			c := &t.counted[i]
@@ -408,11 +436,14 @@ func Prefix(addr string) netip.Prefix {
 	return netip.PrefixFrom(ip, bits).Masked()
 }
 
-// Run removes expired sessions and forgotten tries, every now and then, until ctx ends. At
+// Run sends the links for new passwords, and removes expired sessions and forgotten tries, every now and then, until ctx ends. At
 // its start, and then as often, it takes secrets to the newest of the keys.
 func (a *Accounts) Run(ctx context.Context) error {
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { a.answerResets(ctx) })
 	for {
 		if err := a.reseal(ctx); err != nil && ctx.Err() == nil {
 			a.cfg.Logger.Warn("secrets were not taken to the newest key", "err", err)
@@ -427,7 +458,9 @@ func (a *Accounts) Run(ctx context.Context) error {
 			_, err2 := tx.SweepAttempts(time.Now().Add(-a.cfg.Limits.Window))
 			_, err3 := tx.SweepChallenges(time.Now())
 			_, err4 := tx.SweepAPITokens(time.Now().Add(-expiredTokens))
-			return errors.Join(err1, err2, err3, err4)
+			_, err5 := tx.SweepInvitations(time.Now().Add(-expiredInvitations))
+			_, err6 := tx.SweepPasswordResets(time.Now())
+			return errors.Join(err1, err2, err3, err4, err5, err6)
 		})
 		if err != nil && ctx.Err() == nil {
 			a.cfg.Logger.Warn("expired sessions were not removed", "err", err)

@@ -9,6 +9,7 @@ import (
 	"github.com/alexedwards/argon2id"
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/mail"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/configs"
@@ -38,6 +39,20 @@ type Config struct {
 	// there are no passkeys. At a host of this machine any port will do.
 	ExternalURL string `yaml:"external_url"`
 
+	// Invitation is how long an invitation is good. 1h to 720h. Default: 72h.
+	Invitation time.Duration `yaml:"invitation"`
+	// Reset is how long a link for a new password is good. 5m to 24h. Default: 30m.
+	Reset time.Duration `yaml:"reset"`
+	// OIDC are OpenID providers at which people sign in. They are asked when they are
+	// needed, so that one that is down keeps nothing from starting. Default: none.
+	OIDC []Provider `yaml:"oidc"`
+	// OIDCTimeout bounds one request to a provider. 1s to 1m. Default: 10s.
+	OIDCTimeout time.Duration `yaml:"oidc_timeout"`
+
+	// Mail sends invitations and what is about passwords. Nil: there is no mail.
+	Mail *mail.Outbox `yaml:"-"`
+	// Brand gives the brand of mails by the id that a tenant has. Default: COMtrexx.
+	Brand func(id string) mail.Brand `yaml:"-"`
 	// Keys seal what codes are made with. Nil: nobody can set up an app for codes, and
 	// nobody's code is right.
 	Keys *seal.Keyring `yaml:"-"`
@@ -105,6 +120,7 @@ type Limits struct {
 func DefaultConfig() Config {
 	return Config{
 		Idle: 30 * time.Minute, Lifetime: 12 * time.Hour, SecondFactor: Required, Fresh: 15 * time.Minute,
+		Invitation: 72 * time.Hour, Reset: 30 * time.Minute, OIDCTimeout: 10 * time.Second,
 		Hash: Hash{Memory: 64 << 20, Passes: 3, Lanes: 4, Parallel: 2, Queue: 64},
 		Limits: Limits{
 			Window: 24 * time.Hour, AccountTries: 5, EverywhereTries: 100, KnownNetworks: 100_000, PrefixTries: 50,
@@ -119,6 +135,9 @@ func (c Config) withDefaults() Config {
 	c.Lifetime = cmp.Or(c.Lifetime, d.Lifetime)
 	c.SecondFactor = cmp.Or(c.SecondFactor, d.SecondFactor)
 	c.Fresh = cmp.Or(c.Fresh, d.Fresh)
+	c.Invitation = cmp.Or(c.Invitation, d.Invitation)
+	c.Reset = cmp.Or(c.Reset, d.Reset)
+	c.OIDCTimeout = cmp.Or(c.OIDCTimeout, d.OIDCTimeout)
 	c.Hash.Memory = cmp.Or(c.Hash.Memory, d.Hash.Memory)
 	c.Hash.Passes = cmp.Or(c.Hash.Passes, d.Hash.Passes)
 	c.Hash.Lanes = cmp.Or(c.Hash.Lanes, d.Hash.Lanes)
@@ -151,6 +170,10 @@ func (c Config) Validate() error {
 	check(c.Lifetime >= c.Idle && c.Lifetime <= 30*24*time.Hour, "lifetime", "is not between idle and 720h")
 	check(c.SecondFactor == Required || c.SecondFactor == Offered, "second_factor", "is neither required nor offered")
 	check(c.Fresh >= time.Minute && c.Fresh <= 24*time.Hour, "fresh", "is not between 1m and 24h")
+	check(c.Invitation >= time.Hour && c.Invitation <= 720*time.Hour, "invitation", "is not between 1h and 720h")
+	check(c.Reset >= 5*time.Minute && c.Reset <= 24*time.Hour, "reset", "is not between 5m and 24h")
+	check(c.OIDCTimeout >= time.Second && c.OIDCTimeout <= time.Minute, "oidc_timeout", "is not between 1s and 1m")
+	all = append(all, c.validateOIDC())
 	if _, err := newRelyingParty(c.ExternalURL); err != nil {
 		check(false, "external_url", err.Error())
 	}

@@ -169,7 +169,7 @@ func (a *Accounts) challenge(ctx context.Context, holder store.TokenHash, kind s
 	if err != nil {
 		return nil, err
 	}
-	if err := a.db.Update(ctx, func(tx *store.Tx) error {
+	if err := a.db.Update(store.Aside(ctx), func(tx *store.Tx) error {
 		return tx.PutChallenge(holder, kind, kept, time.Now().Add(challengeLife))
 	}); err != nil {
 		return nil, err
@@ -180,7 +180,7 @@ func (a *Accounts) challenge(ctx context.Context, holder store.TokenHash, kind s
 // answered gives what an answer is checked with, once.
 func (a *Accounts) answered(ctx context.Context, holder store.TokenHash, kind string) (data webauthn.SessionData, err error) {
 	var kept []byte
-	err = a.db.Update(ctx, func(tx *store.Tx) (err error) {
+	err = a.db.Update(store.Aside(ctx), func(tx *store.Tx) (err error) {
 		kept, err = tx.TakeChallenge(holder, kind, time.Now())
 		return err
 	})
@@ -314,7 +314,7 @@ func (a *Accounts) SignInByPasskey(ctx context.Context, answer json.RawMessage) 
 		return nil, a.refused(err)
 	}
 	var user store.User
-	err = a.db.Update(ctx, func(tx *store.Tx) (err error) {
+	err = a.db.Update(store.Aside(ctx), func(tx *store.Tx) (err error) {
 		user, err = a.checkKey(tx, party, data, parsed)
 		return err
 	})

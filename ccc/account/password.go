@@ -5,7 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/mail"
+	netmail "net/mail"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -13,6 +13,7 @@ import (
 	"github.com/alexedwards/argon2id"
 	"golang.org/x/text/unicode/norm"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/mail"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
 
@@ -42,7 +43,7 @@ func (e *InvalidError) Error() string { return e.Field + " " + e.Problem }
 // NFC. The error is an [InvalidError].
 func NormalizeEmail(email string) (string, error) {
 	normal := strings.ToLower(norm.NFC.String(strings.TrimSpace(email)))
-	parsed, err := mail.ParseAddress(normal)
+	parsed, err := netmail.ParseAddress(normal)
 	if err != nil || parsed.Address != normal || len(normal) > MaxEmail || strings.ContainsAny(normal, "\x00\" ") {
 		return "", &InvalidError{Field: "email", Code: "email_invalid", Problem: "is not an e-mail address, as in jo@example.com"}
 	}
@@ -165,7 +166,12 @@ func (a *Accounts) replacePassword(ctx context.Context, user *store.User, passwo
 			return err
 		}
 		_, err := tx.DeleteUserSessions(user.ID, but)
-		return errors.Join(err, also(tx))
+		if err := errors.Join(err, also(tx)); err != nil {
+			return err
+		}
+		return errors.Join(tx.DeletePasswordReset(user.ID), a.tell(tx, *user, mail.Message{
+			Kind: mail.PasswordChanged, Link: a.cfg.ExternalURL + "/reset",
+		}))
 	})
 }
 

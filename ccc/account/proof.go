@@ -18,6 +18,10 @@ type Proof string
 const (
 	ByPassword Proof = "password"
 	BySecond   Proof = "second" // a second factor after the password, or a passkey
+
+	// byProvider is BySecond where an OpenID provider has asked for the second factor: none
+	// of this server's has to be set up then.
+	byProvider Proof = "provider"
 )
 
 // Need is what is missing before a session is good for more than that.
@@ -87,7 +91,8 @@ func (a *Accounts) Standing(ctx context.Context) (Standing, error) {
 		return s, nil
 	}
 	s.Proof = ByPassword
-	if a.sessions.GetString(ctx, proofValue) == string(BySecond) {
+	proof := Proof(a.sessions.GetString(ctx, proofValue))
+	if proof == BySecond || proof == byProvider {
 		s.Proof = BySecond
 	}
 	if ms, err := strconv.ParseInt(a.sessions.GetString(ctx, provedValue), 10, 64); err == nil {
@@ -97,7 +102,7 @@ func (a *Accounts) Standing(ctx context.Context) (Standing, error) {
 	switch {
 	case s.Factors.Any() && s.Proof != BySecond:
 		s.Need = NeedSecond
-	case !s.Factors.Any() && a.MustHaveSecond(s.User):
+	case !s.Factors.Any() && a.MustHaveSecond(s.User) && proof != byProvider:
 		s.Need = NeedEnrol
 	}
 	if s.Need != "" && !recent {
@@ -136,6 +141,7 @@ func (a *Accounts) fresh(ctx context.Context) (Standing, error) {
 // enter makes a session in place of the one that the request came with, and gives its
 // cookie.
 func (a *Accounts) enter(ctx context.Context, user store.User, proof Proof) (*http.Cookie, error) {
+	store.Identify(ctx, user)
 	if err := errors.Join(a.sessions.Clear(ctx), a.sessions.RenewToken(ctx)); err != nil {
 		return nil, err
 	}

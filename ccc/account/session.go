@@ -49,6 +49,7 @@ type request struct {
 	bearer  bool            // it has a token in place of a session
 	token   *store.APIToken // nil: none, or not a good one
 	passkey string          // the cookie of a sign-in by passkey
+	oidc    string          // the same of one at an OpenID provider
 }
 
 type requestKey struct{}
@@ -78,6 +79,9 @@ func (a *Accounts) Middleware(next http.Handler) http.Handler {
 		}
 		if c, err := r.Cookie(req.passkeyCookieName()); err == nil {
 			req.passkey = c.Value
+		}
+		if c, err := r.Cookie(req.oidcCookieName()); err == nil {
+			req.oidc = c.Value
 		}
 		ctx := context.WithValue(r.Context(), requestKey{}, req)
 		ctx, err := a.sessions.Load(ctx, token)
@@ -229,7 +233,7 @@ func sessionID(hash store.TokenHash) string {
 
 func infoOf(cfg Config, s store.Session) SessionInfo {
 	i := SessionInfo{ID: sessionID(s.TokenHash), Created: s.Created, LastSeen: s.LastSeen, Expires: expiry(cfg, s.Created, s.LastSeen), Proof: ByPassword}
-	if _, values, err := (codec{}).Decode(s.Data); err == nil && values[proofValue] == string(BySecond) {
+	if _, values, err := (codec{}).Decode(s.Data); err == nil && (values[proofValue] == string(BySecond) || values[proofValue] == string(byProvider)) {
 		i.Proof = BySecond
 	}
 	return i
