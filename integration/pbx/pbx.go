@@ -163,6 +163,8 @@ func (p *PBX) Handler() http.Handler { return p.local }
 // ended. It can be called once.
 func (p *PBX) Run(ctx context.Context) error {
 	defer p.remote.Close()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	g, ctx := errgroup.WithContext(ctx)
 	if p.measure != nil {
 		g.Go(func() error { return p.measure(ctx) })
@@ -170,11 +172,12 @@ func (p *PBX) Run(ctx context.Context) error {
 	if p.tls != nil && p.Agent() != nil {
 		g.Go(func() error { return p.runTLS(ctx) })
 	}
-	g.Go(func() error { return p.lives(ctx) })
-	return g.Wait()
+	err := p.lives(ctx)
+	end()
+	return errors.Join(err, g.Wait())
 }
 
-// live is Run from one start to the next.
+// live is Run from one start to the next, before which it returns errRestart.
 func (p *PBX) live(ctx context.Context) error {
 	var listeners []net.Listener
 	targets := make(map[grant.Service]net.Listener)
@@ -184,6 +187,8 @@ func (p *PBX) live(ctx context.Context) error {
 	}
 	var proofs sync.WaitGroup
 	defer proofs.Wait()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	g, ctx := errgroup.WithContext(ctx)
 	tunnel := p.Agent()
 	for _, service := range services {
@@ -227,8 +232,12 @@ func (p *PBX) live(ctx context.Context) error {
 		g.Go(func() error { return tunnel.Run(ctx) })
 	}
 	g.Go(func() error { return p.talk(ctx) })
-	g.Go(func() error { return p.maintain(ctx) })
-	return g.Wait()
+	again := p.maintain(ctx)
+	end()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return again
 }
 
 // update changes the state and tells whom it concerns.

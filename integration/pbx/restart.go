@@ -155,7 +155,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// maintain installs firmware and ends the life when it is to restart.
+// maintain installs firmware until ctx ends. It returns errRestart when the PBX is to
+// restart.
 func (p *PBX) maintain(ctx context.Context) error {
 	for {
 		select {

@@ -28,6 +28,9 @@ func (p *PBX) apiSettings(w http.ResponseWriter, _ *http.Request, _ login) error
 // Field is a setting as the API describes it.
 type Field struct {
 	settings.Field
+	// Min and Max are left out where they say nothing.
+	Min *int `json:"min,omitempty"`
+	Max *int `json:"max,omitempty"`
 	// Labels name it in each of [pages.Languages].
 	Labels map[string]string `json:"labels"`
 }
@@ -39,7 +42,11 @@ func (p *PBX) apiSchema(w http.ResponseWriter, _ *http.Request, _ login) error {
 		for _, lang := range pages.Languages {
 			labels[lang] = pages.Text(lang, "settings."+f.Key)
 		}
-		all = append(all, Field{f, labels})
+		one := Field{Field: f, Labels: labels}
+		if f.Type != settings.Boolean {
+			one.Min, one.Max = &f.Min, &f.Max
+		}
+		all = append(all, one)
 	}
 	writeJSON(w, http.StatusOK, all)
 	return nil

@@ -139,7 +139,7 @@ func TestSchema(t *testing.T) {
 			t.Errorf("%d fields, %d values", len(schema), len(values))
 		}
 		for _, f := range schema {
-			if _, ok := values[f.Key]; !ok || len(f.Labels) != 3 || strings.Contains(f.Labels["fr"], "settings.") || f.Max == 0 && f.Type != settings.Boolean {
+			if _, ok := values[f.Key]; !ok || len(f.Labels) != 3 || strings.Contains(f.Labels["fr"], "settings.") || (f.Max == nil) != (f.Type == settings.Boolean) || f.Max != nil && *f.Max < *f.Min {
 				t.Errorf("%+v", f)
 			}
 		}
