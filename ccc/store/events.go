@@ -10,7 +10,7 @@ type EventFilter struct {
 	System SystemID // empty: of all systems, and of none, for which the whole history is read
 }
 
-// AddEvent adds a line to a tenant's history. ErrNotFound without the tenant; the system
+// AddEvent adds a line to a tenant's history, and announces it. ErrNotFound without the tenant; the system
 // need not be there any more.
 func (t *Tx) AddEvent(v Event) error {
 	var c checks
@@ -32,10 +32,11 @@ func (t *Tx) AddEvent(v Event) error {
 	_, err := t.exec(`INSERT INTO events (id, tenant_id, system_id, epoch, kind, actor, detail, at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		v.ID, v.Tenant, optional(v.System), v.Epoch, v.Kind, optional(v.Actor), string(detail), v.At)
-	if err == nil {
-		t.noteEvent(v)
+	if err != nil {
+		return err
 	}
-	return err
+	t.noteEvent(v)
+	return t.announceEvent(v)
 }
 
 func scanEvent(s scanner) (v Event, err error) {

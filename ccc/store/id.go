@@ -32,10 +32,13 @@ type (
 	InvitationID   string // InvitationID names an invitation.
 	ResetRequestID string // ResetRequestID names a request for a new password.
 	HistoryID      string // HistoryID names an interval of a PBX's history.
+
+	WebhookID  string // WebhookID names a webhook.
+	DeliveryID string // DeliveryID names what a webhook is told.
 )
 
 type id interface {
-	TenantID | UserID | SystemID | OfferID | PairingID | GroupID | EventID | RemoteID | SiteID | FilterID | GrantID | BreakGlassID | HandoverID | TemplateID | RolloutID | FirmwareID | PasskeyID | APITokenID | MailID | InvitationID | ResetRequestID | HistoryID
+	TenantID | UserID | SystemID | OfferID | PairingID | GroupID | EventID | RemoteID | SiteID | FilterID | GrantID | BreakGlassID | HandoverID | TemplateID | RolloutID | FirmwareID | PasskeyID | APITokenID | MailID | InvitationID | ResetRequestID | HistoryID | WebhookID | DeliveryID
 }
 
 // NewID makes an id: NewID[SystemID]().
@@ -68,6 +71,9 @@ func (MailID) isID()         {}
 func (InvitationID) isID()   {}
 func (ResetRequestID) isID() {}
 func (HistoryID) isID()      {}
+
+func (WebhookID) isID()  {}
+func (DeliveryID) isID() {}
 
 // wellFormed tells whether an id can be that of anything. What cannot is not put to
 // the engines, which differ in what text they take.

@@ -49,14 +49,45 @@ type access struct {
 
 	template store.TemplateID
 	rollout  store.RolloutID // of the first system
+
+	webhook  store.WebhookID
+	delivery store.DeliveryID
 }
 
 func newAccess() access {
-	return access{store.NewID[store.SiteID](), store.NewID[store.GrantID](), store.NewID[store.BreakGlassID](), store.NewID[store.HandoverID](), store.NewID[store.InvitationID](), store.NewID[store.FilterID](), store.NewID[store.TemplateID](), store.NewID[store.RolloutID]()}
+	return access{store.NewID[store.SiteID](), store.NewID[store.GrantID](), store.NewID[store.BreakGlassID](), store.NewID[store.HandoverID](), store.NewID[store.InvitationID](), store.NewID[store.FilterID](), store.NewID[store.TemplateID](), store.NewID[store.RolloutID](), store.NewID[store.WebhookID](), store.NewID[store.DeliveryID]()}
 }
 
 // byTenant calls each method of Tx whose first argument is a tenant.
 var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (any, error){
+	"DeleteWebhook": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.DeleteWebhook(tenant, of.webhook)
+	},
+	"Deliveries": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		v, next, err := tx.Deliveries(tenant, of.webhook, "", store.Page{})
+		return fmt.Sprint(v, next), err
+	},
+	"Delivery": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		v, tries, err := tx.Delivery(tenant, of.webhook, of.delivery)
+		return fmt.Sprint(v, tries), err
+	},
+	"ReplayDelivery": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.ReplayDelivery(tenant, of.webhook, of.delivery, now)
+	},
+	"ReplayFailures": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.ReplayFailures(tenant, of.webhook, now, now)
+	},
+	"SetWebhook": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.SetWebhook(tenant, newWebhook(of.webhook, tenant, "user.created"))
+	},
+	"TestWebhook": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		_, err := tx.TestWebhook(tenant, of.webhook, now)
+		return nil, err
+	},
+	"Webhook": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return tx.Webhook(tenant, of.webhook)
+	},
+	"Webhooks": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.Webhooks(tenant) },
 	"DeleteTemplate": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.DeleteTemplate(tenant, of.template)
 	},
@@ -303,6 +334,7 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 // forService are the methods that know no tenant, because who calls them is not one: the
 // service itself for a PBX, or for a user who has not signed in yet.
 var forService = []string{
+	"AllWebhooks", "Announce", "ClaimDeliveries", "CreateWebhook", "DueWebhooks", "EndTry", "NextDelivery", "ResealWebhook", "SetWebhookHealth", "SweepDeliveries", "WebhookByID",
 	"ClaimRollouts", "CreateFirmware", "CreateRollout", "CreateTemplate", "DeleteFirmware", "DueDevices", "Firmware", "Firmwares", "LeasedRollout", "NextRing",
 	"ReleaseRollout", "RingCounts", "SaveRolloutDevice", "SweepRollouts", "Uncheck", "UncheckedDevices", "WrittenDevices",
 	"AddAuditHead", "AuditChains", "UnsignedAuditChains",
@@ -421,6 +453,7 @@ func populate(t *testing.T, db *store.DB, email string) (store.TenantID, things)
 			tx.AddAttempt("kind of "+email, "subject", now),
 		)
 	})
+	given.delivery = tell(t, db, tenant.ID, given.webhook)
 	return tenant.ID, things{user.ID, a.ID, b.ID, group.ID, offer.ID, remote.ID, given}
 }
 

@@ -98,12 +98,25 @@ func (t *Tx) CreateRemote(v Remote) error {
 	if err := v.check(); err != nil {
 		return err
 	}
-	return t.change(`INSERT INTO remote_sessions (`+remoteColumns+`)
+	err := t.change(`INSERT INTO remote_sessions (`+remoteColumns+`)
 		SELECT $1, tenant_id, id, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24
 		FROM systems WHERE tenant_id = $2 AND id = $3`,
 		v.ID, v.Tenant, v.System, v.Serial, v.Epoch, v.User, v.Name, v.Reason, v.Service, v.Target, v.Seconds,
 		v.State, v.Consent, v.Cause, v.Requested, v.Expires, moments(v.Started), moments(v.Until), moments(v.Ended), moments(v.Reported),
 		v.Confirmed, v.Ending, v.BytesIn, v.BytesOut)
+	if err != nil {
+		return err
+	}
+	return t.announceRemote("remote.requested", v, v.Requested)
+}
+
+// announceRemote tells of a remote access.
+func (t *Tx) announceRemote(topic Topic, v Remote, at time.Time) error {
+	data := map[string]string{"remote_id": string(v.ID), "service": string(v.Service)}
+	if v.Ended != nil {
+		data["cause"] = string(v.Cause)
+	}
+	return t.Announce(Announcement{Tenant: v.Tenant, Topic: topic, At: at, System: v.System, Serial: v.Serial, Data: data})
 }
 
 // Remote gives a record of a system, which need not be there any more.
@@ -150,9 +163,15 @@ func (t *Tx) SetRemote(v Remote) error {
 	}
 	if was.Started == nil && v.Started != nil {
 		t.noteRemote("begun", was)
+		if err := t.announceRemote("remote.started", was, *v.Started); err != nil {
+			return err
+		}
 	}
 	if was.Ended == nil && v.Ended != nil {
 		t.noteRemote("ended", was)
+		if err := t.announceRemote("remote.ended", v, *v.Ended); err != nil {
+			return err
+		}
 	}
 	return t.change(`UPDATE remote_sessions SET state = $3, consent = $4, cause = $5, started = $6, until = $7, ended = $8,
 		reported = $9, confirmed = $10, ending = $11, bytes_in = $12, bytes_out = $13 WHERE tenant_id = $1 AND id = $2`,
@@ -170,6 +189,9 @@ func (t *Tx) EndRemotes(serial identity.Serial, epoch uint64, cause grant.Cause,
 		WHERE serial = $1 AND epoch = $2 AND ended = 0 RETURNING `+remoteColumns, serial, epoch, grant.Ended, cause, at)
 	for _, v := range ended {
 		t.noteRemote("ended", v)
+		if err := t.announceRemote("remote.ended", v, at); err != nil {
+			return nil, err
+		}
 	}
 	return ended, err
 }

@@ -1,6 +1,9 @@
 package store
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Role is a set of things that a user may do; ccc/access says which.
 type Role string
@@ -93,6 +96,13 @@ func (t *Tx) hasPart(tenant TenantID, p Part) error {
 // SetUserGrants replaces all roles of a user. ErrNotFound for a user, a site or a system
 // that is not the tenant's, after which the transaction is to be given up.
 func (t *Tx) SetUserGrants(tenant TenantID, user UserID, all []UserGrant) error {
+	if err := t.replaceGrants(tenant, user, all); err != nil {
+		return err
+	}
+	return t.announceUser("user.roles_changed", tenant, user, time.Now())
+}
+
+func (t *Tx) replaceGrants(tenant TenantID, user UserID, all []UserGrant) error {
 	if _, err := t.User(tenant, user); err != nil {
 		return err
 	}

@@ -268,7 +268,12 @@ func (t *Tx) SetRollout(tenant TenantID, v Rollout, from ...RolloutState) error 
 	n, err := t.exec(`UPDATE rollouts SET state = $3, reason = $4, forgiven = $5, acting = $6, started = $7, deadline = $8, ended = $9, not_before = $10
 		WHERE tenant_id = $1 AND id = $2 AND state IN `+t.list("$11"),
 		tenant, v.ID, v.State, v.Reason, v.Forgiven, optional(v.Acting), moments(v.Started), moments(v.Deadline), moments(v.Ended), v.NotBefore, listOf(from))
-	if err != nil || n > 0 {
+	if err == nil && n > 0 {
+		return t.Announce(Announcement{
+			Tenant: tenant, Topic: "rollout.changed", At: time.Now(), Data: map[string]string{"rollout_id": string(v.ID), "state": string(v.State)},
+		})
+	}
+	if err != nil {
 		return err
 	}
 	if _, err := t.Rollout(tenant, v.ID, nil); err != nil {

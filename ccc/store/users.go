@@ -1,5 +1,10 @@
 package store
 
+import (
+	"errors"
+	"time"
+)
+
 // CreateUser adds a user. ErrConflict "email" or "id"; ErrNotFound without the tenant.
 func (t *Tx) CreateUser(v User) error {
 	t.makes(v.Tenant, "user", string(v.ID), "")
@@ -26,7 +31,15 @@ func (t *Tx) CreateUser(v User) error {
 	for i, role := range v.Roles {
 		grants[i] = UserGrant{User: v.ID, Role: role}
 	}
-	return t.SetUserGrants(v.Tenant, v.ID, grants)
+	if err := t.replaceGrants(v.Tenant, v.ID, grants); err != nil {
+		return err
+	}
+	return t.announceUser("user.created", v.Tenant, v.ID, v.Created)
+}
+
+// announceUser tells of a user, by his id alone.
+func (t *Tx) announceUser(topic Topic, tenant TenantID, id UserID, at time.Time) error {
+	return t.Announce(Announcement{Tenant: tenant, Topic: topic, At: at, Data: map[string]string{"user_id": string(id)}})
 }
 
 const userColumns = `id, tenant_id, email, name, language, password_hash, created, disabled,
@@ -98,10 +111,13 @@ func (t *Tx) SetUserLanguage(tenant TenantID, id UserID, language Language) erro
 // sessions alone.
 func (t *Tx) SetUserDisabled(tenant TenantID, id UserID, disabled bool) error {
 	err := t.change("UPDATE users SET disabled = $3 WHERE tenant_id = $1 AND id = $2", tenant, id, disabled)
-	if err != nil || !disabled {
+	if err != nil {
 		return err
 	}
-	return t.DeleteAPITokens(id)
+	if !disabled {
+		return t.announceUser("user.let_in", tenant, id, time.Now())
+	}
+	return errors.Join(t.announceUser("user.locked_out", tenant, id, time.Now()), t.DeleteAPITokens(id))
 }
 
 // DeleteUser removes a user with his sessions and idempotency keys. His id stays in what
