@@ -1,6 +1,7 @@
 // What the pages have to do, each with its own windows. The names are what run.mjs takes.
 import assert from 'node:assert/strict';
 import { texts as textsOf } from '../scripts/texts.mjs';
+import { organisationChecks } from './organisationchecks.mjs';
 import { remoteChecks } from './remotechecks.mjs';
 import { scrolling, typing } from './smoothness.mjs';
 
@@ -552,6 +553,7 @@ export const checks = {
   },
 
   ...remoteChecks,
+  ...organisationChecks,
 
   'every page in German': (s) => everyPage(s, 'de'),
   'every page in English': (s) => everyPage(s, 'en'),

@@ -4,6 +4,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, normalize } from 'node:path';
 import { groups as madeGroups, makeFleet, randomFrom } from './fleet.mjs';
+import { makeOrganisation, verbsOf } from './mockorganisation.mjs';
 import { makeRecords, remoteRoutes } from './mockremote.mjs';
 
 /**
@@ -53,27 +54,18 @@ const tenant = {
   legal_name: 'Nordlicht Telefonie GmbH, Braunschweig',
 };
 
-/** @type {Record<string, Me['verbs']>} */
-const verbs = {
-  monitoring: ['tenant.read', 'system.read', 'remote.read', 'monitoring.read'],
-  administrator: [
-    'tenant.read',
-    'tenant.write',
-    'system.read',
-    'system.write',
-    'system.pair',
-    'remote.ask',
-    'remote.read',
-  ],
-};
-verbs.owner = [...(verbs.administrator ?? []), 'system.delete', 'system.handover'];
-
 /** What the server says about who has signed in. */
-function meOf(/** @type {Me['user']} */ user, /** @type {Me['tenant']['kind']} */ kind) {
+function meOf(
+  /** @type {Me['user']} */ user,
+  /** @type {Me['tenant']['kind']} */ kind,
+  /** @type {import('../src/api/types.ts').TenantAccess | undefined} */ there = undefined,
+) {
   return {
     user,
-    tenant: { ...tenant, kind },
-    verbs: user.roles.flatMap((role) => verbs[role] ?? []),
+    tenant: there
+      ? { id: there.id, name: there.name, legal_name: there.legal_name, kind: there.kind }
+      : { ...tenant, kind },
+    verbs: there?.verbs ?? [...new Set(user.roles.flatMap(verbsOf))],
     some_verbs: [],
     proof: { by: 'password', at: new Date().toISOString(), fresh: true },
   };
@@ -88,6 +80,7 @@ const statusOf = /** @type {Record<string, number>} */ ({
   not_found: 404,
   conflict: 409,
   remote_off: 409,
+  last_owner: 409,
   second_factor_needed: 403,
   serial_taken_by_you: 409,
   state: 409,
@@ -116,6 +109,7 @@ export async function startMock({ systems: size }) {
   const offers = new Map();
   const groups = size > 0 ? [...madeGroups] : [];
   const records = makeRecords([...systems.values()]);
+  const organisation = makeOrganisation(systems, (code, errors) => new Refusal(code, errors));
   /** @type {Map<string, string>} */
   const sessions = new Map();
   /** @type {Set<Response>} */
@@ -133,6 +127,8 @@ export async function startMock({ systems: size }) {
     /** Of the tenant. @type {Me['tenant']['kind']} */
     kind: 'operator',
   };
+  /** What the requests of who is signed in said about the tenant. @type {string[]} */
+  const tenants = [];
   const users = structuredClone(everybody); // they change their language
   let ids = 0;
 
@@ -224,7 +220,22 @@ export async function startMock({ systems: size }) {
 
   /** @type {[string, RegExp, (c: { req: Request, res: Response, user: Me['user'], id: string, body: any, query: URLSearchParams }) => unknown][]} */
   const routes = [
-    ['GET', /^\/session$/, ({ user }) => meOf(user, knobs.kind)],
+    ['GET', /^\/session$/, ({ user, req }) => meOf(user, knobs.kind, there(req, user))],
+    [
+      'GET',
+      /^\/tenants$/,
+      ({ user }) => ({
+        items: [
+          { ...tenant, kind: knobs.kind, via: 'home', verbs: meOf(user, knobs.kind).verbs, some_verbs: [] },
+        ].concat(/** @type {any} */ (user.id === 'u-1' ? [...organisation.elsewhere.values()] : [])),
+      }),
+    ],
+    [
+      'POST',
+      /^\/handovers\/([^/]+)\/acceptance$/,
+      ({ id, user }) => create({ serial: organisation.accept(id).serial, name: organisation.accept(id).serial }, user),
+    ],
+    ...organisation.routes,
     [
       'DELETE',
       /^\/session$/,
@@ -369,6 +380,15 @@ export async function startMock({ systems: size }) {
     return list.reverse();
   };
 
+  /** The other tenant that a request is about; only Anna sees any. @param {Request} req @param {Me['user']} user */
+  const there = (req, user) => {
+    const wanted = req.headers['auer-tenant'];
+    if (typeof wanted !== 'string' || wanted === tenant.id) return undefined;
+    const found = organisation.elsewhere.get(wanted);
+    if (!found || user.id !== 'u-1') throw new Refusal('not_found');
+    return found;
+  };
+
   /** @param {Request} req */
   const cookie = (req) => /(?:^|; )ccc=([^;]*)/.exec(req.headers.cookie ?? '')?.[1] ?? '';
 
@@ -403,6 +423,8 @@ export async function startMock({ systems: size }) {
     }
     const user = users[sessions.get(cookie(req)) ?? ''];
     if (!user) throw new Refusal('unauthenticated');
+    tenants.push(String(req.headers['auer-tenant'] ?? ''));
+    if (path !== '/tenants') there(req, user);
     if (req.method === 'GET' && path === '/events') {
       if (knobs.refuseStreams) throw new Refusal('unavailable');
       res.writeHead(200, {
@@ -524,6 +546,8 @@ export async function startMock({ systems: size }) {
     origin: `http://localhost:${port}`,
     systems,
     records,
+    organisation,
+    tenants,
     offers,
     knobs,
     emit,

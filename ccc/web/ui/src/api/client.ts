@@ -1,12 +1,14 @@
 import createClient from 'openapi-fetch';
 import type { paths } from './generated/schema';
 import { ApiError, asApiError, errorOf } from './problem';
+import { tenantHeaders } from './tenant';
 
 export const apiBase = '/api/v1';
 
 /** Calls the API; use it through call, which throws where the answer is not 2xx. */
 export const api = createClient<paths>({
   baseUrl: location.origin + apiBase,
+  headers: tenantHeaders,
   // The tests give the page another fetch.
   fetch: (request) => globalThis.fetch(request),
 });

@@ -6,6 +6,7 @@ import { setNonce } from 'get-nonce';
 import { useEffect, useMemo } from 'react';
 import { onUnauthenticated } from '../api/client';
 import { asApiError } from '../api/problem';
+import { onTenantGone } from '../api/tenant';
 import type { Meta } from '../api/types';
 import { TextProvider } from '../i18n';
 import { FailurePage } from '../pages/Failure';
@@ -35,6 +36,11 @@ onUnauthenticated(() => {
   if (pathname === '/sign-in') return;
   queryClient.removeQueries({ queryKey: ['session'] });
   void router.navigate({ to: '/sign-in', search: { next: href, ended: true } });
+});
+
+onTenantGone(() => {
+  queryClient.removeQueries({ queryKey: ['session'] });
+  void router.invalidate();
 });
 
 const unbranded: Meta['brand'] = { id: '', name: '', legal: '' };

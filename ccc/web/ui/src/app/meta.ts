@@ -38,9 +38,17 @@ export function useMe(): Me {
   return me;
 }
 
+export type Verb = Me['verbs'][number];
+
+/** Tells what the signed-in person may do to the whole tenant, and to a part of it at least. */
+export function useMay(): { whole(verb: Verb): boolean; some(verb: Verb): boolean } {
+  const { verbs, some_verbs } = useMe();
+  const whole = (verb: Verb) => verbs.includes(verb);
+  return { whole, some: (verb) => whole(verb) || some_verbs.includes(verb) };
+}
+
 /** What the signed-in person may do; the server decides, this only hides what it would refuse. */
 export function useRights(): { write: boolean; remove: boolean } {
-  const { verbs, some_verbs } = useMe();
-  const may = (verb: Me['verbs'][number]) => verbs.includes(verb) || some_verbs.includes(verb);
-  return { write: may('system.write'), remove: may('system.delete') };
+  const { some } = useMay();
+  return { write: some('system.write'), remove: some('system.delete') };
 }

@@ -6,21 +6,40 @@ import {
   lazyRouteComponent,
   Outlet,
   redirect,
+  retainSearchParams,
 } from '@tanstack/react-router';
 import { asApiError } from '../api/problem';
-import { FailurePage, NotFoundPage } from '../pages/Failure';
+import { inTenant, parseTenantSearch, type TenantSearch, workingIn } from '../api/tenant';
+import { FailurePage, NotFoundPage, ShellFailurePage } from '../pages/Failure';
 import { FleetPage } from '../pages/Fleet';
 import { type FleetSearch, parseFleetSearch } from '../pages/fleetSearch';
 import { Shell } from '../pages/Shell';
 import { SignInPage } from '../pages/SignIn';
+import { tenantOf } from '../remote/open';
 import { parseRecordsSearch, type RecordsSearch } from '../remote/search';
 import { sessionQuery } from './meta';
 
 const root = createRootRouteWithContext<{ queryClient: QueryClient }>()({
+  // The tenant of a document does not change: another one is loaded anew.
+  beforeLoad: ({ location, preload }) => {
+    if (!preload && parseTenantSearch(location.search).tenant !== workingIn) return leaveTo(location.href);
+  },
   component: Outlet,
   errorComponent: FailurePage,
   notFoundComponent: NotFoundPage,
 });
+
+/** Loads another document in place of this one; what waits for it waits until then. */
+function leaveTo(href: string): Promise<never> {
+  window.location.replace(href);
+  return new Promise(() => {});
+}
+
+/** Of routes that keep the tenant that is in the address. */
+const keepsTenant = {
+  validateSearch: (search: Record<string, unknown>): TenantSearch => parseTenantSearch(search),
+  search: { middlewares: [retainSearchParams<TenantSearch>(['tenant'])] },
+};
 
 const signIn = createRoute({
   getParentRoute: () => root,
@@ -37,6 +56,7 @@ const signIn = createRoute({
 const privacy = createRoute({
   getParentRoute: () => root,
   path: '/privacy',
+  ...keepsTenant,
   component: lazyRouteComponent(() => import('../pages/Privacy'), 'PrivacyPage'),
 });
 
@@ -50,6 +70,7 @@ const missing: Partial<Record<string, '' | 'second' | 'enrol'>> = {
 const shell = createRoute({
   getParentRoute: () => root,
   id: 'shell',
+  ...keepsTenant,
   beforeLoad: async ({ context, location }) => {
     try {
       return { me: await context.queryClient.ensureQueryData(sessionQuery) };
@@ -61,6 +82,7 @@ const shell = createRoute({
     }
   },
   component: Shell,
+  errorComponent: ShellFailurePage,
 });
 
 const fleet = createRoute({
@@ -109,6 +131,11 @@ const remoteSession = createRoute({
     ...(typeof search.label === 'string' && { label: search.label }),
     ...(typeof search.browser === 'string' && { browser: search.browser }),
   }),
+  // The gateway sends everybody back to the page in the own tenant.
+  beforeLoad: ({ params, location }) => {
+    const tenant = workingIn ? undefined : tenantOf(params.session);
+    if (tenant) return leaveTo(inTenant(location.href, tenant));
+  },
   component: lazyRouteComponent(() => import('../pages/RemoteOpen'), 'RemoteOpenPage'),
 });
 

@@ -1,13 +1,7 @@
 import type { Me } from '../api/types';
-import { useMe } from '../app/meta';
+import { useMay, useMe } from '../app/meta';
 
-interface Who {
-  me: Me;
-  /** What is done to the whole tenant. */
-  whole(verb: Me['verbs'][number]): boolean;
-  /** What is done to a part of it at least. */
-  some(verb: Me['verbs'][number]): boolean;
-}
+type Who = { me: Me } & ReturnType<typeof useMay>;
 
 /** All areas in their order, and who has something to do with each. Their names are nav.<name>. */
 const all = [
@@ -21,7 +15,6 @@ export type Area = (typeof all)[number];
 /** The areas of the pages that the signed-in person has something to do with. */
 export function useAreas(): readonly Area[] {
   const me = useMe();
-  const whole: Who['whole'] = (verb) => me.verbs.includes(verb);
-  const who: Who = { me, whole, some: (verb) => whole(verb) || me.some_verbs.includes(verb) };
-  return all.filter(({ may }) => may(who));
+  const may = useMay();
+  return all.filter((area) => area.may({ me, ...may }));
 }

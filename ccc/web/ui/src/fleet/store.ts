@@ -2,6 +2,7 @@ import { useSyncExternalStore } from 'react';
 import { api, apiBase, call, sessionEnded } from '../api/client';
 import { limits } from '../api/generated/limits';
 import { type ApiError, asApiError } from '../api/problem';
+import { tenantGone, tenantHeaders } from '../api/tenant';
 import type { LiveEvent, System, SystemChange } from '../api/types';
 import { delay } from '../live/backoff';
 import { LiveStream, type StreamState } from '../live/stream';
@@ -115,6 +116,7 @@ export class FleetStore {
     if (this.stream) return;
     this.stream = new LiveStream({
       url: `${apiBase}/events`,
+      headers: tenantHeaders,
       onOpen: () => void this.reload(),
       onEvent: (event) => this.enqueue(event),
       onState: (state) => {
@@ -122,6 +124,7 @@ export class FleetStore {
         for (const f of this.listeners) f();
       },
       onUnauthenticated: sessionEnded,
+      onGone: tenantGone,
     });
   }
 

@@ -28,12 +28,13 @@ let states: StreamState['state'][];
 let events: LiveEvent[];
 let opened: number;
 let signedOut: number;
+let gone: number;
 let stream: LiveStream | undefined;
 
 beforeEach(() => {
   vi.useFakeTimers();
   vi.spyOn(Math, 'random').mockReturnValue(1);
-  [connections, states, events, opened, signedOut] = [[], [], [], 0, 0];
+  [connections, states, events, opened, signedOut, gone] = [[], [], [], 0, 0, 0];
   answer = () => 200;
   vi.stubGlobal('fetch', (_: string, init: RequestInit) => {
     const status = answer();
@@ -74,6 +75,7 @@ async function start() {
     onEvent: (event) => events.push(event),
     onState: ({ state }) => states.push(state),
     onUnauthenticated: () => signedOut++,
+    onGone: () => gone++,
   });
   await vi.advanceTimersByTimeAsync(0);
 }
@@ -158,6 +160,15 @@ describe('LiveStream', () => {
     answer = () => 401;
     await start();
     expect(signedOut).toBe(1);
+    answer = () => 200;
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(opened).toBe(0);
+  });
+
+  it('ends for good when the tenant is not to be seen any more', async () => {
+    answer = () => 404;
+    await start();
+    expect([gone, signedOut]).toEqual([1, 0]);
     answer = () => 200;
     await vi.advanceTimersByTimeAsync(120_000);
     expect(opened).toBe(0);

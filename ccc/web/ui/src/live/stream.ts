@@ -7,12 +7,15 @@ export type StreamState = { state: 'connecting' } | { state: 'live' } | { state:
 
 export interface StreamConfig {
   url: string;
+  headers?: Readonly<Record<string, string>>;
   /** The stream has begun; all before it is unknown. */
   onOpen(): void;
   onEvent(event: LiveEvent): void;
   onState(state: StreamState): void;
   /** The server says that nobody is signed in: the stream has ended for good. */
   onUnauthenticated(): void;
+  /** The server knows nothing of the tenant: the stream has ended for good. */
+  onGone(): void;
   backoff?: Backoff;
   /** The server sends a comment at least every 15 s; after so many ms it is given up. */
   silence?: number;
@@ -69,13 +72,18 @@ export class LiveStream {
     try {
       alive();
       const response = await fetch(this.config.url, {
-        headers: { Accept: 'text/event-stream' },
+        headers: { ...this.config.headers, Accept: 'text/event-stream' },
         cache: 'no-store',
         signal: abort.signal,
       });
       if (response.status === 401) {
         this.closed = true;
         this.config.onUnauthenticated();
+        return;
+      }
+      if (response.status === 404) {
+        this.closed = true;
+        this.config.onGone();
         return;
       }
       if (!response.ok || !response.body) {

@@ -1,9 +1,10 @@
 import { Button, Stack, Text, Title } from '@mantine/core';
-import { IconCloudOff, IconMapQuestion } from '@tabler/icons-react';
+import { IconCloudOff, IconLock, IconMapQuestion } from '@tabler/icons-react';
 import { Link, useRouter } from '@tanstack/react-router';
 import type { ReactNode } from 'react';
 import { asApiError } from '../api/problem';
 import { problemText } from '../api/problemText';
+import { workingIn } from '../api/tenant';
 import { Mark } from '../components/Brand';
 import { useText } from '../i18n';
 import classes from './Failure.module.css';
@@ -47,6 +48,28 @@ export function FailurePage({ error, reset }: { error: unknown; reset?: () => vo
         action={<Button onClick={again}>{t('failure.retry')}</Button>}
       >
         {problemText(t, asApiError(error))}
+      </Notice>
+    </main>
+  );
+}
+
+/** The same for the pages of who is signed in: he may have nothing to do with the tenant, or not any more. */
+export function ShellFailurePage(props: { error: unknown; reset?: () => void }) {
+  const { t } = useText();
+  if (!workingIn || asApiError(props.error).code !== 'not_found') return <FailurePage {...props} />;
+  return (
+    <main className={classes.page}>
+      <Mark />
+      <Notice
+        icon={<IconLock size={40} stroke={1.4} />}
+        title={t('organisation.gone.title')}
+        action={
+          <Button component="a" href="/">
+            {t('organisation.gone.home')}
+          </Button>
+        }
+      >
+        {t('organisation.gone.text')}
       </Notice>
     </main>
   );

@@ -4,6 +4,7 @@ import { IconArrowDown, IconArrowsSort, IconArrowUp } from '@tabler/icons-react'
 import { useRouter } from '@tanstack/react-router';
 import { useWindowVirtualizer } from '@tanstack/react-virtual';
 import { type KeyboardEvent, type MouseEvent, memo, type RefObject, useLayoutEffect, useRef, useState } from 'react';
+import { inTenant, workingIn } from '../api/tenant';
 import { Labels } from '../components/Labels';
 import { StatusDot, StatusText } from '../components/StatusText';
 import { Transport } from '../components/Transport';
@@ -105,7 +106,7 @@ function Scrolled({
     const link = (e.target as HTMLElement).closest('a');
     if (!link || e.defaultPrevented || e.button !== 0 || e.ctrlKey || e.metaKey || e.shiftKey || e.altKey) return;
     e.preventDefault();
-    router.history.push(link.pathname);
+    router.history.push(link.pathname + link.search);
   };
 
   const move = (e: KeyboardEvent) => {
@@ -184,7 +185,7 @@ const Row = memo(function Row({ id, index, top, height }: { id: string; index: n
       <div role="cell" className={classes.name}>
         <StatusDot system={system} />
         <div className={classes.words}>
-          <a href={`/systems/${id}`} className={classes.link}>
+          <a href={inTenant(`/systems/${id}`, workingIn)} className={classes.link}>
             {system.name}
           </a>
           {system.note && <span className={classes.note}>{system.note}</span>}

@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { RemoteSession } from '../api/types';
-import { begin, enter, hasBegun } from './open';
+import { begin, enter, hasBegun, tenantOf } from './open';
 
 const session = { id: 's-1', start_url: 'https://ara.example.net/begin?session=s-1' } as RemoteSession;
 
@@ -35,6 +35,22 @@ describe('who comes back from the gateway', () => {
   it('not by what is not ours', () => {
     sessionStorage.setItem('ccc-remote-open', 'x');
     expect(hasBegun('s-1')).toBe(false);
+  });
+  it('in the tenant where he began', async () => {
+    start();
+    expect(tenantOf('s-1')).toBeUndefined();
+    vi.unstubAllGlobals();
+    history.replaceState(null, '', '/?tenant=north-1');
+    vi.resetModules();
+    const there = await import('./open');
+    vi.stubGlobal('location', { assign: vi.fn() });
+    there.begin(session);
+    expect(tenantOf('s-1')).toBe('north-1');
+    expect(tenantOf('s-2')).toBeUndefined();
+    expect(hasBegun('s-1')).toBe(true);
+    expect(tenantOf('s-1')).toBeUndefined();
+    vi.unstubAllGlobals();
+    history.replaceState(null, '', '/');
   });
   it('goes nowhere without an address', () => {
     const assign = vi.fn();

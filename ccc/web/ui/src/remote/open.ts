@@ -1,5 +1,6 @@
 // The way of a browser to the gateway: from a page it begins there, comes back to the page
 // /remote/<session> with a label, gets a grant, and posts that to the gateway.
+import { workingIn } from '../api/tenant';
 import type { RemoteSession, RemoteTicket } from '../api/types';
 
 const key = 'ccc-remote-open';
@@ -11,23 +12,45 @@ const onTheWay = 120_000;
 export function begin(s: RemoteSession): void {
   if (!s.start_url) return;
   try {
-    sessionStorage.setItem(key, JSON.stringify({ session: s.id, at: Date.now() }));
+    sessionStorage.setItem(key, JSON.stringify({ session: s.id, at: Date.now(), tenant: workingIn }));
   } catch {
     // The browser keeps nothing for this site: it costs one more click.
   }
   location.assign(s.start_url);
 }
 
+interface Begun {
+  session?: unknown;
+  at?: unknown;
+  tenant?: unknown;
+}
+
+/** What this tab has begun with a session just now; null: nothing. */
+function begunWith(session: string, now: number): Begun | null {
+  try {
+    const begun = JSON.parse(sessionStorage.getItem(key) ?? 'null') as Begun | null;
+    const fits = begun?.session === session && typeof begun.at === 'number';
+    return fits && now - Number(begun.at) < onTheWay && now >= Number(begun.at) ? begun : null;
+  } catch {
+    return null;
+  }
+}
+
+/** The tenant, other than the own one, in which this tab has begun with a session just now. */
+export function tenantOf(session: string, now = Date.now()): string | undefined {
+  const tenant = begunWith(session, now)?.tenant;
+  return typeof tenant === 'string' ? tenant : undefined;
+}
+
 /** Whether this tab has begun with a session just now; true once. */
 export function hasBegun(session: string, now = Date.now()): boolean {
+  const begun = begunWith(session, now) !== null;
   try {
-    const text = sessionStorage.getItem(key);
     sessionStorage.removeItem(key);
-    const begun = JSON.parse(text ?? 'null') as { session?: unknown; at?: unknown } | null;
-    return begun?.session === session && typeof begun.at === 'number' && now - begun.at < onTheWay && now >= begun.at;
   } catch {
-    return false;
+    // It was not kept either.
   }
+  return begun;
 }
 
 /** Lets the browser in: the grant goes into the body of a form, never into an address. */

@@ -3,6 +3,7 @@ import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { createContext, type ReactNode, useCallback, useContext, useState } from 'react';
 import { api, ask } from '../api/client';
 import { asApiError } from '../api/problem';
+import { workingIn } from '../api/tenant';
 import type { Factors } from '../api/types';
 import { sessionQuery, useMe } from '../app/meta';
 import { useComplain } from '../components/notify';
@@ -45,7 +46,9 @@ export function Prove({ children }: { children: ReactNode }) {
     [complain, queryClient],
   );
   const proven = (me: Awaited<ReturnType<NonNullable<typeof sessionQuery.queryFn>>>) => {
-    queryClient.setQueryData(sessionQuery.queryKey, me);
+    // The answer is about the own tenant.
+    if (workingIn) void queryClient.invalidateQueries({ queryKey: sessionQuery.queryKey });
+    else queryClient.setQueryData(sessionQuery.queryKey, me);
     const action = asked?.action;
     setAsked(null);
     if (action) void action().catch(complain);
