@@ -14,6 +14,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/relay"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
@@ -93,6 +94,8 @@ type DeviceConfig struct {
 	// PBX makes it a PBX, of package pbx, instead of an agent with a few services: it
 	// has pages for its administrator, see [World.PBX].
 	PBX bool
+	// Fault has maintenance of a PBX go wrong. Default: it does not.
+	Fault pbx.Fault
 	// Transport is auto (default), quic or tcp.
 	Transport string
 	// Slots is how many tunnels the device holds. Default 1.

@@ -30,6 +30,7 @@
 // # The directory
 //
 //	roots.pem               trust bundle
+//	firmware.pem, .pem.pub  key that signs firmware for the PBXs
 //	pki/                    pki.yaml, state/, health.sock
 //	relay-1/                auerproxy.yaml, credentials/, state/, admin.sock; eab.json, names/
 //	ccc/, ara/              ccc.yaml and ara.yaml, credentials/, admin.sock, eab.json, names/

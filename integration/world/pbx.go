@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
+	"github.com/comtrexx-cloud/comtrexx/ccc/firmware"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/tlsend"
@@ -46,8 +47,13 @@ func (w *World) PBX(i int) PBX {
 
 func (p *inProcess) startPBX(ctx context.Context, i int, tunnel agent.Config) (unit, error) {
 	w := p.world
+	keys, err := firmware.ReadKeys(w.FirmwareKeys())
+	if err != nil {
+		return nil, err
+	}
 	one, err := pbx.New(pbx.Config{
 		Dir: w.path(deviceDir(w.Device(i))), Credentials: tunnel.Credentials, Agent: tunnel, Logger: tunnel.Logger, TLSEnd: w.tlsEnd(i),
+		FirmwareKeys: keys, Fault: w.cfg.Devices[i].Fault, Limits: pbx.Limits{Restart: pbxRestart, Install: pbxInstall},
 	})
 	if err != nil {
 		return nil, err
@@ -105,8 +111,10 @@ func (p *programs) startPBX(ctx context.Context, i int) (unit, error) {
 	}
 	end := w.tlsEnd(i)
 	err := writeConfig(dir, path, section{
-		"tls":       section{"domain": end.Domain, "directory": end.Directory},
-		"state_dir": dir, "listen": w.pages[i], "pki": about,
+		"firmware_keys": []string{w.FirmwareKeys()},
+		"maintenance":   section{"restart": pbxRestart.String(), "install": pbxInstall.String(), "fault": string(w.cfg.Devices[i].Fault)},
+		"tls":           section{"domain": end.Domain, "directory": end.Directory},
+		"state_dir":     dir, "listen": w.pages[i], "pki": about,
 		"relays": cfg.Relays, "transport": cfg.Transport, "slots": cfg.Slots, "timing": timing(cfg.Timing), "log": w.log(),
 	})
 	if err != nil {

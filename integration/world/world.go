@@ -123,6 +123,9 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 	if err := w.writeRoots(); err != nil {
 		return w, err
 	}
+	if err := w.makeFirmwareKey(); err != nil {
+		return w, err
+	}
 	for i := range w.relays {
 		id := identity.Relay(cfg.TrustDomain, relayDir(i))
 		creds, err := w.admin.Issue(ctx, id, profile.Extra{DNS: []string{"localhost"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}})
