@@ -10,6 +10,8 @@
 //	ccc systems|users|sites|… list|…     whatever else the pages do
 //	ccc backup FILE, ccc restore FILE    copy the database
 //	ccc key new --out FILE               make a key for the secrets in the database
+//	ccc firmware key new|pack|verify|show
+//	                                     sign and check firmware images
 //	ccc logs raw|stats                   read the access log
 //	ccc openapi                          print the API's description
 //	ccc config check|print|example
@@ -47,7 +49,7 @@ func newApp() *cli.App {
 		serveCommand(app),
 		tenantCommand(app), userCommand(app),
 		backupCommand(app), restoreCommand(app),
-		keyCommand(app),
+		keyCommand(app), firmwareCommand(app),
 		daemon.LogsCommand(app, func() (daemon.Config, error) {
 			cfg := defaultConfig()
 			err := app.Load(&cfg)
