@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"slices"
 	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
 // MaxWebhooks is how many a tenant has at most.
@@ -133,4 +135,14 @@ func (t *Tx) DueWebhooks(now time.Time) ([]Webhook, error) {
 func (t *Tx) SetWebhookHealth(v Webhook) error {
 	return t.change("UPDATE webhooks SET enabled = $2, gone = $3, failures = $4, failing_since = $5, paused_until = $6 WHERE id = $1",
 		v.ID, v.Enabled, v.Gone, v.Failures, moments(v.FailingSince), moments(v.PausedUntil))
+}
+
+// PairedWithWebhooks gives those of some PBXs that are paired with a tenant that has
+// webhooks.
+func (t *Tx) PairedWithWebhooks(serials []identity.Serial) ([]Paired, error) {
+	return rows(t, func(s scanner) (v Paired, err error) {
+		err = s.Scan(&v.Serial, &v.Tenant, &v.System, &v.Epoch)
+		return v, err
+	}, `SELECT serial, tenant_id, system_id, epoch FROM pairings WHERE serial IN `+t.list("$1")+`
+		AND tenant_id IN (SELECT tenant_id FROM webhooks WHERE enabled = $2) ORDER BY serial`, listOf(serials), true)
 }
