@@ -19,6 +19,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/configs"
 )
 
 // Prefix is where the API is on the server.
@@ -37,9 +38,11 @@ type API struct {
 	limiter *httprate.RateLimiter
 	// creations bounds how many accounts are made at once.
 	creations *semaphore.Weighted
-	ready     chan struct{} // closed when paired is filled
-	closing   chan struct{} // closed when streams are to end
-	close     sync.Once
+	// bodies has how large those may be that are not bound by Limits.Body, by pattern.
+	bodies  map[string]configs.Bytes
+	ready   chan struct{} // closed when paired is filled
+	closing chan struct{} // closed when streams are to end
+	close   sync.Once
 
 	// view is the store's, for live events; tests have it fail.
 	view func(context.Context, func(*store.Tx) error) error
@@ -87,7 +90,7 @@ func newAPI(cfg Config, adapt func(string, rule) rule) *API {
 	a := &API{
 		cfg: cfg, log: cfg.Logger, mux: http.NewServeMux(), hub: newHub(cfg.Streams.Queue), paired: newPaired(),
 		changes: &changes{wake: make(chan struct{}, 1)}, limiter: newLimiter(cfg.Limits), creations: semaphore.NewWeighted(parallelCreations),
-		ready: make(chan struct{}), closing: make(chan struct{}), visible: visible, adapt: adapt,
+		bodies: map[string]configs.Bytes{}, ready: make(chan struct{}), closing: make(chan struct{}), visible: visible, adapt: adapt,
 	}
 	schemas := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	a.huma = humago.NewWithPrefix(a.mux, Prefix, huma.Config{
@@ -128,8 +131,11 @@ func (a *API) tidy(schemas huma.Registry) {
 	requests := map[string]bool{}
 	for _, path := range a.huma.OpenAPI().Paths {
 		for _, op := range []*huma.Operation{path.Post, path.Put, path.Patch} {
-			if op != nil && op.RequestBody != nil {
-				requests[op.RequestBody.Content["application/json"].Schema.Ref] = true
+			if op == nil || op.RequestBody == nil {
+				continue
+			}
+			if content := op.RequestBody.Content["application/json"]; content != nil {
+				requests[content.Schema.Ref] = true
 			}
 		}
 	}

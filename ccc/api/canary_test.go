@@ -33,11 +33,12 @@ func (w *world) side(tenant store.TenantID, canary, serials string) (s side, ids
 		owner.do(http.MethodPatch, "/systems/"+id, `{"name":"`+canary+`","note":"`+canary+`","tags":["`+canary+`"]}`, "If-Match: *").want(http.StatusOK)
 	}
 	owner.do(http.MethodPost, "/groups", `{"name":"`+canary+`"}`).want(http.StatusCreated)
+	owner.do(http.MethodPost, "/filters", `{"name":"`+canary+`","shared":true,"filter":{"q":"`+canary+`"}}`).want(http.StatusCreated)
 	owner.do(http.MethodPut, "/sites/"+made.site, `{"name":"`+canary+`"}`).want(http.StatusOK)
 	owner.do(http.MethodPut, "/sites/"+made.site+"/place", `{"address":"`+canary+`"}`).want(http.StatusOK)
 	owner.do(http.MethodPost, "/users", `{"roles":[],"email":"`+strings.ToLower(canary)+`@example.com","name":"`+canary+`","language":"de","password":"`+testPassword+`"}`).want(http.StatusCreated)
 	return s, []string{
-		made.offered, made.paired, made.group, made.site, made.colleague, made.grant, made.glass, made.handover, w.session,
+		made.offered, made.paired, made.group, made.site, made.colleague, made.grant, made.glass, made.handover, made.filter, w.session,
 		string(tenant), string(owner.user.ID),
 	}
 }
@@ -66,7 +67,7 @@ func wander(t *testing.T, w *world, seed uint64, steps int) (leaks []string, own
 		}
 		c, op := me.users[r.IntN(len(me.users))], ops[names[r.IntN(len(names))]]
 		if r.IntN(2) == 0 { // more than half of the requests only read
-			op = ops[[]string{"listSystems", "getSystem", "listSystemEvents", "listUsers", "listHandovers", "getTenant", "getSession", "listSites"}[r.IntN(8)]]
+			op = ops[[]string{"listSystems", "getSystem", "listSystemEvents", "listUsers", "listHandovers", "getTenant", "getSession", "listSites", "listFilters"}[r.IntN(9)]]
 		}
 		path := pathID.ReplaceAllStringFunc(op.path, func(string) string { return ids[r.IntN(len(ids))] })
 		headers := []string{"If-Match: *"}

@@ -75,6 +75,9 @@ type Pairing interface {
 	View(ctx context.Context, who pairing.Actor, id store.SystemID) (pairing.OfferView, error)
 	Regenerate(ctx context.Context, who pairing.Actor, id store.SystemID) (pairing.OfferView, error)
 	Withdraw(ctx context.Context, who pairing.Actor, id store.SystemID) error
+	SaveAll(ctx context.Context, who pairing.Actor, systems []pairing.NewSystem) ([]pairing.Saved, error)
+	Importable(ctx context.Context, who pairing.Actor) (int, error)
+	Tokens(ctx context.Context, who pairing.Actor, systems []store.SystemID) (map[store.SystemID]pairing.OfferView, error)
 }
 
 // Limits bound what one client can have the server do.
@@ -100,6 +103,10 @@ type Limits struct {
 	Users int `yaml:"users"`
 	// Tenants is how many tenants may be right below one. Default: 10000.
 	Tenants int `yaml:"tenants"`
+	// ImportLines is how many systems a list may have that is imported. Default: 500.
+	ImportLines int `yaml:"import_lines"`
+	// ImportBody is how large such a list may be. Default: 1MiB.
+	ImportBody configs.Bytes `yaml:"import_body"`
 }
 
 // Streams are the live events.
@@ -154,7 +161,7 @@ func DefaultConfig() Config {
 		Limits: Limits{
 			Body: 64 << 10, BodyTimeout: 10 * time.Second, AnswerTimeout: 30 * time.Second,
 			Requests: 600, Window: time.Minute, NetworkRequests: 6000, Idempotency: time.Hour,
-			Users: 1000, Tenants: 10000,
+			Users: 1000, Tenants: 10000, ImportLines: 500, ImportBody: 1 << 20,
 		},
 		Streams: Streams{
 			PerUser: 16, Queue: 1000, Coalesce: 250 * time.Millisecond, Heartbeat: 15 * time.Second, WriteTimeout: 20 * time.Second,
@@ -175,6 +182,8 @@ func (c Config) withDefaults() Config {
 	l.Idempotency = cmp.Or(l.Idempotency, dl.Idempotency)
 	l.Users = cmp.Or(l.Users, dl.Users)
 	l.Tenants = cmp.Or(l.Tenants, dl.Tenants)
+	l.ImportLines = cmp.Or(l.ImportLines, dl.ImportLines)
+	l.ImportBody = cmp.Or(l.ImportBody, dl.ImportBody)
 	s, ds := &c.Streams, d.Streams
 	s.PerUser = cmp.Or(s.PerUser, ds.PerUser)
 	s.Queue = cmp.Or(s.Queue, ds.Queue)
@@ -219,10 +228,13 @@ func (c Config) Validate() error {
 	if c.Limits.Body < 4<<10 || c.Limits.Body > 1<<20 {
 		wrong("limits.body", "is not between 4KiB and 1MiB", "")
 	}
+	if c.Limits.ImportBody < 4<<10 || c.Limits.ImportBody > 16<<20 {
+		wrong("limits.import_body", "is not between 4KiB and 16MiB", "")
+	}
 	for _, n := range []struct {
 		key string
 		v   int
-	}{{"limits.requests", c.Limits.Requests}, {"limits.network_requests", c.Limits.NetworkRequests}, {"limits.users", c.Limits.Users}, {"limits.tenants", c.Limits.Tenants}, {"streams.per_user", c.Streams.PerUser}, {"streams.queue", c.Streams.Queue}} {
+	}{{"limits.requests", c.Limits.Requests}, {"limits.network_requests", c.Limits.NetworkRequests}, {"limits.users", c.Limits.Users}, {"limits.tenants", c.Limits.Tenants}, {"limits.import_lines", c.Limits.ImportLines}, {"streams.per_user", c.Streams.PerUser}, {"streams.queue", c.Streams.Queue}} {
 		if n.v < 1 || n.v > 1_000_000 {
 			wrong(n.key, "is not between 1 and 1000000", "")
 		}

@@ -38,6 +38,6 @@ func (a *API) withdrawOffer(ctx context.Context, in *SystemPath) (*nothing, erro
 func offerOf(o pairing.OfferView) Offer {
 	return Offer{
 		ID: string(o.Offer), Token: o.Token.Reveal(), QR: o.QR, Code: o.Code,
-		CreatedAt: o.Created, ExpiresAt: o.Expires, ReceivedAt: o.Received, State: string(o.State),
+		CreatedAt: o.Created, ExpiresAt: o.Expires, ReceivedAt: o.Received, State: string(o.State), SheetAt: o.Sheet,
 	}
 }

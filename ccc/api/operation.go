@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -8,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/comtrexx-cloud/comtrexx/configs"
 )
 
 // operation is one line of the table of operations.
@@ -17,7 +20,8 @@ type operation struct {
 	description      string
 	tag              string
 	rule             rule
-	status           int // of success; 0: 200
+	status           int           // of success; 0: 200
+	body             configs.Bytes // how large it may be; 0: Limits.Body
 	// codes are those that are particular to the operation.
 	codes []Code
 }
@@ -54,7 +58,7 @@ func add[I, O any](a *API, op operation, handler func(context.Context, *I) (*O, 
 	}
 	h := huma.Operation{
 		OperationID: op.id, Method: op.method, Path: op.path, Summary: op.summary, Description: op.description,
-		Tags: []string{op.tag}, DefaultStatus: op.status, MaxBodyBytes: int64(a.cfg.Limits.Body),
+		Tags: []string{op.tag}, DefaultStatus: op.status, MaxBodyBytes: int64(cmp.Or(op.body, a.cfg.Limits.Body)),
 		BodyReadTimeout: a.cfg.Limits.BodyTimeout, RejectUnknownQueryParameters: true,
 		Middlewares: huma.Middlewares{a.admit(op)},
 		Responses:   map[string]*huma.Response{},
@@ -65,6 +69,9 @@ func add[I, O any](a *API, op operation, handler func(context.Context, *I) (*O, 
 	}
 	if op.rule.inTenant() && op.rule.audience != pathTenant {
 		h.Parameters = append(h.Parameters, tenantParameter)
+	}
+	if op.body > 0 {
+		a.bodies[op.method+" "+Prefix+op.path] = op.body
 	}
 	h.Extensions = map[string]any{"x-access": op.rule.document()}
 	huma.Register(a.huma, h, func(ctx context.Context, in *I) (*O, error) {

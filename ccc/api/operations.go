@@ -17,6 +17,7 @@ const (
 	tagAccess  = "tenants and access"
 
 	tagStatistics = "statistics"
+	tagOnboarding = "onboarding"
 )
 
 // register is the table of operations.
@@ -126,5 +127,7 @@ func (a *API) register() {
 	a.registerHistory()
 	a.registerPlaces()
 	a.registerStatistics()
+	a.registerOnboarding()
+	a.registerFilters()
 	a.registerEvents()
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"strings"
@@ -97,7 +98,8 @@ func (a *API) protect(next http.Handler) http.Handler {
 		if r.TLS != nil {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, int64(a.cfg.Limits.Body))
+		_, pattern := a.mux.Handler(r)
+		r.Body = http.MaxBytesReader(w, r.Body, int64(cmp.Or(a.bodies[pattern], a.cfg.Limits.Body)))
 		if account.Bearer(r) {
 			next.ServeHTTP(w, r) // no browser adds it by itself, and no cookie counts beside it
 			return

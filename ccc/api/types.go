@@ -101,6 +101,7 @@ type Offer struct {
 	ExpiresAt  time.Time  `json:"expires_at"`
 	ReceivedAt *time.Time `json:"received_at,omitempty" doc:"When the PBX said that it has the offer"`
 	State      string     `json:"state" enum:"open,received"`
+	SheetAt    *time.Time `json:"sheet_at,omitempty" doc:"When a sheet with its token was made last"`
 }
 
 // SystemOffer is a system and the offer just made for it.
