@@ -32,7 +32,7 @@ const (
 	base       = "http://" + Service + "/api/v1/"
 	maxDetail  = 200 // bytes of a text that the PBX gives
 	maxFields  = 100
-	maxVersion = 128
+	maxVersion = 64
 )
 
 // ErrRefused: the PBX does not let its own user in, or not do this. Every [Error] with

@@ -1,0 +1,104 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+
+	"github.com/comtrexx-cloud/comtrexx/ccc/access"
+	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+)
+
+// Action is what somebody does to a rollout.
+type Action string
+
+// The actions.
+const (
+	Check    Action = "check"  // read all of it again
+	Start    Action = "start"  // change what was shown
+	Pause    Action = "pause"  // begin nothing more
+	Resume   Action = "resume" // go on, also after failures
+	Stop     Action = "stop"   // for good
+	Rollback Action = "rollback"
+)
+
+// step is where an action leads.
+type step struct {
+	from []store.RolloutState
+	to   store.RolloutState
+}
+
+// steps is the state machine of people; see doc.go.
+var steps = map[Action]step{
+	Check:  {[]store.RolloutState{store.RolloutReady}, store.RolloutChecking},
+	Start:  {[]store.RolloutState{store.RolloutReady}, store.RolloutRunning},
+	Pause:  {[]store.RolloutState{store.RolloutRunning}, store.RolloutPaused},
+	Resume: {[]store.RolloutState{store.RolloutPaused, store.RolloutHalted}, store.RolloutRunning},
+	Stop: {[]store.RolloutState{
+		store.RolloutChecking, store.RolloutReady, store.RolloutRunning, store.RolloutPaused, store.RolloutHalted,
+	}, store.RolloutStopped},
+	Rollback: {[]store.RolloutState{store.RolloutPaused, store.RolloutHalted, store.RolloutStopped, store.RolloutDone}, store.RolloutReverting},
+}
+
+// Control does something to a rollout, for who may do the same at all of its systems: they
+// are taken from the actor's rights anew before each of them. ErrNotFound where he does not
+// see it; otherwise the error is an [*Error].
+func (s *Service) Control(ctx context.Context, who Actor, id store.RolloutID, a Action) (r store.Rollout, err error) {
+	st, known := steps[a]
+	if !known {
+		return r, fault("action", "is none of check, start, pause, resume, stop and rollback")
+	}
+	err = s.cfg.update(ctx, func(tx *store.Tx) error {
+		if r, err = tx.Rollout(who.Tenant, id, who.May.Within(access.ConfigRead, who.Tenant)); err != nil {
+			return err
+		}
+		if _, err := tx.Rollout(who.Tenant, id, who.May.Within(Verb(r.Kind), who.Tenant)); err != nil || !who.May.Anywhere(Verb(r.Kind), who.Tenant) {
+			return &Error{Code: CodeNoRights}
+		}
+		if a == Rollback && (r.Kind == store.RolloutRestart || r.Started == nil) {
+			return &Error{Code: CodeState, Detail: "there is nothing to roll back"}
+		}
+		if err := s.prepare(tx, &r, who, a, st); err != nil {
+			return err
+		}
+		return tx.SetRollout(who.Tenant, r, st.from...)
+	})
+	if conflict, ok := errors.AsType[*store.ConflictError](err); ok && conflict.What == "state" {
+		err = &Error{Code: CodeState, Detail: "the rollout is " + string(r.State)}
+	}
+	if err != nil {
+		return r, err
+	}
+	s.changed(who.Tenant)
+	return r, nil
+}
+
+// prepare notes what comes with an action.
+func (s *Service) prepare(tx *store.Tx, r *store.Rollout, who Actor, a Action, st step) error {
+	at := now()
+	was := r.State
+	r.State, r.Reason = st.to, ""
+	if a != Pause && a != Stop {
+		r.Acting = who.User
+	}
+	switch a {
+	case Check:
+		return tx.Uncheck(r.ID)
+	case Start:
+		deadline := at.Add(r.Plan.Wait)
+		r.Started, r.Deadline = &at, &deadline
+	case Resume:
+		if was != store.RolloutHalted {
+			return nil
+		}
+		counts, err := tx.RingCounts(r.ID)
+		r.Forgiven = tally(counts, r.Ring).failed
+		return err
+	case Stop:
+		r.Ended = &at
+	case Rollback:
+		deadline := at.Add(r.Plan.Wait)
+		r.Ended, r.Deadline = nil, &deadline
+	case Pause:
+	}
+	return nil
+}

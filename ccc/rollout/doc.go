@@ -1,0 +1,61 @@
+// Package rollout reads and changes the configuration of PBXs through the tunnel: of one, or
+// of many in rings.
+//
+//	s, err := rollout.New(rollout.Config{Store: db, Keys: keys, Connect: rollout.Connect(…)})
+//	go s.Run(ctx)
+//	r, err := s.Create(ctx, who, rollout.Wish{…})   // reads all of them, and changes nothing
+//	r, err = s.Control(ctx, who, r.ID, rollout.Start)
+//
+// # One PBX
+//
+// [Service.Configuration] reads the settings with their version, [Service.Change] changes
+// some of them if they still have that version, and [Service.Restart] restarts it.
+//
+// # Rollouts
+//
+//	                         ┌────check────┐
+//	                         ▼             │
+//	Create ──► checking ──► ready ──start──┼──► running ──► done
+//	              │           │            │    │  ▲  ├─too many failed─► halted
+//	              │           │            │ pause resume                    │
+//	              │           │            │    ▼  │                         │
+//	              │           │            │  paused ◄──────resume───────────┤ (to running)
+//	              ▼           ▼            │    │                            │
+//	           stopped ◄──────────────stop──────┴────────────────────────────┘
+//
+//	paused, halted, stopped, done ──rollback──► reverting ──► reverted
+//
+// While one is checking every system is read, and what would change at it is kept sealed.
+// One that is running takes ring after ring, in each some systems at once. A ring is over
+// when every system that can be reached has had its turn, and one of them at least is as it
+// is to be; who could not be reached goes with the next ring, and with the last one waits
+// until the deadline. Systems that fail count for their ring; more of them than the plan
+// permits halt the rollout.
+//
+// # A system
+//
+//	pending ──► reading ──► writing ──► written ──► restarting ──► done
+//	              │            │           │            └► failed: not_returned
+//	              │            │           └► failed: verify
+//	              │            └► conflict (the PBX: 412), refused (422, 403)
+//	              └► unchanged, conflict (another version than was shown), refused
+//
+// Before something is written the version that it is written over and the old values are
+// kept. The PBX takes a change for that version only. So whoever takes over from a process
+// that was killed reads the PBX: with the old version nothing was written, and it is written
+// now; with another one and the new values it was; otherwise somebody else was there, which
+// is a conflict. A restart is for the boot that was seen, and is not done again in another.
+//
+// To roll back is to write the old value of each setting that still has the one which the
+// rollout wrote. Others are a conflict, and stay.
+//
+// # Who may
+//
+// Before each system it is looked whether the person who has let the rollout change something
+// still may at this system, and whether it is paired. If not, it is not touched.
+//
+// # Several processes
+//
+// Who works on a rollout has its lease, which ends by itself; without it nothing can be kept
+// of a system, and so nothing is begun there.
+package rollout
