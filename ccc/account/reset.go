@@ -173,3 +173,6 @@ func (a *Accounts) CompleteReset(ctx context.Context, secret, password string) e
 		return nil
 	})
 }
+
+// HasMail tells whether there is mail.
+func (a *Accounts) HasMail() bool { return a.cfg.Mail.Enabled() }

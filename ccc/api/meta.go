@@ -22,7 +22,7 @@ func (m *metaInput) Resolve(ctx huma.Context) []error {
 func (a *API) getMeta(_ context.Context, in *metaInput) (*body[Meta], error) {
 	return &body[Meta]{Body: Meta{
 		Brand: a.brand(in.host), Version: configs.Version(), Languages: []string{"de", "en", "fr"}, Now: time.Now().UTC(),
-		Passkeys: a.cfg.Accounts.PasskeysHere(in.host),
+		Passkeys: a.cfg.Accounts.PasskeysHere(in.host), Providers: a.providers(""), Mail: a.cfg.Accounts.HasMail(),
 	}}, nil
 }
 

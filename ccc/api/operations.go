@@ -118,6 +118,9 @@ func (a *API) register() {
 	}, a.listTags)
 
 	a.registerAccount()
+	a.registerInvitations()
+	a.registerResets()
+	a.registerOIDC()
 	a.registerRemote()
 	a.registerTenants()
 	a.registerPeople()

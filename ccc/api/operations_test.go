@@ -75,7 +75,7 @@ type example struct {
 // scene is what examples are about: an offered and a paired system, and a group; a site, a
 // colleague, a grant, one of the operator's staff who is in, and a system that another
 // tenant offers.
-type scene struct{ offered, paired, group, site, colleague, grant, glass, handover, filter string }
+type scene struct{ offered, paired, group, site, colleague, grant, glass, invitation, handover, filter string }
 
 func offered(s scene) string   { return s.offered }
 func paired1(s scene) string   { return s.paired }
@@ -86,6 +86,7 @@ func grant1(s scene) string    { return s.grant }
 func glass1(s scene) string    { return s.glass }
 func filter1(s scene) string   { return s.filter }
 func handover1(s scene) string { return s.handover }
+func invitation1(s scene) string { return s.invitation }
 
 // examples has one for each operation.
 var examples = map[string]example{
@@ -115,6 +116,19 @@ var examples = map[string]example{
 	"listTokens":         {status: 200},
 	"createToken":        {body: `{"name":"Backup","verbs":["system.read"],"days":30}`, status: 200},
 	"revokeToken":        {status: 404},
+
+	// Without mail, and without providers; see invitations_test.go and oidc_test.go.
+	"listInvitations":      {status: 200},
+	"createInvitation":     {body: `{"email":"invited@example.com","name":"Invited","language":"de","roles":[{"role":"monitoring"}]}`, status: 201},
+	"resendInvitation":     {id: invitation1, status: 200},
+	"withdrawInvitation":   {id: invitation1, status: 204},
+	"createInvitedTenant":  {body: `{"kind":"customer","name":"West","owner":{"email":"west@example.com","name":"West","language":"de"}}`, status: 422}, // by a customer
+	"showInvitation":       {body: `{"secret":"x"}`, status: 410},
+	"acceptInvitation":     {body: `{"secret":"x","name":"Jo","language":"de","password":"` + testPassword + `"}`, status: 410},
+	"requestPasswordReset": {body: `{"email":"nobody@example.com"}`, status: 202},
+	"resetPassword":        {body: `{"secret":"x","password":"` + testPassword + `"}`, status: 410},
+	"beginOIDCSignIn":      {body: `{"provider":"x"}`, status: 404},
+	"signInByOIDC":         {body: `{"flow_state":"x"}`, status: 401},
 
 	"listSystems":      {status: 200},
 	"createSystem":     {body: `{"serial":"0000000009","name":"Nine"}`, status: 201},
@@ -205,6 +219,7 @@ func (c *client) sceneOf(serials string) scene {
 	s.glass = string(c.w.breakGlass(c.user.Tenant, store.NewID[store.TenantID](), store.NewID[store.UserID](), time.Hour))
 	giver := c.w.tenant("Giver AG")
 	owner := c.w.user(giver, "giver-"+strings.ToLower(s.site)+"@example.com", store.RoleOwner)
+	s.invitation = read[Invitation](c.do(http.MethodPost, "/invitations", `{"email":"invited-`+strings.ToLower(s.site)+`@example.com","name":"Invited","language":"de","roles":[]}`).want(http.StatusCreated)).ID
 	s.handover = string(c.w.handover(owner, c.user.Tenant, "0000000042"))
 	return s
 }
@@ -333,7 +348,7 @@ func TestForeignIsMissing(t *testing.T) {
 			t.Errorf("the owner's systems: %s", a.body)
 		}
 		for id, op := range documented(t) {
-			if e := examples[id]; e.id != nil && !slices.Contains([]string{"removeSystem", "removeGroup", "withdrawOffer", "removeSite", "removeFilter", "removeTenantGrant"}, id) {
+			if e := examples[id]; e.id != nil && !slices.Contains([]string{"removeSystem", "removeGroup", "withdrawOffer", "withdrawInvitation", "removeSite", "removeFilter", "removeTenantGrant"}, id) {
 				if a := north.call(op, e, e.id(own)); a.status == http.StatusNotFound {
 					t.Errorf("%s: the owner does not find it: %s", id, a.body)
 				}
@@ -347,7 +362,7 @@ func TestNobodySignedIn(t *testing.T) {
 	w := newWorld(t).serve()
 	c := w.client()
 	for id, op := range documented(t) {
-		if slices.Contains([]string{"getMeta", "signIn", "beginPasskeySignIn", "signInByPasskey"}, id) {
+		if slices.Contains([]string{"getMeta", "signIn", "beginPasskeySignIn", "signInByPasskey", "showInvitation", "acceptInvitation", "requestPasswordReset", "resetPassword", "beginOIDCSignIn", "signInByOIDC"}, id) {
 			if len(op.Security) > 0 {
 				t.Errorf("%s wants a session", id)
 			}

@@ -29,6 +29,10 @@ const (
 	CodeProofStale          Code = "proof_stale"
 	CodeWrongCode           Code = "wrong_code"
 	CodePasskey             Code = "passkey_refused"
+	CodeOIDC                Code = "oidc_refused"
+	CodeOIDCUnknown         Code = "oidc_unknown"
+	CodeOIDCUnavailable     Code = "oidc_unavailable"
+	CodeLink                Code = "link_void"
 	CodeTokenScope          Code = "token_scope"
 	CodeNoFactor            Code = "no_second_factor"
 	CodeLastFactor          Code = "last_second_factor"
@@ -79,6 +83,10 @@ var codes = map[Code]struct {
 	CodeProofStale:          {http.StatusForbidden, "The last proof of who you are is too old for this"},
 	CodeWrongCode:           {http.StatusForbidden, "The code is wrong, or was used before"},
 	CodePasskey:             {http.StatusUnauthorized, "The passkey was not accepted"},
+	CodeOIDC:                {http.StatusUnauthorized, "The sign-in at the provider was not accepted"},
+	CodeOIDCUnknown:         {http.StatusForbidden, "There is no account for who signed in at the provider"},
+	CodeOIDCUnavailable:     {http.StatusServiceUnavailable, "The provider does not answer"},
+	CodeLink:                {http.StatusGone, "The link is not good, or not any more"},
 	CodeTokenScope:          {http.StatusForbidden, "The API token is not for this"},
 	CodeNoFactor:            {http.StatusConflict, "There is no such second factor"},
 	CodeLastFactor:          {http.StatusConflict, "It is the last second factor, and there has to be one"},

@@ -178,18 +178,12 @@ var below = map[store.Kind][]store.Kind{
 func (a *API) createTenant(ctx context.Context, in *createTenantInput) (*created[Tenant], error) {
 	who := mustActor(ctx)
 	return once(ctx, a, in.IdempotencyKey, "createTenant", in.Body, func(ctx context.Context) (*created[Tenant], error) {
-		if !slices.Contains(below[who.tenant.Kind], in.Body.Kind) {
-			return nil, problem(CodeInvalid, "", FieldError{"body.kind", FieldEnum, "a " + string(who.tenant.Kind) + " makes no tenants of this kind"})
-		}
-		t := store.Tenant{
-			ID: store.NewID[store.TenantID](), Kind: in.Body.Kind, Parent: who.tenant.ID, Name: in.Body.Name,
-			LegalName: cmp.Or(in.Body.LegalName, in.Body.Name), Brand: who.tenant.Brand, Created: time.Now(),
-		}
-		if err := legalName(t.LegalName); err != nil {
+		t, err := newTenant(who, in.Body.Kind, in.Body.Name, cmp.Or(in.Body.LegalName, in.Body.Name))
+		if err != nil {
 			return nil, err
 		}
 		check := func(tx *store.Tx) error { return a.roomForTenant(tx, t.Parent) }
-		_, err := a.person(ctx, who, newAccount{
+		_, err = a.person(ctx, who, newAccount{
 			NewPerson: in.Body.Owner, at: "body.owner.", tenant: t.ID, roles: []store.Role{store.RoleOwner}, check: check,
 			add: func(tx *store.Tx, owner store.User) error {
 				if err := check(tx); err != nil {
@@ -206,6 +200,17 @@ func (a *API) createTenant(ctx context.Context, in *createTenantInput) (*created
 		}
 		return &created[Tenant]{Location: Prefix + "/tenants/" + url.PathEscape(string(t.ID)), Body: tenantOf(t)}, nil
 	})
+}
+
+// newTenant is one below the actor's.
+func newTenant(who actor, kind store.Kind, name, legal string) (store.Tenant, error) {
+	if !slices.Contains(below[who.tenant.Kind], kind) {
+		return store.Tenant{}, problem(CodeInvalid, "", FieldError{"body.kind", FieldEnum, "a " + string(who.tenant.Kind) + " makes no tenants of this kind"})
+	}
+	return store.Tenant{
+		ID: store.NewID[store.TenantID](), Kind: kind, Parent: who.tenant.ID, Name: name, LegalName: legal,
+		Brand: who.tenant.Brand, Created: time.Now(),
+	}, legalName(legal)
 }
 
 // legalName finds fault with a name that no PBX would show.

@@ -13,6 +13,8 @@ type Meta struct {
 	Version   string    `json:"version" doc:"Of the server program"`
 	Languages []string  `json:"languages" nullable:"false" doc:"That the pages exist in, the default first"`
 	Passkeys  bool      `json:"passkeys" doc:"Whether passkeys work under this name of the server"`
+	Providers []SignInProvider `json:"providers" nullable:"false" doc:"OpenID providers where people may sign in"`
+	Mail      bool `json:"mail" doc:"Whether there is mail, and with it links for new passwords"`
 	Now       time.Time `json:"now" doc:"The server's clock, to count down without trusting the browser's"`
 }
 
