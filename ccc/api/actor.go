@@ -57,10 +57,13 @@ func (a *API) admit(op operation) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		began := time.Now()
 		defer func() { a.metrics.observe(op.id, ctx.Status(), time.Since(began)) }()
+		ctx, end := a.audited(ctx, op)
+		defer end()
 		if op.rule.audience != everybody {
 			who, err := a.admitted(ctx, op)
+			doing(ctx, op, who)
 			if err != nil {
-				p, ok := asProblem(a.answer(op.id, err))
+				p, ok := asProblem(a.told(ctx.Context(), op, a.answer(op.id, err)))
 				if !ok {
 					p = problem(CodeInternal, "")
 				}

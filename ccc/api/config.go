@@ -13,11 +13,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/account"
+	"github.com/comtrexx-cloud/comtrexx/ccc/audit"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/configs/accesslog"
+	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 )
 
 // Config is everything that the API can be told. Fields with a yaml key may come from a
@@ -55,6 +57,11 @@ type Config struct {
 	Fleet Fleet `yaml:"-"`
 	// History knows why PBXs are offline. Default: as far as Fleet does.
 	History History `yaml:"-"`
+	// Audit is how the audit log is kept.
+	Audit audit.Config `yaml:"-"`
+	// Credentials are those of service/ccc, which heads of the audit log are signed with.
+	// Nil: none is signed, and nothing is exported or removed.
+	Credentials *enrol.Credentials `yaml:"-"`
 	// Statistics are what the servers have counted. Default: nothing is shown.
 	Statistics Statistics `yaml:"-"`
 	// Pages answer what is not for the API. Default: nothing is found.
@@ -192,6 +199,7 @@ func (c Config) withDefaults() Config {
 	s.WriteTimeout = cmp.Or(s.WriteTimeout, ds.WriteTimeout)
 	s.ResetEvery = cmp.Or(s.ResetEvery, ds.ResetEvery)
 	s.ResetSpread = cmp.Or(s.ResetSpread, ds.ResetSpread)
+	c.Audit = c.Audit.WithDefaults()
 	if len(c.Brands) == 0 {
 		c.Brands = DefaultBrands()
 	}

@@ -68,7 +68,7 @@ func (a *API) person(ctx context.Context, who actor, p newAccount) (store.User, 
 	}
 	if conflict, ok := errors.AsType[*store.ConflictError](err); ok && conflict.What == "email" {
 		a.log.Warn("somebody makes an account for an address that has one", "actor", who.user.ID, "tenant", who.tenant.ID)
-		noted := a.cfg.Store.Update(ctx, func(tx *store.Tx) error { return tx.AddAttempt(takenKind, string(who.user.ID), time.Now()) })
+		noted := a.cfg.Store.Update(store.Aside(ctx), func(tx *store.Tx) error { return tx.AddAttempt(takenKind, string(who.user.ID), time.Now()) })
 		if noted != nil {
 			return u, noted // nothing is told that is not counted
 		}

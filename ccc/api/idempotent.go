@@ -41,7 +41,7 @@ func once[I, T any](ctx context.Context, a *API, key, what string, request I, ru
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.Limits.AnswerTimeout)
 	defer cancel()
 	var done *store.Response
-	err = a.cfg.Store.Update(ctx, func(tx *store.Tx) (err error) {
+	err = a.cfg.Store.Update(store.Aside(ctx), func(tx *store.Tx) (err error) {
 		done, err = tx.BeginIdempotent(user, key, hash, time.Now())
 		return err
 	})
@@ -53,6 +53,9 @@ func once[I, T any](ctx context.Context, a *API, key, what string, request I, ru
 	case err != nil:
 		return nil, err
 	case done != nil:
+		if act := store.ActOf(ctx); act != nil {
+			act.Settled() // when it was done
+		}
 		return replay[T](a, user, key, done.Body)
 	}
 	out, err := run(ctx)
@@ -65,7 +68,7 @@ func once[I, T any](ctx context.Context, a *API, key, what string, request I, ru
 		return out, nil
 	}
 	// Whatever was wrong may be better the next time.
-	if lost := a.cfg.Store.Update(ctx, func(tx *store.Tx) error { return tx.AbandonIdempotent(user, key) }); lost != nil {
+	if lost := a.cfg.Store.Update(store.Aside(ctx), func(tx *store.Tx) error { return tx.AbandonIdempotent(user, key) }); lost != nil {
 		a.log.Warn("an idempotency key stays taken for some minutes", "operation", what, "error", lost)
 	}
 	return nil, err
@@ -93,7 +96,7 @@ func finish[T any](ctx context.Context, a *API, user store.UserID, key string, o
 	if err != nil {
 		return err
 	}
-	return a.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+	return a.cfg.Store.Update(store.Aside(ctx), func(tx *store.Tx) error {
 		return tx.FinishIdempotent(user, key, http.StatusCreated, sealed)
 	})
 }

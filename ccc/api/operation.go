@@ -24,6 +24,8 @@ type operation struct {
 	body             configs.Bytes // how large it may be; 0: Limits.Body
 	// codes are those that are particular to the operation.
 	codes []Code
+	// audit: it is told of in the audit log, though it only reads.
+	audit bool
 }
 
 // always gives the codes that come with what an operation is: its parameters, its
@@ -75,9 +77,13 @@ func add[I, O any](a *API, op operation, handler func(context.Context, *I) (*O, 
 	}
 	h.Extensions = map[string]any{"x-access": op.rule.document()}
 	huma.Register(a.huma, h, func(ctx context.Context, in *I) (*O, error) {
+		given(ctx, in)
 		out, err := handler(ctx, in)
 		if err != nil {
-			return nil, a.answer(op.id, err)
+			err = a.answer(op.id, err)
+		}
+		if err = a.told(ctx, op, err); err != nil {
+			return nil, err
 		}
 		return out, nil
 	})

@@ -132,5 +132,6 @@ func (a *API) register() {
 	a.registerStatistics()
 	a.registerOnboarding()
 	a.registerFilters()
+	a.registerAudit()
 	a.registerEvents()
 }

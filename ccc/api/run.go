@@ -38,6 +38,7 @@ func (a *API) Run(ctx context.Context) error {
 	defer wg.Wait()
 	defer cancel()
 	wg.Go(func() { a.tell(ctx) })
+	wg.Go(func() { a.keepAudit(ctx) })
 	changes := a.cfg.Fleet.Subscribe(ctx)
 	if err := a.refresh(ctx); err != nil {
 		return err

@@ -109,6 +109,7 @@ func newWorld(t *testing.T, change ...func(*options)) *world {
 	w.broker, err = remote.New(o.remote)
 	w.must(err)
 	o.api.Remote = w.broker
+	o.api.Credentials = o.remote.Credentials
 	o.api.Store, o.api.Keys, o.api.Accounts, o.api.Pairing, o.api.Fleet = w.db, keys, w.accounts, o.replace(service), w.fleet
 	w.api, err = newWith(o.api, o.adapt)
 	w.must(err)

@@ -217,3 +217,8 @@ func (e Entry) Code() string {
 	_, code, _ := strings.Cut(e.Outcome, ":")
 	return code
 }
+
+var isID = regexp.MustCompile(`^` + id + `$`)
+
+// IsID tells whether a text can be an id in an entry.
+func IsID(text string) bool { return isID.MatchString(text) }

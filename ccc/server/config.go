@@ -13,6 +13,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/dial"
 	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/api"
+	"github.com/comtrexx-cloud/comtrexx/ccc/audit"
 	"github.com/comtrexx-cloud/comtrexx/ccc/fleet"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
@@ -54,6 +55,8 @@ type Config struct {
 	Fleet fleet.Config `yaml:"fleet"`
 	// Statistics are the counts of accesses that operators see.
 	Statistics statistics.Config `yaml:"statistics"`
+	// Audit is how the audit log is kept.
+	Audit audit.Config `yaml:"audit"`
 	// API bounds requests and live events.
 	API api.Config `yaml:"api"`
 	// Brands are the names under which the control centre is offered. The first one is
@@ -93,7 +96,7 @@ func DefaultConfig() Config {
 	return Config{
 		Names: servercert.DefaultConfig(), Dial: dial.Default(), Store: store.DefaultConfig(),
 		Account: account.DefaultConfig(), Pairing: pairing.DefaultLimits(), Remote: remote.DefaultConfig(), Fleet: fleet.DefaultConfig(),
-		API: api.DefaultConfig(), Brands: api.DefaultBrands(),
+		Audit: audit.DefaultConfig(), API: api.DefaultConfig(), Brands: api.DefaultBrands(),
 		FirstAdmin: FirstAdmin{Email: "admin@ccc.invalid", Tenant: "Operator", Language: store.German},
 	}
 }
@@ -105,7 +108,7 @@ func (c Config) Validate() error {
 		configs.Under("names", c.Names.Validate()), configs.Under("dial", c.Dial.Validate()),
 		configs.Under("store", c.Store.Validate()), configs.Under("account", c.Account.Validate()),
 		configs.Under("pairing", c.Pairing.Validate()), configs.Under("remote", c.Remote.Validate(c.hosts()...)), configs.Under("fleet", c.Fleet.Validate()),
-		configs.Under("statistics", c.Statistics.Validate()), configs.Under("api", c.API.Validate()), configs.Under("brands", api.ValidateBrands(c.Brands)),
+		configs.Under("statistics", c.Statistics.Validate()), configs.Under("audit", c.Audit.Validate()), configs.Under("api", c.API.Validate()), configs.Under("brands", api.ValidateBrands(c.Brands)),
 	}
 	wrong := func(key, problem, hint string) {
 		all = append(all, &configs.KeyError{Key: key, Problem: problem, Hint: hint})

@@ -147,6 +147,7 @@ func (s *Server) join(keys *seal.Keyring) (err error) {
 	}
 	c := s.cfg.API
 	c.Statistics, c.History = gathered, s.history
+	c.Audit, c.Credentials = s.cfg.Audit, s.cfg.Credentials
 	c.Brands, c.Store, c.Keys, c.Accounts, c.Pairing, c.Remote, c.Fleet = s.cfg.Brands, s.db, keys, s.accounts, s.pairing, s.remote, s.fleet
 	c.Pages, c.Logger, c.AccessLog, c.Metrics = pages, s.log.Named("api"), s.cfg.AccessLog, s.cfg.Metrics
 	s.api, err = api.New(c)

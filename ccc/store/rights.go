@@ -6,8 +6,8 @@ import "time"
 // over is not in it.
 type Rights struct {
 	Own   []UserGrant   // in his own tenant
-	Given []TenantGrant // by the tenant to his own; only Roles, Part and Until are set, and Tenant and Grantee
-	Glass []BreakGlass  // his, in the tenant; only Tenant, User and Expires are set
+	Given []TenantGrant // by the tenant to his own; only ID, Roles, Part and Until are set, and Tenant and Grantee
+	Glass []BreakGlass  // his, in the tenant; only ID, Tenant, User and Expires are set
 }
 
 // Rights gives what a user has for a tenant, which is his own or another. Nobody who is
@@ -15,19 +15,19 @@ type Rights struct {
 func (t *Tx) Rights(user UserID, home, tenant TenantID, now time.Time) (r Rights, err error) {
 	type none struct{}
 	scan := func(s scanner) (none, error) {
-		var kind, roles string
+		var kind, roles, id string
 		var part Part
 		var until moment
-		err := s.Scan(&kind, &roles, &part.Site, &part.System, &until)
+		err := s.Scan(&kind, &roles, &part.Site, &part.System, &until, &id)
 		switch kind {
 		case "own":
 			for _, role := range rolesOf(roles) {
 				r.Own = append(r.Own, UserGrant{User: user, Role: role, Part: part})
 			}
 		case "given":
-			r.Given = append(r.Given, TenantGrant{Tenant: tenant, Grantee: home, Roles: rolesOf(roles), Part: part, Until: until.pointer()})
+			r.Given = append(r.Given, TenantGrant{ID: GrantID(id), Tenant: tenant, Grantee: home, Roles: rolesOf(roles), Part: part, Until: until.pointer()})
 		case "glass":
-			r.Glass = append(r.Glass, BreakGlass{Tenant: tenant, Home: home, User: user, Expires: until.Time})
+			r.Glass = append(r.Glass, BreakGlass{ID: BreakGlassID(id), Tenant: tenant, Home: home, User: user, Expires: until.Time})
 		}
 		return none{}, err
 	}
@@ -38,13 +38,13 @@ func (t *Tx) Rights(user UserID, home, tenant TenantID, now time.Time) (r Rights
 
 // rightsQuery is what each request of a user asks for: few rows, by indexes.
 func rightsQuery(user UserID, home, tenant TenantID, now time.Time) (query string, args []any) {
-	query = `SELECT 'own', role, site_id, system_id, CAST(0 AS BIGINT) FROM user_grants JOIN users ON users.id = user_id
+	query = `SELECT 'own', role, site_id, system_id, CAST(0 AS BIGINT), '' FROM user_grants JOIN users ON users.id = user_id
 		WHERE user_id = $1 AND tenant_id = $2 AND NOT disabled`
 	args = []any{user, home}
 	if home != tenant {
-		query += ` UNION ALL SELECT 'given', roles, site_id, system_id, until FROM tenant_grants JOIN tenants ON tenants.id = grantee
+		query += ` UNION ALL SELECT 'given', roles, site_id, system_id, until, tenant_grants.id FROM tenant_grants JOIN tenants ON tenants.id = grantee
 			WHERE grantee = $2 AND tenant_id = $3 AND kind <> 'operator' AND (until = 0 OR until > $4)
-			UNION ALL SELECT 'glass', '', '', '', expires FROM break_glass
+			UNION ALL SELECT 'glass', '', '', '', expires, id FROM break_glass
 			WHERE user_id = $1 AND home = $2 AND tenant_id = $3 AND ended = 0 AND expires > $4`
 		args = append(args, tenant, now)
 	}
