@@ -15,6 +15,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/api"
 	"github.com/comtrexx-cloud/comtrexx/ccc/audit"
 	"github.com/comtrexx-cloud/comtrexx/ccc/fleet"
+	"github.com/comtrexx-cloud/comtrexx/ccc/mail"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
@@ -45,6 +46,8 @@ type Config struct {
 	// Keys are the files of the keys that secrets in the database are sealed with, as made
 	// by "ccc key new": the first seals, all of them open.
 	Keys []configs.SecretFile `yaml:"keys"`
+	// Mail is how invitations and links for new passwords are sent.
+	Mail mail.Config `yaml:"mail"`
 	// Account bounds passwords, sessions and attempts to sign in.
 	Account account.Config `yaml:"account"`
 	// Pairing bounds offers.
@@ -95,7 +98,7 @@ type FirstAdmin struct {
 func DefaultConfig() Config {
 	return Config{
 		Names: servercert.DefaultConfig(), Dial: dial.Default(), Store: store.DefaultConfig(),
-		Account: account.DefaultConfig(), Pairing: pairing.DefaultLimits(), Remote: remote.DefaultConfig(), Fleet: fleet.DefaultConfig(),
+		Mail: mail.DefaultConfig(), Account: account.DefaultConfig(), Pairing: pairing.DefaultLimits(), Remote: remote.DefaultConfig(), Fleet: fleet.DefaultConfig(),
 		Audit: audit.DefaultConfig(), API: api.DefaultConfig(), Brands: api.DefaultBrands(),
 		FirstAdmin: FirstAdmin{Email: "admin@ccc.invalid", Tenant: "Operator", Language: store.German},
 	}
@@ -106,12 +109,15 @@ func (c Config) Validate() error {
 	all := []error{
 		c.validateListeners(),
 		configs.Under("names", c.Names.Validate()), configs.Under("dial", c.Dial.Validate()),
-		configs.Under("store", c.Store.Validate()), configs.Under("account", c.Account.Validate()),
+		configs.Under("store", c.Store.Validate()), configs.Under("account", c.Account.Validate()), configs.Under("mail", c.Mail.Validate()),
 		configs.Under("pairing", c.Pairing.Validate()), configs.Under("remote", c.Remote.Validate(c.hosts()...)), configs.Under("fleet", c.Fleet.Validate()),
 		configs.Under("statistics", c.Statistics.Validate()), configs.Under("audit", c.Audit.Validate()), configs.Under("api", c.API.Validate()), configs.Under("brands", api.ValidateBrands(c.Brands)),
 	}
 	wrong := func(key, problem, hint string) {
 		all = append(all, &configs.KeyError{Key: key, Problem: problem, Hint: hint})
+	}
+	if c.Mail.Server != "" && c.Account.ExternalURL == "" {
+		wrong("account.external_url", "is missing", "the links in mails lead there")
 	}
 	if len(c.Keys) == 0 {
 		wrong("keys", "has no file", "make one with: ccc key new --out FILE")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/api"
 	"github.com/comtrexx-cloud/comtrexx/ccc/fleet"
+	"github.com/comtrexx-cloud/comtrexx/ccc/mail"
 	"github.com/comtrexx-cloud/comtrexx/ccc/history"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
@@ -32,6 +34,7 @@ type Server struct {
 	cfg      Config
 	log      hclog.Logger
 	db       *store.DB
+	mail     *mail.Outbox
 	accounts *account.Accounts
 	dialer   *dial.Dialer
 	fleet    *fleet.Presence
@@ -73,6 +76,11 @@ func New(ctx context.Context, cfg Config) (s *Server, first *Admin, err error) {
 	if s.db, err = store.Open(ctx, cfg.Store); err != nil {
 		return s, nil, configs.Under("store", err)
 	}
+	cfg.Mail.Store, cfg.Mail.Keys, cfg.Mail.Logger = s.db, keys, cfg.Logger.Named("mail")
+	if s.mail, err = mail.New(cfg.Mail); err != nil {
+		return s, nil, configs.Under("mail", err)
+	}
+	cfg.Account.Mail, cfg.Account.Brand = s.mail, func(id string) mail.Brand { return mailBrand(cfg.Brands, id) }
 	cfg.Account.Store, cfg.Account.Keys, cfg.Account.Logger = s.db, keys, cfg.Logger.Named("account")
 	if s.accounts, err = account.New(cfg.Account); err != nil {
 		return s, nil, configs.Under("account", err)
@@ -87,6 +95,18 @@ func New(ctx context.Context, cfg Config) (s *Server, first *Admin, err error) {
 		return s, nil, err
 	}
 	return s, first, s.listen(ctx)
+}
+
+// mailBrand is the brand of a tenant's mails: the first where it has none.
+func mailBrand(brands []api.BrandConfig, id string) mail.Brand {
+	if len(brands) == 0 {
+		brands = api.DefaultBrands()
+	}
+	of := brands[0]
+	if i := slices.IndexFunc(brands, func(b api.BrandConfig) bool { return b.ID == id }); i >= 0 {
+		of = brands[i]
+	}
+	return mail.Brand{Name: of.Name, Legal: of.Legal}
 }
 
 // connect makes what reaches PBXs.
@@ -180,6 +200,7 @@ func (s *Server) listen(ctx context.Context) (err error) {
 func (s *Server) Components() []daemon.Component {
 	online := make(chan struct{})
 	all := []daemon.Component{
+		{Name: "mail", Run: s.mail.Run},
 		{Name: "accounts", Run: s.accounts.Run},
 		{Name: "api", Run: s.api.Run, Ready: s.api.Ready()},
 		{Name: "pairing", Run: s.pairing.Run},
