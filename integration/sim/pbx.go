@@ -3,14 +3,17 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/firmware"
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
 	"github.com/comtrexx-cloud/comtrexx/integration/load"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/cloud"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/fleet"
 	"github.com/comtrexx-cloud/comtrexx/integration/sim/pbxs"
@@ -22,6 +25,8 @@ type pbxOptions struct {
 	pbxs.Options
 	domain string
 	kinds  []string
+	faults []string
+	keys   []string // files
 	out    string
 }
 
@@ -36,11 +41,16 @@ func pbxCommand(app *cli.App) *cobra.Command {
 			"Without --relay it starts a relay and a control centre of its own: the programs\n" +
 			"auerproxy and ccc beside this one, in PATH, or where AUERPROXY and CCC point. With\n" +
 			"--state all of it comes back after a restart: the same PBXs, paired as they were.\n\n" +
+			"What the control centre does to the paired ones, they take: settings, restarts and\n" +
+			"firmware. With --faulty some do not, and with --stay they are there long enough for a\n" +
+			"rollout that somebody starts in the control centre.\n\n" +
 			"The exit code is 1 where something was not as it should be: a PBX that does not\n" +
 			"connect, a pairing that fails, an attack that is not refused.",
 		Example: "  sim pbx --devices 5000 --pair 200 --hostile 0.01 --churn 5\n" +
 			"  sim pbx --devices 2000 --connect-rate 50 --calls-per-day 400 --state lab\n" +
 			"  sim pbx --devices 300 --pair 20 --hostile 0.1 --hostile-kinds clone,replay --json\n" +
+			"  sim pbx --devices 1000 --pair 1000 --faulty 0.02 --faults install,return --stay 1h \\\n" +
+			"      --firmware-keys release.pem.pub --state lab\n" +
 			"  sim certs --devices 1000 --out certs\n" +
 			"  sim pbx --relay relay.example.net:7844 --ca certs --devices 1000\n" +
 			"  sim pbx --relay 127.0.0.1:7844 --ca certs --centre http://127.0.0.1:8080 \\\n" +
@@ -64,7 +74,7 @@ func pbxCommand(app *cli.App) *cobra.Command {
 		},
 	}
 	o.register(cmd.Flags())
-	for flag, values := range map[string][]string{"transport": transports, "hostile-kinds": append(kindNames(), allKinds)} {
+	for flag, values := range map[string][]string{"transport": transports, "hostile-kinds": append(kindNames(), allKinds), "faults": faultNames()} {
 		if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
 			panic(err) // the flag is registered above
 		}
@@ -85,6 +95,13 @@ func kindNames() (names []string) {
 	return names
 }
 
+func faultNames() (names []string) {
+	for _, f := range pbx.Faults {
+		names = append(names, string(f))
+	}
+	return names
+}
+
 func (o *pbxOptions) register(f *pflag.FlagSet) {
 	f.IntVar(&o.PBXs, "devices", 5000, "how many PBXs, good and hostile ones")
 	f.StringVar(&o.Transport, "transport", fleet.TransportMix, "quic, tcp, or mix of both")
@@ -99,6 +116,13 @@ func (o *pbxOptions) register(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.kinds, "hostile-kinds", []string{allKinds}, "how they attack: all, or some of "+strings.Join(kindNames(), ", "))
 	f.Float64Var(&o.Churn, "churn", 0, "PBXs per second that are paired anew, or lose their power for a moment")
 	f.DurationVar(&o.Duration, "duration", 30*time.Second, "how long the churn goes on")
+
+	f.Float64Var(&o.Faulty, "faulty", 0, "`share` of the good PBXs with which restarts, settings or firmware go wrong, 0 to 1")
+	f.StringSliceVar(&o.faults, "faults", faultNames(), "how: install, firmware cannot be installed; return, it does not come back from a restart; refuse, it takes nothing")
+	f.StringSliceVar(&o.keys, "firmware-keys", nil, "`files` with public keys whose firmware is taken, see ccc firmware key new")
+	f.DurationVar(&o.Restart, "restart-time", 0, "how long a restart takes; 0: 5s")
+	f.DurationVar(&o.Install, "install-time", 0, "how long an installation takes; 0: 5s")
+	f.DurationVar(&o.Stay, "stay", 0, "how long the PBXs stay after all else, for work in the control centre")
 
 	f.StringVar(&o.State, "state", "", "`directory` that keeps PBXs, certificates and the own cloud; they come back from it")
 	f.StringVar(&o.Relay, "relay", "", "`host:port` of a relay that runs; needs --ca")
@@ -127,6 +151,13 @@ func (o *pbxOptions) complete(f *pflag.FlagSet) (err error) {
 			o.Kinds = append(o.Kinds, k)
 		}
 	}
+	o.Faults = nil
+	for _, name := range o.faults {
+		if !slices.Contains(faultNames(), name) {
+			err = fmt.Errorf("--faults %q, want some of %s", name, strings.Join(faultNames(), ", "))
+		}
+		o.Faults = append(o.Faults, pbx.Fault(name))
+	}
 	if err == nil {
 		err = o.Validate()
 	}
@@ -135,6 +166,9 @@ func (o *pbxOptions) complete(f *pflag.FlagSet) (err error) {
 	}
 	if err != nil {
 		return &cli.Hint{Err: err, Hint: `see "sim pbx --help"`, ExitCode: cli.ExitUsage}
+	}
+	if o.Keys, err = firmware.ReadKeys(o.keys...); err != nil {
+		return &cli.Hint{Err: err, Hint: `"ccc firmware key new" makes a key pair`}
 	}
 	if err := checkFiles(o.PBXs, o.Transport); err != nil || o.Relay != "" {
 		return err

@@ -51,6 +51,8 @@ type Options struct {
 	Duration time.Duration
 	// CallsPerDay is how many calls each new PBX makes.
 	CallsPerDay int
+	// Upkeep is about restarts, settings and firmware.
+	Upkeep
 
 	Seed uint64
 	// Transport is as in [fleet.Config], and so are Rate and Dialing.
@@ -252,6 +254,7 @@ func (s *simulation) phases(ctx context.Context) error {
 			return err
 		}
 	}
+	s.stay(ctx)
 	s.finish(ctx, before)
 	return ctx.Err()
 }
@@ -260,13 +263,18 @@ func (s *simulation) phases(ctx context.Context) error {
 func (s *simulation) config(creds []*enrol.Credentials) fleet.Config {
 	return fleet.Config{
 		Relays: []string{s.Relay}, Credentials: creds, Transport: s.Transport, Seed: s.Seed, Rate: s.Rate, Dialing: s.Dialing,
-		PBX: pbx.Config{CallsPerDay: new(s.CallsPerDay)},
+		PBX: pbx.Config{
+			CallsPerDay: new(s.CallsPerDay), FirmwareKeys: s.Keys, Limits: pbx.Limits{Restart: s.Restart, Install: s.Install},
+		},
 	}
 }
 
 // connect starts the good PBXs and waits until all are online.
 func (s *simulation) connect(ctx context.Context, creds []*enrol.Credentials, before load.Usage) (err error) {
 	cfg := s.config(creds)
+	if s.Faulty > 0 {
+		cfg.Change = func(i int, c *pbx.Config) { c.Fault = s.fault(i) }
+	}
 	if s.State != "" {
 		cfg.Dir = filepath.Join(s.State, "pbx")
 	}
@@ -331,7 +339,7 @@ func (s *simulation) finish(ctx context.Context, before load.Usage) {
 	if want := s.report.wantPaired(); end.Paired != want && ctx.Err() == nil {
 		s.tally.failed("end", fmt.Errorf("%d PBXs are paired in the end, want %d", end.Paired, want))
 	}
-	if c := end.Tunnels; c.Online < c.PBXs && ctx.Err() == nil {
+	if c := end.Tunnels; c.Online < c.PBXs-s.mayBeGone(c.PBXs) && ctx.Err() == nil {
 		s.tally.failed("end", fmt.Errorf("%d of %d good PBXs are online in the end", c.Online, c.PBXs))
 	}
 	after := ownUsage()

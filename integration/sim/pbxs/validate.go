@@ -29,6 +29,12 @@ func (o *Options) Validate() error {
 		return errors.New("--patience and --duration have to be above 0")
 	case o.CallsPerDay < 0 || o.CallsPerDay > 10_000:
 		return fmt.Errorf("--calls-per-day %d, want 0 to 10000", o.CallsPerDay)
+	case !(o.Faulty >= 0 && o.Faulty <= 1):
+		return fmt.Errorf("--faulty %g, want a share from 0 to 1", o.Faulty)
+	case o.Faulty > 0 && len(o.Faults) == 0:
+		return errors.New("--faulty needs --faults")
+	case o.Restart < 0 || o.Install < 0 || o.Stay < 0:
+		return errors.New("--restart-time, --install-time and --stay cannot be negative")
 	case o.Relay != "" && o.CA == "":
 		return errors.New("--relay needs --ca, the certificates of the PBXs")
 	case o.Relay == "" && (o.CA != "" || o.Centre.URL != ""):
