@@ -25,6 +25,8 @@ type centre struct {
 	*pairing.Service
 	t     *testing.T
 	db    *store.DB
+	keys  *seal.Keyring
+	dial  *dial.Dialer
 	actor pairing.Actor
 }
 
@@ -59,8 +61,9 @@ func newCentre(t *testing.T, ca *pkitest.CA, relay string) *centre {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = d.Close() })
+	c.keys, c.dial = must(seal.New(seal.NewKey())), d
 	c.Service, err = pairing.New(pairing.Config{
-		Store: db, Keys: must(seal.New(seal.NewKey())), Credentials: creds,
+		Store: db, Keys: c.keys, Credentials: creds,
 		Limits: pairing.Limits{RetryMin: 50 * time.Millisecond, RetryMax: time.Second},
 		Dial: func(ctx context.Context, s identity.Serial, service string) (net.Conn, error) {
 			return d.DialContext(ctx, s, service)
