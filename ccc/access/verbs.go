@@ -37,9 +37,11 @@ const (
 	LicencesRead    Verb = "licences.read"
 	LicencesWrite   Verb = "licences.write"
 	AuditRead       Verb = "audit.read"
-	ConfigRead      Verb = "config.read"    // see the settings of PBXs, templates and rollouts
-	ConfigWrite     Verb = "config.write"   // change settings, restart PBXs
-	FirmwareWrite   Verb = "firmware.write" // bring firmware to PBXs
+	ConfigRead      Verb = "config.read"     // see the settings of PBXs, templates and rollouts
+	ConfigWrite     Verb = "config.write"    // change settings, restart PBXs
+	FirmwareWrite   Verb = "firmware.write"  // bring firmware to PBXs
+	WebhooksRead    Verb = "webhooks.read"   // see where it is told what happens
+	WebhooksManage  Verb = "webhooks.manage" // have it told there
 )
 
 // rule says who may use a verb.
@@ -86,6 +88,8 @@ var rules = []rule{
 	{ConfigRead, "OA", true, true},
 	{ConfigWrite, "OA", true, false},
 	{FirmwareWrite, "OA", true, false},
+	{WebhooksRead, "OAU", false, false},
+	{WebhooksManage, "OA", false, false},
 }
 
 // permission is the set of verbs that something gives, a bit for each rule.

@@ -55,6 +55,8 @@ type Config struct {
 	Remote RemoteAccess `yaml:"-"`
 	// Fleet tells who is connected.
 	Fleet Fleet `yaml:"-"`
+	// Webhooks deliver what happens. Needed.
+	Webhooks Webhooks `yaml:"-"`
 	// History knows why PBXs are offline. Default: as far as Fleet does.
 	History History `yaml:"-"`
 	// Audit is how the audit log is kept.

@@ -17,6 +17,7 @@ const (
 	tagAccess  = "tenants and access"
 
 	tagStatistics = "statistics"
+	tagWebhooks   = "webhooks"
 	tagOnboarding = "onboarding"
 )
 
@@ -130,6 +131,7 @@ func (a *API) register() {
 	a.registerHistory()
 	a.registerPlaces()
 	a.registerStatistics()
+	a.registerWebhooks()
 	a.registerOnboarding()
 	a.registerFilters()
 	a.registerAudit()

@@ -75,8 +75,9 @@ type example struct {
 // scene is what examples are about: an offered and a paired system, and a group; a site, a
 // colleague, a grant, one of the operator's staff who is in, and a system that another
 // tenant offers.
-type scene struct{ offered, paired, group, site, colleague, grant, glass, invitation, handover, filter string }
+type scene struct{ webhook, offered, paired, group, site, colleague, grant, glass, invitation, handover, filter string }
 
+func webhook1(s scene) string    { return s.webhook }
 func offered(s scene) string   { return s.offered }
 func paired1(s scene) string   { return s.paired }
 func group1(s scene) string    { return s.group }
@@ -198,6 +199,18 @@ var examples = map[string]example{
 	"getAuditHead":    {status: 200},
 	"getAuditAddress": {status: 200},
 
+	"listWebhooks":          {status: 200},
+	"createWebhook":         {body: newHook, status: 201},
+	"getWebhook":            {id: webhook1, status: 200},
+	"updateWebhook":         {id: webhook1, body: `{"enabled":false}`, status: 200},
+	"removeWebhook":         {id: webhook1, status: 204},
+	"rotateWebhookSecret":   {id: webhook1, status: 201},
+	"testWebhook":           {id: webhook1, status: 201},
+	"listWebhookDeliveries": {id: webhook1, status: 200},
+	"getWebhookDelivery":    {id: webhook1, status: 404}, // see TestWebhooks
+	"replayWebhookDelivery": {id: webhook1, status: 404},
+	"replayWebhookFailures": {id: webhook1, body: `{"since":"2026-11-26T00:00:00Z"}`, status: 200},
+
 	"getAccessStatistics": {status: 403}, // who does not run the control centre; see TestAccessStatistics
 }
 
@@ -221,6 +234,7 @@ func (c *client) sceneOf(serials string) scene {
 	s.filter = read[Filter](c.do(http.MethodPost, "/filters", `{"name":"First","filter":{}}`).want(http.StatusCreated)).ID
 	s.colleague = string(c.w.user(c.user.Tenant, strings.ToLower(s.site)+"@example.com", store.RoleMonitoring).ID)
 	s.grant = string(c.w.grant(c.user.Tenant, "nobody", nil, store.RoleMonitoring))
+	s.webhook = read[MadeWebhook](c.do(http.MethodPost, "/webhooks", newHook).want(http.StatusCreated)).Webhook.ID
 	s.glass = string(c.w.breakGlass(c.user.Tenant, store.NewID[store.TenantID](), store.NewID[store.UserID](), time.Hour))
 	giver := c.w.tenant("Giver AG")
 	owner := c.w.user(giver, "giver-"+strings.ToLower(s.site)+"@example.com", store.RoleOwner)

@@ -26,6 +26,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/ccc/webhook"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
@@ -55,6 +56,7 @@ type world struct {
 	pbx      *fakePBX
 	broker   *remote.Broker
 	session  string // a remote access, of the last scene
+	webhooks *webhook.Service
 	north    store.TenantID
 	south    store.TenantID
 }
@@ -106,6 +108,9 @@ func newWorld(t *testing.T, change ...func(*options)) *world {
 	w.must(err)
 	o.remote.Store, o.remote.PBX, o.remote.Credentials = w.db, w.pbx, ca.Credentials(identity.Service(identity.DefaultTrustDomain, "ccc"))
 	o.remote.Notify = func(tenant store.TenantID, system store.SystemID) { w.api.RemoteChanged(tenant, system) }
+	w.webhooks, err = webhook.New(webhook.Config{Store: w.db, Keys: keys, AllowNetworks: []string{"127.0.0.0/8"}})
+	w.must(err)
+	o.api.Webhooks = w.webhooks
 	w.broker, err = remote.New(o.remote)
 	w.must(err)
 	o.api.Remote = w.broker

@@ -5,6 +5,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"iter"
 	"net/http"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 // The codes of problems. ccc/api/errors.md tells more about each.
 const (
 	CodeBadCredentials        Code = "bad_credentials"
+	CodeConfigurationOff      Code = "configuration_off"
 	CodeConflict              Code = "conflict"
 	CodeCrossOrigin           Code = "cross_origin"
 	CodeForbidden             Code = "forbidden"
@@ -23,6 +25,7 @@ const (
 	CodeInvalid               Code = "invalid"
 	CodeLastOwner             Code = "last_owner"
 	CodeLastSecondFactor      Code = "last_second_factor"
+	CodeLinkVoid              Code = "link_void"
 	CodeLoginLimited          Code = "login_limited"
 	CodeMalformed             Code = "malformed"
 	CodeMediaType             Code = "media_type"
@@ -36,10 +39,15 @@ const (
 	CodeNotRequester          Code = "not_requester"
 	CodeNotToGive             Code = "not_to_give"
 	CodeOffline               Code = "offline"
+	CodeOIDCRefused           Code = "oidc_refused"
+	CodeOIDCUnavailable       Code = "oidc_unavailable"
+	CodeOIDCUnknown           Code = "oidc_unknown"
 	CodePasskeyRefused        Code = "passkey_refused"
+	CodePbxFailed             Code = "pbx_failed"
 	CodeProofStale            Code = "proof_stale"
 	CodeQuotaOffers           Code = "quota_offers"
 	CodeQuotaRemote           Code = "quota_remote"
+	CodeQuotaRollouts         Code = "quota_rollouts"
 	CodeRateLimited           Code = "rate_limited"
 	CodeRemoteOff             Code = "remote_off"
 	CodeRemoteOver            Code = "remote_over"
@@ -63,6 +71,14 @@ const (
 // anew. It takes handover.accept.
 func (c *Client) AcceptHandover(ctx context.Context, id string) (out SystemOffer, err error) {
 	r := Request{Method: http.MethodPost, Path: "/handovers/" + url.PathEscape(id) + "/acceptance", Once: true}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// AcceptInvitation: Take up an invitation. Makes the account and sets the session's cookie.
+// Works once.
+func (c *Client) AcceptInvitation(ctx context.Context, in Acceptance) (out Me, err error) {
+	r := Request{Method: http.MethodPost, Path: "/invitation/acceptance", JSON: in}
 	err = c.call(ctx, r, &out)
 	return out, err
 }
@@ -91,6 +107,14 @@ func (c *Client) BeginBreakGlass(ctx context.Context, in NewBreakGlass) (out Bre
 	return out, err
 }
 
+// BeginOIDCSignIn: Begin to sign in at an OpenID provider. Sets a cookie that the second step
+// wants back, within ten minutes.
+func (c *Client) BeginOIDCSignIn(ctx context.Context, in OIDCBegin) (out OIDCAddress, err error) {
+	r := Request{Method: http.MethodPost, Path: "/session/oidc/options", JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
 // BeginPasskey: Begin to add a passkey.
 func (c *Client) BeginPasskey(ctx context.Context) (out PasskeyOptions, err error) {
 	r := Request{Method: http.MethodPost, Path: "/account/passkeys/options"}
@@ -114,6 +138,38 @@ func (c *Client) BeginTOTP(ctx context.Context) (out TOTPSecret, err error) {
 	return out, err
 }
 
+// ChangeConfigurationParams are the parameters of [Client.ChangeConfiguration] that can be left out.
+type ChangeConfigurationParams struct {
+	// ETag of the settings as the client knows them
+	IfMatch string
+	// Say what would change, and change nothing
+	DryRun bool
+}
+
+func (p *ChangeConfigurationParams) query() url.Values {
+	v := url.Values{}
+	add(v, "dry_run", p.DryRun)
+	return v
+}
+
+func (p *ChangeConfigurationParams) header() http.Header {
+	v := http.Header{}
+	add(v, "If-Match", p.IfMatch)
+	return v
+}
+
+// ChangeConfiguration: Change settings of a PBX. What the body leaves out stays. Where somebody
+// else has changed settings meanwhile, as the PBX's own administrator, nothing is changed. It
+// takes config.write.
+func (c *Client) ChangeConfiguration(ctx context.Context, id string, in ConfigurationPatch, p *ChangeConfigurationParams) (out ConfigurationChange, err error) {
+	r := Request{Method: http.MethodPatch, Path: "/systems/" + url.PathEscape(id) + "/configuration", JSON: in}
+	if p != nil {
+		r.Query, r.Header = p.query(), p.header()
+	}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
 // ConfirmTOTP: Set the app up with a first code. Gives recovery codes where there are none. The
 // session's cookie has a new token.
 func (c *Client) ConfirmTOTP(ctx context.Context, in TOTPCode) (out RecoveryCodes, err error) {
@@ -122,9 +178,50 @@ func (c *Client) ConfirmTOTP(ctx context.Context, in TOTPCode) (out RecoveryCode
 	return out, err
 }
 
+// ControlRollout: Start, pause, resume, stop or roll back. For who may change settings at all
+// of its systems: from now on it is looked before each of them whether that person still may.
+// It takes config.write.
+func (c *Client) ControlRollout(ctx context.Context, id string, in RolloutControl) (out Rollout, err error) {
+	r := Request{Method: http.MethodPost, Path: "/rollouts/" + url.PathEscape(id) + "/control", JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// CreateFilter: Keep a filter of systems. It takes system.read.
+func (c *Client) CreateFilter(ctx context.Context, in NewFilter) (out Filter, err error) {
+	r := Request{Method: http.MethodPost, Path: "/filters", Once: true, JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
 // CreateGroup: Make a group. It takes tenant.write.
 func (c *Client) CreateGroup(ctx context.Context, in NewGroup) (out Group, err error) {
 	r := Request{Method: http.MethodPost, Path: "/groups", Once: true, JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// CreateInvitation: Invite somebody. Nobody gives a role that he does not have. The answer is
+// the same where the address has an account with another tenant. It takes users.manage.
+func (c *Client) CreateInvitation(ctx context.Context, in NewInvitation) (out Invitation, err error) {
+	r := Request{Method: http.MethodPost, Path: "/invitations", Once: true, JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// CreateInvitedTenant: Make a tenant below the own one, and invite its first owner. Being above
+// it gives no access to it: its owner grants that. It takes tenant.create.
+func (c *Client) CreateInvitedTenant(ctx context.Context, in NewInvitedTenant) (out InvitedTenant, err error) {
+	r := Request{Method: http.MethodPost, Path: "/invited-tenants", Once: true, JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// CreateRollout: Prepare a change of many systems. All systems are read, and nothing is changed
+// before it is started. A filter chooses of those at which the person may change settings. It
+// takes config.write.
+func (c *Client) CreateRollout(ctx context.Context, in NewRollout) (out Rollout, err error) {
+	r := Request{Method: http.MethodPost, Path: "/rollouts", Once: true, JSON: in}
 	err = c.call(ctx, r, &out)
 	return out, err
 }
@@ -140,6 +237,13 @@ func (c *Client) CreateSite(ctx context.Context, in NewSite) (out Site, err erro
 // free, taken by another tenant, offline or unknown. It takes system.pair.
 func (c *Client) CreateSystem(ctx context.Context, in NewSystem) (out SystemOffer, err error) {
 	r := Request{Method: http.MethodPost, Path: "/systems", Once: true, JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// CreateTemplate: Make a template. It takes config.write.
+func (c *Client) CreateTemplate(ctx context.Context, in NewTemplate) (out Template, err error) {
+	r := Request{Method: http.MethodPost, Path: "/templates", Once: true, JSON: in}
 	err = c.call(ctx, r, &out)
 	return out, err
 }
@@ -171,6 +275,14 @@ func (c *Client) CreateToken(ctx context.Context, in NewAPIToken) (out MadeAPITo
 // users.manage.
 func (c *Client) CreateUser(ctx context.Context, in NewUser) (out Person, err error) {
 	r := Request{Method: http.MethodPost, Path: "/users", Once: true, JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// CreateWebhook: Make a webhook. The answer has its secret, which is not shown again. It takes
+// webhooks.manage.
+func (c *Client) CreateWebhook(ctx context.Context, in NewWebhook) (out MadeWebhook, err error) {
+	r := Request{Method: http.MethodPost, Path: "/webhooks", Once: true, JSON: in}
 	err = c.call(ctx, r, &out)
 	return out, err
 }
@@ -207,6 +319,37 @@ func (c *Client) EndSession(ctx context.Context, session string) error {
 	return c.call(ctx, r, nil)
 }
 
+// ExportAuditParams are the parameters of [Client.ExportAudit] that can be left out.
+type ExportAuditParams struct {
+	// One of: jsonl, csv.
+	Format string
+	// Only what comes after the entry with this number: the rest of an older export
+	After int64
+}
+
+func (p *ExportAuditParams) query() url.Values {
+	v := url.Values{}
+	add(v, "format", p.Format)
+	add(v, "after", p.After)
+	return v
+}
+
+func (p *ExportAuditParams) header() http.Header {
+	v := http.Header{}
+	return v
+}
+
+// ExportAudit: The audit log as a file. As JSON lines, for "ccc audit verify", or as CSV to
+// read. It ends with a signed head. The answer is application/jsonl; it is closed by the
+// caller. It takes audit.read.
+func (c *Client) ExportAudit(ctx context.Context, p *ExportAuditParams) (io.ReadCloser, error) {
+	r := Request{Method: http.MethodGet, Path: "/audit/export", Accept: "application/jsonl"}
+	if p != nil {
+		r.Query, r.Header = p.query(), p.header()
+	}
+	return c.open(ctx, r)
+}
+
 // GetAccessStatisticsParams are the parameters of [Client.GetAccessStatistics] that can be left out.
 type GetAccessStatisticsParams struct {
 	// What is added up. By the hour for 31 days at most. One of: hour, day.
@@ -234,6 +377,29 @@ func (c *Client) GetAccessStatistics(ctx context.Context, p *GetAccessStatistics
 	if p != nil {
 		r.Query, r.Header = p.query(), p.header()
 	}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// GetAuditAddress: The address that an entry came from. As long as the access log has it, which
+// is 14 days at most. It takes audit.read.
+func (c *Client) GetAuditAddress(ctx context.Context, seq string) (out AuditAddress, err error) {
+	r := Request{Method: http.MethodGet, Path: "/audit/" + url.PathEscape(seq) + "/address"}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// GetAuditHead: Where the audit log stands, signed. It takes audit.read.
+func (c *Client) GetAuditHead(ctx context.Context) (out AuditHead, err error) {
+	r := Request{Method: http.MethodGet, Path: "/audit/head"}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// GetConfiguration: Read the settings of a PBX. From the PBX itself, through the tunnel. It
+// takes config.read.
+func (c *Client) GetConfiguration(ctx context.Context, id string) (out Configuration, err error) {
+	r := Request{Method: http.MethodGet, Path: "/systems/" + url.PathEscape(id) + "/configuration"}
 	err = c.call(ctx, r, &out)
 	return out, err
 }
@@ -278,6 +444,13 @@ func (c *Client) GetRemote(ctx context.Context, id string, session string) (out 
 // a browser back to. It takes remote.read.
 func (c *Client) GetRemoteRecord(ctx context.Context, session string) (out RemoteSession, err error) {
 	r := Request{Method: http.MethodGet, Path: "/remote/" + url.PathEscape(session)}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// GetRollout: Get a rollout with its progress. It takes config.read.
+func (c *Client) GetRollout(ctx context.Context, id string) (out Rollout, err error) {
+	r := Request{Method: http.MethodGet, Path: "/rollouts/" + url.PathEscape(id)}
 	err = c.call(ctx, r, &out)
 	return out, err
 }
@@ -350,9 +523,30 @@ func (c *Client) GetSystemHistoryAll(ctx context.Context, id string, p *GetSyste
 	})
 }
 
+// GetTemplate: Get a template. It takes config.read.
+func (c *Client) GetTemplate(ctx context.Context, id string) (out Template, err error) {
+	r := Request{Method: http.MethodGet, Path: "/templates/" + url.PathEscape(id)}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
 // GetTenant: Get a tenant. It takes tenant.read.
 func (c *Client) GetTenant(ctx context.Context, tenant string) (out TenantAccess, err error) {
 	r := Request{Method: http.MethodGet, Path: "/tenants/" + url.PathEscape(tenant)}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// GetWebhook: Get a webhook. It takes webhooks.read.
+func (c *Client) GetWebhook(ctx context.Context, id string) (out Webhook, err error) {
+	r := Request{Method: http.MethodGet, Path: "/webhooks/" + url.PathEscape(id)}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// GetWebhookDelivery: One delivery, with what came of each try. It takes webhooks.read.
+func (c *Client) GetWebhookDelivery(ctx context.Context, id string, delivery string) (out WebhookDelivery, err error) {
+	r := Request{Method: http.MethodGet, Path: "/webhooks/" + url.PathEscape(id) + "/deliveries/" + url.PathEscape(delivery)}
 	err = c.call(ctx, r, &out)
 	return out, err
 }
@@ -365,12 +559,124 @@ func (c *Client) GrantRemote(ctx context.Context, id string, session string, in 
 	return out, err
 }
 
+// ImportSystemsParams are the parameters of [Client.ImportSystems] that can be left out.
+type ImportSystemsParams struct {
+	// true: nothing is done, and the answer says what would be
+	DryRun bool
+	// What becomes of lines with a site or a group that is not there. create: it is made, for who
+	// may. One of: refuse, create.
+	Missing string
+	// application/x-ndjson: bit by bit, see ImportEvent
+	Accept string
+	// text/csv, in UTF-8
+	ContentType string
+}
+
+func (p *ImportSystemsParams) query() url.Values {
+	v := url.Values{}
+	add(v, "dry_run", p.DryRun)
+	add(v, "missing", p.Missing)
+	return v
+}
+
+func (p *ImportSystemsParams) header() http.Header {
+	v := http.Header{}
+	add(v, "Accept", p.Accept)
+	add(v, "Content-Type", p.ContentType)
+	return v
+}
+
+// ImportSystems: Add the systems of a list. The list is CSV (RFC 4180) in UTF-8, divided at
+// commas, semicolons or tabs. Its first line names the columns in English, German or French:
+// serial, name, note, site, groups, tags; serial and name are needed. Several groups or tags
+// are divided at | or, where there is none, at commas. A wrong line stops none of the others.
+// The same list again changes nothing, and makes no other offer. Who may pair at some sites
+// only adds there. An offer is made for each new system; its token is on a sheet, see
+// makeSheet. It takes system.pair.
+func (c *Client) ImportSystems(ctx context.Context, in io.Reader, p *ImportSystemsParams) (out ImportReport, err error) {
+	r := Request{Method: http.MethodPost, Path: "/onboarding", Body: in, ContentType: "text/csv"}
+	if p != nil {
+		r.Query, r.Header = p.query(), p.header()
+	}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
 // ListAbove: The tenants above this one, the nearest first. Those that can be let in: not the
 // operator. It takes grants.read.
 func (c *Client) ListAbove(ctx context.Context) (out KnownTenantList, err error) {
 	r := Request{Method: http.MethodGet, Path: "/tenants/above"}
 	err = c.call(ctx, r, &out)
 	return out, err
+}
+
+// ListAuditParams are the parameters of [Client.ListAudit] that can be left out.
+type ListAuditParams struct {
+	// Of the page, from next of the one before
+	Cursor string
+	// Items on the page
+	Limit int64
+	// Id of who did it
+	User string
+	// What kind of actor did it. One of: user, token, device, ccc, nobody.
+	Actor     string
+	Operation string
+	// As in "site 0199…"
+	Resource string
+	// Of a PBX
+	Serial string
+	// One of: done, refused, failed.
+	Outcome string
+	// The earliest time
+	From time.Time
+	// The latest time
+	To time.Time
+}
+
+func (p *ListAuditParams) query() url.Values {
+	v := url.Values{}
+	add(v, "cursor", p.Cursor)
+	add(v, "limit", p.Limit)
+	add(v, "user", p.User)
+	add(v, "actor", p.Actor)
+	add(v, "operation", p.Operation)
+	add(v, "resource", p.Resource)
+	add(v, "serial", p.Serial)
+	add(v, "outcome", p.Outcome)
+	add(v, "from", p.From)
+	add(v, "to", p.To)
+	return v
+}
+
+func (p *ListAuditParams) header() http.Header {
+	v := http.Header{}
+	return v
+}
+
+// ListAudit: Who did what, the newest first. It takes audit.read.
+func (c *Client) ListAudit(ctx context.Context, p *ListAuditParams) (out AuditList, err error) {
+	r := Request{Method: http.MethodGet, Path: "/audit"}
+	if p != nil {
+		r.Query, r.Header = p.query(), p.header()
+	}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// ListAuditAll gives what [Client.ListAudit] gives, of all pages. It ends with the first error.
+func (c *Client) ListAuditAll(ctx context.Context, p *ListAuditParams) iter.Seq2[AuditEntry, error] {
+	q := ListAuditParams{}
+	if p != nil {
+		q = *p
+	}
+	return pages(func(cursor string) ([]AuditEntry, string, error) {
+		q := q
+		if cursor != "" {
+			q.Cursor = cursor
+		}
+		list, err := c.ListAudit(ctx, &q)
+		return list.Items, list.Next, err
+	})
 }
 
 // ListBelowParams are the parameters of [Client.ListBelow] that can be left out.
@@ -470,6 +776,14 @@ func (c *Client) ListBreakGlassAll(ctx context.Context, p *ListBreakGlassParams)
 	})
 }
 
+// ListFilters: The filters that the person has kept, and those of all in the tenant, by name.
+// It takes system.read.
+func (c *Client) ListFilters(ctx context.Context) (out FilterList, err error) {
+	r := Request{Method: http.MethodGet, Path: "/filters"}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
 // ListGroups: All groups, by name. It takes tenant.read.
 func (c *Client) ListGroups(ctx context.Context) (out GroupList, err error) {
 	r := Request{Method: http.MethodGet, Path: "/groups"}
@@ -522,6 +836,13 @@ func (c *Client) ListHandoversAll(ctx context.Context, p *ListHandoversParams) i
 		list, err := c.ListHandovers(ctx, &q)
 		return list.Items, list.Next, err
 	})
+}
+
+// ListInvitations: Who is invited and has not come yet. It takes users.read.
+func (c *Client) ListInvitations(ctx context.Context) (out InvitationList, err error) {
+	r := Request{Method: http.MethodGet, Path: "/invitations"}
+	err = c.call(ctx, r, &out)
+	return out, err
 }
 
 // ListPasskeys: The person's passkeys.
@@ -640,6 +961,113 @@ func (c *Client) ListRoles(ctx context.Context) (out RoleList, err error) {
 	return out, err
 }
 
+// ListRolloutDevicesParams are the parameters of [Client.ListRolloutDevices] that can be left out.
+type ListRolloutDevicesParams struct {
+	// Of the page, from next of the one before
+	Cursor string
+	// Items on the page
+	Limit int64
+	// Any of these
+	State []string
+	// With these changes
+	Diff string
+}
+
+func (p *ListRolloutDevicesParams) query() url.Values {
+	v := url.Values{}
+	add(v, "cursor", p.Cursor)
+	add(v, "limit", p.Limit)
+	add(v, "state", p.State)
+	add(v, "diff", p.Diff)
+	return v
+}
+
+func (p *ListRolloutDevicesParams) header() http.Header {
+	v := http.Header{}
+	return v
+}
+
+// ListRolloutDevices: The systems of a rollout, ring by ring. It takes config.read.
+func (c *Client) ListRolloutDevices(ctx context.Context, id string, p *ListRolloutDevicesParams) (out RolloutDeviceList, err error) {
+	r := Request{Method: http.MethodGet, Path: "/rollouts/" + url.PathEscape(id) + "/systems"}
+	if p != nil {
+		r.Query, r.Header = p.query(), p.header()
+	}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// ListRolloutDevicesAll gives what [Client.ListRolloutDevices] gives, of all pages. It ends with the first error.
+func (c *Client) ListRolloutDevicesAll(ctx context.Context, id string, p *ListRolloutDevicesParams) iter.Seq2[RolloutDevice, error] {
+	q := ListRolloutDevicesParams{}
+	if p != nil {
+		q = *p
+	}
+	return pages(func(cursor string) ([]RolloutDevice, string, error) {
+		q := q
+		if cursor != "" {
+			q.Cursor = cursor
+		}
+		list, err := c.ListRolloutDevices(ctx, id, &q)
+		return list.Items, list.Next, err
+	})
+}
+
+// ListRolloutDiffs: What changes, and at how many systems. The most frequent hundred. It takes
+// config.read.
+func (c *Client) ListRolloutDiffs(ctx context.Context, id string) (out RolloutDiffList, err error) {
+	r := Request{Method: http.MethodGet, Path: "/rollouts/" + url.PathEscape(id) + "/diffs"}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// ListRolloutsParams are the parameters of [Client.ListRollouts] that can be left out.
+type ListRolloutsParams struct {
+	// Of the page, from next of the one before
+	Cursor string
+	// Items on the page
+	Limit int64
+}
+
+func (p *ListRolloutsParams) query() url.Values {
+	v := url.Values{}
+	add(v, "cursor", p.Cursor)
+	add(v, "limit", p.Limit)
+	return v
+}
+
+func (p *ListRolloutsParams) header() http.Header {
+	v := http.Header{}
+	return v
+}
+
+// ListRollouts: Changes of many systems, the newest first. Those of which the person may see
+// all systems. It takes config.read.
+func (c *Client) ListRollouts(ctx context.Context, p *ListRolloutsParams) (out RolloutList, err error) {
+	r := Request{Method: http.MethodGet, Path: "/rollouts"}
+	if p != nil {
+		r.Query, r.Header = p.query(), p.header()
+	}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// ListRolloutsAll gives what [Client.ListRollouts] gives, of all pages. It ends with the first error.
+func (c *Client) ListRolloutsAll(ctx context.Context, p *ListRolloutsParams) iter.Seq2[Rollout, error] {
+	q := ListRolloutsParams{}
+	if p != nil {
+		q = *p
+	}
+	return pages(func(cursor string) ([]Rollout, string, error) {
+		q := q
+		if cursor != "" {
+			q.Cursor = cursor
+		}
+		list, err := c.ListRollouts(ctx, &q)
+		return list.Items, list.Next, err
+	})
+}
+
 // ListSessions: Where the person is signed in.
 func (c *Client) ListSessions(ctx context.Context) (out SessionList, err error) {
 	r := Request{Method: http.MethodGet, Path: "/account/sessions"}
@@ -706,7 +1134,7 @@ type ListSystemsParams struct {
 	Cursor string
 	// Items on the page
 	Limit int64
-	// Text in serial, name, note or tags
+	// Text in serial, name, note, tags or the name of the site
 	Q string
 	// Any of these
 	State []string
@@ -776,6 +1204,13 @@ func (c *Client) ListSystemsAll(ctx context.Context, p *ListSystemsParams) iter.
 // ListTags: All tags in use, by name. It takes tenant.read.
 func (c *Client) ListTags(ctx context.Context) (out TagList, err error) {
 	r := Request{Method: http.MethodGet, Path: "/tags"}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// ListTemplates: Named sets of settings, by name. It takes config.read.
+func (c *Client) ListTemplates(ctx context.Context) (out TemplateList, err error) {
+	r := Request{Method: http.MethodGet, Path: "/templates"}
 	err = c.call(ctx, r, &out)
 	return out, err
 }
@@ -850,6 +1285,79 @@ func (c *Client) ListUsersAll(ctx context.Context, p *ListUsersParams) iter.Seq2
 	})
 }
 
+// ListWebhookDeliveriesParams are the parameters of [Client.ListWebhookDeliveries] that can be left out.
+type ListWebhookDeliveriesParams struct {
+	// Of the page, from next of the one before
+	Cursor string
+	// Items on the page
+	Limit int64
+	// Only what is in it. One of: waiting, delivered, failed.
+	State string
+}
+
+func (p *ListWebhookDeliveriesParams) query() url.Values {
+	v := url.Values{}
+	add(v, "cursor", p.Cursor)
+	add(v, "limit", p.Limit)
+	add(v, "state", p.State)
+	return v
+}
+
+func (p *ListWebhookDeliveriesParams) header() http.Header {
+	v := http.Header{}
+	return v
+}
+
+// ListWebhookDeliveries: What a webhook was told. It takes webhooks.read.
+func (c *Client) ListWebhookDeliveries(ctx context.Context, id string, p *ListWebhookDeliveriesParams) (out WebhookDeliveryList, err error) {
+	r := Request{Method: http.MethodGet, Path: "/webhooks/" + url.PathEscape(id) + "/deliveries"}
+	if p != nil {
+		r.Query, r.Header = p.query(), p.header()
+	}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// ListWebhookDeliveriesAll gives what [Client.ListWebhookDeliveries] gives, of all pages. It ends with the first error.
+func (c *Client) ListWebhookDeliveriesAll(ctx context.Context, id string, p *ListWebhookDeliveriesParams) iter.Seq2[WebhookDelivery, error] {
+	q := ListWebhookDeliveriesParams{}
+	if p != nil {
+		q = *p
+	}
+	return pages(func(cursor string) ([]WebhookDelivery, string, error) {
+		q := q
+		if cursor != "" {
+			q.Cursor = cursor
+		}
+		list, err := c.ListWebhookDeliveries(ctx, id, &q)
+		return list.Items, list.Next, err
+	})
+}
+
+// ListWebhooks: Where the tenant is told what happens. It takes webhooks.read.
+func (c *Client) ListWebhooks(ctx context.Context) (out WebhookList, err error) {
+	r := Request{Method: http.MethodGet, Path: "/webhooks"}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// MakeSheet: The tokens of some systems, to be printed. Only for who made the offers, which may
+// be done one by one or with a list. When it was is noted. It takes system.pair.
+func (c *Client) MakeSheet(ctx context.Context, in SheetRequest) (out Sheet, err error) {
+	r := Request{Method: http.MethodPost, Path: "/onboarding/sheet", JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// MakeSheetPDF: The same as a PDF. Only for who made the offers, which may be done one by one
+// or with a list. When it was is noted. Where none of the systems has a token for the person
+// the answer is invalid. The answer is application/pdf; it is closed by the caller. It takes
+// system.pair.
+func (c *Client) MakeSheetPDF(ctx context.Context, in SheetRequest) (io.ReadCloser, error) {
+	r := Request{Method: http.MethodPost, Path: "/onboarding/sheet.pdf", JSON: in, Accept: "application/pdf"}
+	return c.open(ctx, r)
+}
+
 // NewRecoveryCodes: Make new recovery codes. Those of before are void.
 func (c *Client) NewRecoveryCodes(ctx context.Context) (out RecoveryCodes, err error) {
 	r := Request{Method: http.MethodPost, Path: "/account/recovery-codes"}
@@ -879,6 +1387,13 @@ func (c *Client) Prove(ctx context.Context, in SecondFactor) (out Me, err error)
 	r := Request{Method: http.MethodPost, Path: "/session/second-factor", JSON: in}
 	err = c.call(ctx, r, &out)
 	return out, err
+}
+
+// RemoveFilter: Remove a filter. One of all in the tenant removes who manages its users. It
+// takes system.read.
+func (c *Client) RemoveFilter(ctx context.Context, id string) error {
+	r := Request{Method: http.MethodDelete, Path: "/filters/" + url.PathEscape(id)}
+	return c.call(ctx, r, nil)
 }
 
 // RemoveGroup: Remove a group. The systems in it stay. It takes tenant.write.
@@ -914,10 +1429,23 @@ func (c *Client) RemoveTOTP(ctx context.Context) error {
 	return c.call(ctx, r, nil)
 }
 
+// RemoveTemplate: Remove a template. It takes config.write.
+func (c *Client) RemoveTemplate(ctx context.Context, id string) error {
+	r := Request{Method: http.MethodDelete, Path: "/templates/" + url.PathEscape(id)}
+	return c.call(ctx, r, nil)
+}
+
 // RemoveTenantGrant: Take a grant back. It has effect at once, also on live events. It takes
 // grants.manage.
 func (c *Client) RemoveTenantGrant(ctx context.Context, id string) error {
 	r := Request{Method: http.MethodDelete, Path: "/grants/" + url.PathEscape(id)}
+	return c.call(ctx, r, nil)
+}
+
+// RemoveWebhook: Remove a webhook. What waits for it is not delivered. It takes
+// webhooks.manage.
+func (c *Client) RemoveWebhook(ctx context.Context, id string) error {
+	r := Request{Method: http.MethodDelete, Path: "/webhooks/" + url.PathEscape(id)}
 	return c.call(ctx, r, nil)
 }
 
@@ -950,9 +1478,69 @@ func (c *Client) ReplaceSystem(ctx context.Context, id string, in Replacement) (
 	return out, err
 }
 
+// ReplayWebhookDelivery: Make a delivery again. It takes webhooks.manage.
+func (c *Client) ReplayWebhookDelivery(ctx context.Context, id string, delivery string) error {
+	r := Request{Method: http.MethodPost, Path: "/webhooks/" + url.PathEscape(id) + "/deliveries/" + url.PathEscape(delivery) + "/replay"}
+	return c.call(ctx, r, nil)
+}
+
+// ReplayWebhookFailures: Make all deliveries again that were given up. It takes
+// webhooks.manage.
+func (c *Client) ReplayWebhookFailures(ctx context.Context, id string, in Replay) (out Replayed, err error) {
+	r := Request{Method: http.MethodPost, Path: "/webhooks/" + url.PathEscape(id) + "/replay", JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// RequestPasswordReset: Ask for a link for a new password. The answer is the same for each
+// address, and also where the link was asked for too often and none is sent.
+func (c *Client) RequestPasswordReset(ctx context.Context, in ResetRequest) (out ResetAccepted, err error) {
+	r := Request{Method: http.MethodPost, Path: "/password-resets", JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// ResendInvitation: Send an invitation again. With a new link; the one before is void. It takes
+// users.manage.
+func (c *Client) ResendInvitation(ctx context.Context, id string) (out Invitation, err error) {
+	r := Request{Method: http.MethodPost, Path: "/invitations/" + url.PathEscape(id) + "/mail"}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// ResetPassword: Set a new password by a link. Ends all sessions of the person, who then signs
+// in, with the second factor where there is one. Works once.
+func (c *Client) ResetPassword(ctx context.Context, in NewPassword) error {
+	r := Request{Method: http.MethodPost, Path: "/password-resets/completion", JSON: in}
+	return c.call(ctx, r, nil)
+}
+
+// RestartSystem: Restart a PBX. It is offline for a while. Nothing waits for its return. It
+// takes config.write.
+func (c *Client) RestartSystem(ctx context.Context, id string) (out Restarting, err error) {
+	r := Request{Method: http.MethodPost, Path: "/systems/" + url.PathEscape(id) + "/restart"}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
 // RevokeToken: Revoke an API token.
 func (c *Client) RevokeToken(ctx context.Context, token string) error {
 	r := Request{Method: http.MethodDelete, Path: "/account/tokens/" + url.PathEscape(token)}
+	return c.call(ctx, r, nil)
+}
+
+// RotateWebhookSecret: Give a webhook a new secret. Deliveries are signed with both for a
+// while. It takes webhooks.manage.
+func (c *Client) RotateWebhookSecret(ctx context.Context, id string) (out MadeWebhook, err error) {
+	r := Request{Method: http.MethodPost, Path: "/webhooks/" + url.PathEscape(id) + "/secret", Once: true}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// SetDefaultFilter: Choose the filter that the person's list of systems begins with. It takes
+// system.read.
+func (c *Client) SetDefaultFilter(ctx context.Context, in FilterChoice) error {
+	r := Request{Method: http.MethodPut, Path: "/default-filter", JSON: in}
 	return c.call(ctx, r, nil)
 }
 
@@ -983,9 +1571,24 @@ func (c *Client) SetUserRoles(ctx context.Context, id string, in RolesChange) (o
 	return out, err
 }
 
+// ShowInvitation: What an invitation is about.
+func (c *Client) ShowInvitation(ctx context.Context, in LinkSecret) (out OpenInvitation, err error) {
+	r := Request{Method: http.MethodPost, Path: "/invitation", JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
 // SignIn: Sign in. Sets the session's cookie.
 func (c *Client) SignIn(ctx context.Context, in Credentials) (out Me, err error) {
 	r := Request{Method: http.MethodPost, Path: "/session", JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// SignInByOIDC: Sign in with a provider's answer. Sets the session's cookie. A second factor
+// may be needed still.
+func (c *Client) SignInByOIDC(ctx context.Context, in OIDCAnswer) (out OIDCSignIn, err error) {
+	r := Request{Method: http.MethodPost, Path: "/session/oidc", JSON: in}
 	err = c.call(ctx, r, &out)
 	return out, err
 }
@@ -1002,6 +1605,22 @@ func (c *Client) SignInByPasskey(ctx context.Context, in PasskeyProof) (out Me, 
 func (c *Client) SignOut(ctx context.Context) error {
 	r := Request{Method: http.MethodDelete, Path: "/session"}
 	return c.call(ctx, r, nil)
+}
+
+// TestWebhook: Try a webhook. It is sent webhook.test. Look at the delivery for what comes of
+// it. It takes webhooks.manage.
+func (c *Client) TestWebhook(ctx context.Context, id string) (out WebhookDelivery, err error) {
+	r := Request{Method: http.MethodPost, Path: "/webhooks/" + url.PathEscape(id) + "/test", Once: true}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// UpdateFilter: Change a filter. One of all in the tenant changes who manages its users. It
+// takes system.read.
+func (c *Client) UpdateFilter(ctx context.Context, id string, in FilterChange) (out Filter, err error) {
+	r := Request{Method: http.MethodPut, Path: "/filters/" + url.PathEscape(id), JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
 }
 
 // UpdateSystemParams are the parameters of [Client.UpdateSystem] that can be left out.
@@ -1032,11 +1651,53 @@ func (c *Client) UpdateSystem(ctx context.Context, id string, in SystemChange, p
 	return out, err
 }
 
+// UpdateTemplateParams are the parameters of [Client.UpdateTemplate] that can be left out.
+type UpdateTemplateParams struct {
+	// ETag of the template as the client knows it
+	IfMatch string
+}
+
+func (p *UpdateTemplateParams) query() url.Values {
+	v := url.Values{}
+	return v
+}
+
+func (p *UpdateTemplateParams) header() http.Header {
+	v := http.Header{}
+	add(v, "If-Match", p.IfMatch)
+	return v
+}
+
+// UpdateTemplate: Replace name and settings of a template. Rollouts that there are keep what it
+// was. It takes config.write.
+func (c *Client) UpdateTemplate(ctx context.Context, id string, in NewTemplate, p *UpdateTemplateParams) (out Template, err error) {
+	r := Request{Method: http.MethodPut, Path: "/templates/" + url.PathEscape(id), JSON: in}
+	if p != nil {
+		r.Query, r.Header = p.query(), p.header()
+	}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
 // UpdateTenant: Rename a tenant. It takes tenant.rename.
 func (c *Client) UpdateTenant(ctx context.Context, tenant string, in TenantChange) (out Tenant, err error) {
 	r := Request{Method: http.MethodPatch, Path: "/tenants/" + url.PathEscape(tenant), JSON: in}
 	err = c.call(ctx, r, &out)
 	return out, err
+}
+
+// UpdateWebhook: Change a webhook. What the body leaves out stays. What was held against the
+// receiver is forgotten. It takes webhooks.manage.
+func (c *Client) UpdateWebhook(ctx context.Context, id string, in WebhookChange) (out Webhook, err error) {
+	r := Request{Method: http.MethodPatch, Path: "/webhooks/" + url.PathEscape(id), JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// WithdrawInvitation: Withdraw an invitation. It takes users.manage.
+func (c *Client) WithdrawInvitation(ctx context.Context, id string) error {
+	r := Request{Method: http.MethodDelete, Path: "/invitations/" + url.PathEscape(id)}
+	return c.call(ctx, r, nil)
 }
 
 // WithdrawOffer: Withdraw the open offer. It takes system.pair.
@@ -1062,6 +1723,16 @@ type APIToken struct {
 // APITokenList is what [Client.ListTokens] gives.
 type APITokenList struct {
 	Items []APIToken `json:"items"`
+}
+
+// Acceptance is what [Client.AcceptInvitation] takes.
+type Acceptance struct {
+	// One of: de, en, fr.
+	Language string `json:"language"`
+	Name     string `json:"name"`
+	Password string `json:"password"`
+	// What is after # in the address of the link. Secret.
+	Secret string `json:"secret"`
 }
 
 // AccessChange is the data of a live event.
@@ -1105,6 +1776,76 @@ type AddedPasskey struct {
 	Passkey Passkey  `json:"passkey"`
 }
 
+// AuditAddress is what [Client.GetAuditAddress] gives.
+type AuditAddress struct {
+	Address string `json:"address,omitzero"`
+	// gone: it was forgotten; missing: there was none, or it is not written yet. One of: known,
+	// gone, missing.
+	State string `json:"state"`
+	// When it is forgotten at the latest.
+	Until time.Time `json:"until,omitzero"`
+}
+
+// AuditEntry is an item of [AuditList].
+type AuditEntry struct {
+	// kind is user, token, device, ccc or nobody.
+	Actor AuditThing `json:"actor"`
+	// When the address that it came from is forgotten at the latest; absent: none is known, or not
+	// any more.
+	AddressUntil time.Time `json:"address_until,omitzero"`
+	At           time.Time `json:"at"`
+	// Why it was refused or has failed.
+	Code string `json:"code,omitzero"`
+	// Names of what the request had, without the values.
+	Fields []string `json:"fields"`
+	Hash   string   `json:"hash"`
+	// Tenant of the user.
+	HomeID string `json:"home_id,omitzero"`
+	// Of this document; or pbx., remote., cli. or event. and what happened.
+	Operation string `json:"operation"`
+	// One of: done, refused, failed.
+	Outcome string `json:"outcome"`
+	// Hash of the entry before.
+	Prev     string      `json:"prev"`
+	Resource *AuditThing `json:"resource,omitzero"`
+	// By what right the user was in the tenant. One of: home, grant, break_glass.
+	Right string `json:"right,omitzero"`
+	// Of the grant or the record of break-glass.
+	RightID string `json:"right_id,omitzero"`
+	// Its number in the tenant's log, without gaps.
+	Seq int64 `json:"seq"`
+	// Of the PBX.
+	Serial string `json:"serial,omitzero"`
+	// Whose rights were used.
+	User *AuditThing `json:"user,omitzero"`
+}
+
+// AuditHead is what [Client.GetAuditHead] gives.
+type AuditHead struct {
+	At   time.Time `json:"at"`
+	Hash string    `json:"hash"`
+	// The same, signed: a JWS. Who keeps it finds that entries up to it were changed or removed
+	// later.
+	Head string `json:"head"`
+	// 0: there is no entry yet.
+	Seq      int64  `json:"seq"`
+	TenantID string `json:"tenant_id"`
+}
+
+// AuditList is what [Client.ListAudit] gives.
+type AuditList struct {
+	Items []AuditEntry `json:"items"`
+	// Cursor of the next page.
+	Next string `json:"next,omitzero"`
+}
+
+// AuditThing is a part of [AuditEntry].
+type AuditThing struct {
+	ID   string `json:"id,omitzero"`
+	Kind string `json:"kind"`
+	Name string `json:"name,omitzero"`
+}
+
 // Brand is a part of [Meta].
 type Brand struct {
 	ID string `json:"id"`
@@ -1135,6 +1876,36 @@ type BreakGlassList struct {
 	Items []BreakGlass `json:"items"`
 	// Cursor of the next page; absent after the last.
 	Next string `json:"next,omitzero"`
+}
+
+// Configuration is what [Client.GetConfiguration] gives.
+type Configuration struct {
+	// Which settings there are, in the order in which people see them.
+	Schema []SettingKey `json:"schema"`
+	// By key: a text, a whole number, true or false, or a list of texts.
+	Settings map[string]json.RawMessage `json:"settings"`
+	// Of the settings; the ETag, for If-Match.
+	Version string `json:"version"`
+}
+
+// ConfigurationChange is what [Client.ChangeConfiguration] gives.
+type ConfigurationChange struct {
+	Changes []SettingChange `json:"changes"`
+	// Nothing was changed.
+	DryRun bool `json:"dry_run"`
+	// Some of it takes effect with the next restart.
+	RestartNeeded bool `json:"restart_needed"`
+	// Of the settings then.
+	Version string `json:"version"`
+}
+
+// ConfigurationPatch is what [Client.ChangeConfiguration] takes.
+type ConfigurationPatch struct {
+	// What the person has seen: where somebody else was faster the problem names the settings that
+	// differ from it.
+	Base map[string]json.RawMessage `json:"base,omitzero"`
+	// By key, as in the schema.
+	Settings map[string]json.RawMessage `json:"settings"`
 }
 
 // Credentials is what [Client.SignIn] takes.
@@ -1180,6 +1951,54 @@ type Factors struct {
 	Required bool `json:"required"`
 	// An app that makes codes.
 	TOTP bool `json:"totp"`
+}
+
+// Filter is what [Client.CreateFilter] gives.
+type Filter struct {
+	// The person's list of systems begins with it.
+	Default bool         `json:"default"`
+	Filter  FilterFields `json:"filter"`
+	ID      string       `json:"id"`
+	Name    string       `json:"name"`
+	// All in the tenant have it.
+	Shared bool `json:"shared"`
+}
+
+// FilterChange is what [Client.UpdateFilter] takes.
+type FilterChange struct {
+	Filter FilterFields `json:"filter"`
+	Name   string       `json:"name"`
+}
+
+// FilterChoice is what [Client.SetDefaultFilter] takes.
+type FilterChoice struct {
+	// Empty: none.
+	FilterID string `json:"filter_id"`
+}
+
+// FilterFields is a part of [Filter].
+type FilterFields struct {
+	// Id of a group.
+	Group string `json:"group,omitzero"`
+	// Only what is offline for this reason.
+	OfflineReason string `json:"offline_reason,omitzero"`
+	Online        bool   `json:"online,omitzero"`
+	// Text in serial, name, note, tags or the name of the site.
+	Q string `json:"q,omitzero"`
+	// Id of a site.
+	Site string `json:"site,omitzero"`
+	// One of: name, -name, serial, -serial, state, -state, state_since, -state_since, created_at,
+	// -created_at, last_seen_at, -last_seen_at.
+	Sort string `json:"sort,omitzero"`
+	// Any of these. One of: offered, received, proving, paired, left, expired, declined, error.
+	State []string `json:"state,omitzero"`
+	// All of these.
+	Tag []string `json:"tag,omitzero"`
+}
+
+// FilterList is what [Client.ListFilters] gives.
+type FilterList struct {
+	Items []Filter `json:"items"`
 }
 
 // Group is what [Client.CreateGroup] gives.
@@ -1231,7 +2050,7 @@ type HistoryInterval struct {
 	From    time.Time `json:"from"`
 	ID      string    `json:"id"`
 	// Of flapping: how long of it the system was online.
-	OnlineSeconds float64 `json:"online_seconds,omitzero"`
+	OnlineSeconds *float64 `json:"online_seconds,omitzero"`
 	// Why it was not online; lost: network or power, which is settled when it is back. Of online:
 	// unknown where nobody saw what came then. One of: relay_drain, relay_lost, lost, network,
 	// power, restart, shutdown, certificate_expired, certificate_blocked, replaced, clone,
@@ -1252,7 +2071,7 @@ type HistoryInterval struct {
 // HistoryList is what [Client.GetSystemHistory] gives.
 type HistoryList struct {
 	// Of that, how much it was online, in percent; absent where nothing is known.
-	Availability float64 `json:"availability,omitzero"`
+	Availability *float64 `json:"availability,omitzero"`
 	// Of the time that was asked for.
 	From  time.Time         `json:"from"`
 	Items []HistoryInterval `json:"items"`
@@ -1271,6 +2090,113 @@ type HistorySummary struct {
 	Now         []ReasonNow `json:"now"`
 	Online      int64       `json:"online"`
 	Quarantined int64       `json:"quarantined"`
+}
+
+// ImportError is an item of [ImportLine].
+type ImportError struct {
+	// reference: there is no such site or group; forbidden: it takes rights that the person does
+	// not have; quota: no more today; quotes: a quotation mark is not closed, or is in the middle
+	// of a field. One of: required, pattern, too_long, too_many, duplicate, encoding, quotes,
+	// reference, forbidden, quota.
+	Code string `json:"code"`
+	// Absent where it is the line as a whole. One of: serial, name, note, site, groups, tags.
+	Column string `json:"column,omitzero"`
+	// For developers, in English.
+	Message string `json:"message"`
+	// With duplicate: the line that counts.
+	OtherLine int64 `json:"other_line,omitzero"`
+}
+
+// ImportEvent is the data of a live event.
+type ImportEvent struct {
+	Line *ImportLine `json:"line,omitzero"`
+	// The same list can be sent again.
+	Problem *Problem       `json:"problem,omitzero"`
+	Summary *ImportSummary `json:"summary,omitzero"`
+	// How many lines the list has.
+	Total int64 `json:"total,omitzero"`
+}
+
+// ImportLine is a part of [ImportEvent].
+type ImportLine struct {
+	// With exists: the columns in which the list says something else than what is there.
+	Differs []string      `json:"differs,omitzero"`
+	Errors  []ImportError `json:"errors"`
+	// Its number in the file, from 1; of the first of them where a field has line breaks.
+	Line int64  `json:"line"`
+	Name string `json:"name"`
+	// created: the system is saved and an offer made, or with dry_run would be; exists: the tenant
+	// has it, nothing was changed; invalid: the line is wrong; refused: the line is right and
+	// still not taken. One of: created, exists, invalid, refused.
+	Outcome string `json:"outcome"`
+	// As ten digits; empty where it is none.
+	Serial string `json:"serial"`
+	// Of the system that was created, or is there.
+	SystemID string `json:"system_id,omitzero"`
+}
+
+// ImportReport is what [Client.ImportSystems] gives.
+type ImportReport struct {
+	Lines   []ImportLine  `json:"lines"`
+	Summary ImportSummary `json:"summary"`
+}
+
+// ImportSummary is a part of [ImportEvent].
+type ImportSummary struct {
+	// That the list has, in its order.
+	Columns []string `json:"columns"`
+	Created int64    `json:"created"`
+	DryRun  bool     `json:"dry_run"`
+	Exists  int64    `json:"exists"`
+	// Headings of columns that are none of these, and left out.
+	Ignored   []string `json:"ignored"`
+	Invalid   int64    `json:"invalid"`
+	Lines     int64    `json:"lines"`
+	NewGroups []string `json:"new_groups"`
+	// That were made for the list, or would be.
+	NewSites []string `json:"new_sites"`
+	Refused  int64    `json:"refused"`
+}
+
+// Invitation is what [Client.CreateInvitation] gives.
+type Invitation struct {
+	CreatedAt time.Time `json:"created_at"`
+	Email     string    `json:"email"`
+	Expired   bool      `json:"expired"`
+	ExpiresAt time.Time `json:"expires_at"`
+	// Why the mail was not sent, or not yet: the answer's code, such as 550 5.1.1, or a word such
+	// as unreachable.
+	Failure   string `json:"failure,omitzero"`
+	ID        string `json:"id"`
+	InvitedBy Actor  `json:"invited_by"`
+	// One of: de, en, fr.
+	Language string `json:"language"`
+	// Where it is taken up; shown once, where there is no mail. Secret.
+	Link string `json:"link,omitzero"`
+	// How far the mail is; none: there is none, and whoever invited was shown the link. One of:
+	// none, queued, sent, failed.
+	Mail  string      `json:"mail"`
+	Name  string      `json:"name"`
+	Roles []RoleGrant `json:"roles"`
+}
+
+// InvitationList is what [Client.ListInvitations] gives.
+type InvitationList struct {
+	Items []Invitation `json:"items"`
+}
+
+// InvitedTenant is what [Client.CreateInvitedTenant] gives.
+type InvitedTenant struct {
+	Invitation Invitation `json:"invitation"`
+	Tenant     Tenant     `json:"tenant"`
+}
+
+// Invitee is a part of [NewInvitedTenant].
+type Invitee struct {
+	Email string `json:"email"`
+	// Of the mail. One of: de, en, fr.
+	Language string `json:"language"`
+	Name     string `json:"name"`
 }
 
 // KnownTenant is an item of [KnownTenantList].
@@ -1296,6 +2222,12 @@ type LanguageChange struct {
 	Language string `json:"language"`
 }
 
+// LinkSecret is what [Client.ShowInvitation] takes.
+type LinkSecret struct {
+	// What is after # in the address of the link. Secret.
+	Secret string `json:"secret"`
+}
+
 // MadeAPIToken is what [Client.CreateToken] gives.
 type MadeAPIToken struct {
 	Info APIToken `json:"info"`
@@ -1303,7 +2235,14 @@ type MadeAPIToken struct {
 	Token string `json:"token"`
 }
 
-// Me is what [Client.GetSession] gives.
+// MadeWebhook is what [Client.CreateWebhook] gives.
+type MadeWebhook struct {
+	// That deliveries are signed with (Standard Webhooks). It is shown this once. Secret.
+	Secret  string  `json:"secret"`
+	Webhook Webhook `json:"webhook"`
+}
+
+// Me is what [Client.AcceptInvitation] gives.
 type Me struct {
 	Proof Proof `json:"proof"`
 	// What the person may do to a part of it at least, and not to all.
@@ -1321,10 +2260,14 @@ type Meta struct {
 	Brand Brand `json:"brand"`
 	// That the pages exist in, the default first.
 	Languages []string `json:"languages"`
+	// Whether there is mail, and with it links for new passwords.
+	Mail bool `json:"mail"`
 	// The server's clock, to count down without trusting the browser's.
 	Now time.Time `json:"now"`
 	// Whether passkeys work under this name of the server.
 	Passkeys bool `json:"passkeys"`
+	// OpenID providers where people may sign in.
+	Providers []SignInProvider `json:"providers"`
 	// Of the server program.
 	Version string `json:"version"`
 }
@@ -1348,6 +2291,14 @@ type NewBreakGlass struct {
 	TenantID string `json:"tenant_id"`
 }
 
+// NewFilter is what [Client.CreateFilter] takes.
+type NewFilter struct {
+	Filter FilterFields `json:"filter"`
+	Name   string       `json:"name"`
+	// For all in the tenant, which takes who manages its users.
+	Shared bool `json:"shared,omitzero"`
+}
+
 // NewGroup is what [Client.CreateGroup] takes.
 type NewGroup struct {
 	Name string `json:"name"`
@@ -1359,11 +2310,38 @@ type NewHandover struct {
 	TenantID string `json:"tenant_id"`
 }
 
+// NewInvitation is what [Client.CreateInvitation] takes.
+type NewInvitation struct {
+	Email string `json:"email"`
+	// Of the mail. One of: de, en, fr.
+	Language string `json:"language"`
+	Name     string `json:"name"`
+	// None of which the person who gives them does not have; may be empty.
+	Roles []RoleGrant `json:"roles"`
+}
+
+// NewInvitedTenant is what [Client.CreateInvitedTenant] takes.
+type NewInvitedTenant struct {
+	// Operators make both, resellers make customers. One of: reseller, customer.
+	Kind string `json:"kind"`
+	// Default: the name.
+	LegalName string  `json:"legal_name,omitzero"`
+	Name      string  `json:"name"`
+	Owner     Invitee `json:"owner"`
+}
+
 // NewPasskey is what [Client.AddPasskey] takes.
 type NewPasskey struct {
 	// PublicKeyCredential.toJSON().
 	Credential map[string]json.RawMessage `json:"credential"`
 	Name       string                     `json:"name"`
+}
+
+// NewPassword is what [Client.ResetPassword] takes.
+type NewPassword struct {
+	Password string `json:"password"`
+	// What is after # in the address of the link. Secret.
+	Secret string `json:"secret"`
 }
 
 // NewPerson is a part of [NewTenant].
@@ -1389,6 +2367,22 @@ type NewRemote struct {
 	Target string `json:"target,omitzero"`
 }
 
+// NewRollout is what [Client.CreateRollout] takes.
+type NewRollout struct {
+	// And all paired ones that fit; those that are online first.
+	Filter *SystemChoice `json:"filter,omitzero"`
+	// One of: settings, restart.
+	Kind string       `json:"kind"`
+	Name string       `json:"name"`
+	Plan *RolloutPlan `json:"plan,omitzero"`
+	// Without a template.
+	Settings map[string]json.RawMessage `json:"settings,omitzero"`
+	// These; the first ones have the first turn.
+	SystemIDs []string `json:"system_ids,omitzero"`
+	// Whose settings, as they are now.
+	TemplateID string `json:"template_id,omitzero"`
+}
+
 // NewSite is what [Client.CreateSite] takes.
 type NewSite struct {
 	Name string `json:"name"`
@@ -1402,6 +2396,16 @@ type NewSystem struct {
 	Note   string   `json:"note,omitzero"`
 	Serial string   `json:"serial"`
 	Tags   []string `json:"tags,omitzero"`
+}
+
+// NewTemplate is what [Client.CreateTemplate] takes.
+type NewTemplate struct {
+	Name string `json:"name"`
+	// By key. Whether a PBX takes them it says in the dry run of a rollout.
+	Settings map[string]json.RawMessage `json:"settings"`
+	// Of a PBX that can be reached: it says whether it would take the settings. Default: nobody is
+	// asked.
+	SystemID string `json:"system_id,omitzero"`
 }
 
 // NewTenant is what [Client.CreateTenant] takes.
@@ -1441,6 +2445,51 @@ type NewUser struct {
 	Roles []RoleGrant `json:"roles"`
 }
 
+// NewWebhook is what [Client.CreateWebhook] takes.
+type NewWebhook struct {
+	Enabled *bool `json:"enabled,omitzero"`
+	// One of: access.granted, access.revoked, break_glass.begun, break_glass.ended,
+	// handover.accepted, handover.ended, handover.offered, remote.ended, remote.requested,
+	// remote.started, rollout.changed, system.left, system.offline, system.online, system.paired,
+	// system.removed, user.created, user.let_in, user.locked_out, user.roles_changed.
+	Events []string `json:"events"`
+	// https, at a public address.
+	URL string `json:"url"`
+}
+
+// OIDCAddress is what [Client.BeginOIDCSignIn] gives.
+type OIDCAddress struct {
+	URL string `json:"url"`
+}
+
+// OIDCAnswer is what [Client.SignInByOIDC] takes.
+type OIDCAnswer struct {
+	Code string `json:"code,omitzero"`
+	// RFC 6749 §4.1.2.1.
+	Error string `json:"error,omitzero"`
+	// The parameter state.
+	FlowState string `json:"flow_state"`
+	// RFC 9207.
+	Iss string `json:"iss,omitzero"`
+}
+
+// OIDCBegin is what [Client.BeginOIDCSignIn] takes.
+type OIDCBegin struct {
+	// What is after # in the link of an invitation that is to be taken up. Secret.
+	Invitation string `json:"invitation,omitzero"`
+	// Path of this server where the person wants to go; what is none counts as /.
+	Next string `json:"next,omitzero"`
+	// Id of the provider.
+	Provider string `json:"provider"`
+}
+
+// OIDCSignIn is what [Client.SignInByOIDC] gives.
+type OIDCSignIn struct {
+	Me Me `json:"me"`
+	// Path of this server where the person wanted to go.
+	Next string `json:"next"`
+}
+
 // Offer is what [Client.GetOffer] gives.
 type Offer struct {
 	// Shown by the PBX too; not secret: that both are the same says that the right PBX has it.
@@ -1452,6 +2501,8 @@ type Offer struct {
 	QR string `json:"qr"`
 	// When the PBX said that it has the offer.
 	ReceivedAt time.Time `json:"received_at,omitzero"`
+	// When a sheet with its token was made last.
+	SheetAt time.Time `json:"sheet_at,omitzero"`
 	// One of: open, received.
 	State string `json:"state"`
 	// What the administrator types at the PBX. Secret.
@@ -1467,6 +2518,21 @@ type OfferStep struct {
 	// expired, completed, proved, failed.
 	Step     string `json:"step"`
 	SystemID string `json:"system_id"`
+}
+
+// OpenInvitation is what [Client.ShowInvitation] gives.
+type OpenInvitation struct {
+	Email     string    `json:"email"`
+	ExpiresAt time.Time `json:"expires_at"`
+	// One of: de, en, fr.
+	Language string `json:"language"`
+	Name     string `json:"name"`
+	// Where to sign in in place of a password.
+	Providers []SignInProvider `json:"providers"`
+	// Whether a second factor has to be set up.
+	SecondFactor bool `json:"second_factor"`
+	// Name of who has invited.
+	Tenant string `json:"tenant"`
 }
 
 // Passkey is a part of [AddedPasskey].
@@ -1531,9 +2597,9 @@ type Place struct {
 	// Postal; may be empty.
 	Address string `json:"address"`
 	// In degrees north (WGS 84); absent, with longitude, where it is not known.
-	Latitude float64 `json:"latitude,omitzero"`
+	Latitude *float64 `json:"latitude,omitzero"`
 	// In degrees east.
-	Longitude float64 `json:"longitude,omitzero"`
+	Longitude *float64 `json:"longitude,omitzero"`
 }
 
 // Presence is the data of a live event.
@@ -1545,7 +2611,7 @@ type Presence struct {
 	OfflineReason string    `json:"offline_reason,omitzero"`
 	Online        bool      `json:"online"`
 	Quarantined   bool      `json:"quarantined,omitzero"`
-	RTTMs         float64   `json:"rtt_ms,omitzero"`
+	RTTMs         *float64  `json:"rtt_ms,omitzero"`
 	Since         time.Time `json:"since"`
 	// One of: quic, tcp.
 	Transport string `json:"transport,omitzero"`
@@ -1672,10 +2738,46 @@ type Replacement struct {
 	Serial string `json:"serial"`
 }
 
+// Replay is what [Client.ReplayWebhookFailures] takes.
+type Replay struct {
+	// Of what has happened since then.
+	Since time.Time `json:"since"`
+}
+
+// Replayed is what [Client.ReplayWebhookFailures] gives.
+type Replayed struct {
+	Deliveries int64 `json:"deliveries"`
+}
+
 // Reset is the data of a live event.
 type Reset json.RawMessage
 
-// RoleGrant is an item of [NewUser].
+// ResetAccepted is what [Client.RequestPasswordReset] gives.
+type ResetAccepted struct {
+	// Always true. If an account has the address, a mail is on its way.
+	Accepted bool `json:"accepted"`
+}
+
+// ResetRequest is what [Client.RequestPasswordReset] takes.
+type ResetRequest struct {
+	Email string `json:"email"`
+}
+
+// Restarting is what [Client.RestartSystem] gives.
+type Restarting struct {
+	SystemID string `json:"system_id"`
+}
+
+// RingProgress is an item of [Rollout].
+type RingProgress struct {
+	// From 0.
+	Ring int64 `json:"ring"`
+	// How many systems are in a state.
+	States  map[string]int64 `json:"states"`
+	Systems int64            `json:"systems"`
+}
+
+// RoleGrant is an item of [Invitation].
 type RoleGrant struct {
 	// One of: owner, administrator, monitoring, backup, calldata, remote, licences, auditor.
 	Role string `json:"role"`
@@ -1707,6 +2809,131 @@ type RoleList struct {
 // RolesChange is what [Client.SetUserRoles] takes.
 type RolesChange struct {
 	Roles []RoleGrant `json:"roles"`
+}
+
+// Rollout is what [Client.ControlRollout] gives.
+type Rollout struct {
+	By        Actor     `json:"by"`
+	CreatedAt time.Time `json:"created_at"`
+	// Until when PBXs that are offline are waited for.
+	Deadline time.Time `json:"deadline,omitzero"`
+	EndedAt  time.Time `json:"ended_at,omitzero"`
+	ID       string    `json:"id"`
+	// One of: settings, restart, firmware.
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	// When the next ring begins.
+	NotBefore time.Time   `json:"not_before,omitzero"`
+	Plan      RolloutPlan `json:"plan"`
+	// Why it halted or stopped. One of: failures, deadline.
+	Reason string `json:"reason,omitzero"`
+	// That is worked on, from 0.
+	Ring      int64                      `json:"ring"`
+	Rings     []RingProgress             `json:"rings"`
+	Settings  map[string]json.RawMessage `json:"settings"`
+	StartedAt time.Time                  `json:"started_at,omitzero"`
+	// checking: all are read, and nothing is changed; ready: waits for its start; halted: too many
+	// have failed; reverting: what was written is set back. One of: checking, ready, running,
+	// paused, halted, stopped, done, reverting, reverted.
+	State           string `json:"state"`
+	Systems         int64  `json:"systems"`
+	TemplateID      string `json:"template_id,omitzero"`
+	TemplateVersion int64  `json:"template_version,omitzero"`
+}
+
+// RolloutChange is the data of a live event.
+type RolloutChange json.RawMessage
+
+// RolloutControl is what [Client.ControlRollout] takes.
+type RolloutControl struct {
+	// check: read all again; start: change what was shown; pause: begin nothing more; resume: go
+	// on, also after failures; stop: for good; rollback: set back what was written. One of: check,
+	// start, pause, resume, stop, rollback.
+	Action string `json:"action"`
+}
+
+// RolloutDevice is an item of [RolloutDeviceList].
+type RolloutDevice struct {
+	ChangedAt time.Time `json:"changed_at"`
+	// That it gets or got.
+	Changes []SettingChange `json:"changes"`
+	// Why it failed, was refused or is a conflict. Clients show codes that they do not know by
+	// this word.
+	Code string `json:"code,omitzero"`
+	// Keys of settings that it is about.
+	Detail        string `json:"detail,omitzero"`
+	Name          string `json:"name"`
+	RestartNeeded bool   `json:"restart_needed"`
+	Ring          int64  `json:"ring"`
+	Serial        string `json:"serial"`
+	// offline: waited for, up to the deadline; unchanged: it was so already; conflict: somebody
+	// else has changed it, and it was left alone; refused: by the PBX, or nobody may any more. One
+	// of: pending, running, offline, done, unchanged, conflict, refused, failed, rolled_back.
+	State    string `json:"state"`
+	SystemID string `json:"system_id"`
+}
+
+// RolloutDeviceList is what [Client.ListRolloutDevices] gives.
+type RolloutDeviceList struct {
+	Items []RolloutDevice `json:"items"`
+	// Cursor of the next page; absent on the last one.
+	Next string `json:"next,omitzero"`
+}
+
+// RolloutDiff is an item of [RolloutDiffList].
+type RolloutDiff struct {
+	Changes []SettingChange `json:"changes"`
+	// Names it, for the list of systems.
+	Diff          string `json:"diff"`
+	RestartNeeded bool   `json:"restart_needed"`
+	Systems       int64  `json:"systems"`
+}
+
+// RolloutDiffList is what [Client.ListRolloutDiffs] gives.
+type RolloutDiffList struct {
+	Items []RolloutDiff `json:"items"`
+}
+
+// RolloutList is what [Client.ListRollouts] gives.
+type RolloutList struct {
+	Items []Rollout `json:"items"`
+	// Cursor of the next page; absent on the last one.
+	Next string `json:"next,omitzero"`
+}
+
+// RolloutPlan is a part of [NewRollout].
+type RolloutPlan struct {
+	// It halts where more of a ring have failed. Default: 0.
+	MaxFailures int64 `json:"max_failures,omitzero"`
+	// It halts where more than this part of a ring have failed. Default: this does not count.
+	MaxPercent int64 `json:"max_percent,omitzero"`
+	// PBXs at once. Default: 10.
+	Parallel int64 `json:"parallel,omitzero"`
+	// Between two rings.
+	PauseMinutes int64 `json:"pause_minutes,omitzero"`
+	// Restart a PBX where a setting takes that.
+	Restart bool `json:"restart,omitzero"`
+	// One after the other; the last one has all that remain. Default: 1, 10 %, the others.
+	Rings []RolloutRing `json:"rings,omitzero"`
+	// How long PBXs that are offline are waited for. Default: as the server is set.
+	WaitHours int64 `json:"wait_hours,omitzero"`
+	// When PBXs may have their turn. Default: at any time.
+	Window *RolloutWindow `json:"window,omitzero"`
+}
+
+// RolloutRing is an item of [RolloutPlan].
+type RolloutRing struct {
+	Count int64 `json:"count,omitzero"`
+	// Of all of them.
+	Percent int64 `json:"percent,omitzero"`
+}
+
+// RolloutWindow is a part of [RolloutPlan].
+type RolloutWindow struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Of the IANA database.
+	Zone string `json:"zone"`
 }
 
 // SecondFactor is what [Client.Prove] takes.
@@ -1757,16 +2984,84 @@ type SessionList struct {
 	Items []SessionInfo `json:"items"`
 }
 
+// SettingChange is an item of [ConfigurationChange].
+type SettingChange struct {
+	Key string          `json:"key"`
+	New json.RawMessage `json:"new"`
+	// Absent: the PBX has no such setting.
+	Old json.RawMessage `json:"old,omitzero"`
+}
+
+// SettingKey is an item of [Configuration].
+type SettingKey struct {
+	// The only values of a text, or of a list's entries.
+	Enum []string `json:"enum,omitzero"`
+	Key  string   `json:"key"`
+	// For people, by language; the PBX's own words.
+	Labels map[string]string `json:"labels"`
+	Max    int64             `json:"max,omitzero"`
+	// Of a number; of a text its bytes, of a list its entries.
+	Min int64 `json:"min,omitzero"`
+	// Regular expression for all of a text.
+	Pattern string `json:"pattern,omitzero"`
+	// A change takes effect with the next restart.
+	RestartNeeded bool `json:"restart_needed"`
+	// One of: string, integer, boolean, list.
+	Type string `json:"type"`
+}
+
+// Sheet is what [Client.MakeSheet] gives.
+type Sheet struct {
+	// In the order of the request.
+	Items   []SheetItem   `json:"items"`
+	LeftOut []SheetAbsent `json:"left_out"`
+	// Legal name, as the PBXs show it.
+	Tenant string `json:"tenant"`
+}
+
+// SheetAbsent is an item of [Sheet].
+type SheetAbsent struct {
+	// no_offer: it has no open one that the person himself has made. One of: not_found, no_offer.
+	Code     string `json:"code"`
+	SystemID string `json:"system_id"`
+}
+
+// SheetItem is an item of [Sheet].
+type SheetItem struct {
+	Name string `json:"name"`
+	// sheet_at is when there was a sheet before this one.
+	Offer  Offer  `json:"offer"`
+	Serial string `json:"serial"`
+	// Name of the site.
+	Site     string `json:"site,omitzero"`
+	SystemID string `json:"system_id"`
+}
+
+// SheetRequest is what [Client.MakeSheet] takes.
+type SheetRequest struct {
+	// Default: the person's. One of: de, en, fr.
+	Language  string   `json:"language,omitzero"`
+	SystemIDs []string `json:"system_ids"`
+	// In which times are printed (IANA). Default: UTC.
+	TimeZone string `json:"time_zone,omitzero"`
+}
+
+// SignInProvider is an item of [Meta].
+type SignInProvider struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
 // Site is what [Client.CreateSite] gives.
 type Site struct {
 	// Postal.
 	Address string `json:"address,omitzero"`
 	ID      string `json:"id"`
 	// In degrees north (WGS 84); absent, with longitude, where nobody has said where it is.
-	Latitude float64 `json:"latitude,omitzero"`
+	Latitude *float64 `json:"latitude,omitzero"`
 	// In degrees east.
-	Longitude float64 `json:"longitude,omitzero"`
-	Name      string  `json:"name"`
+	Longitude *float64 `json:"longitude,omitzero"`
+	Name      string   `json:"name"`
 }
 
 // SiteList is what [Client.ListSites] gives.
@@ -1809,8 +3104,8 @@ type System struct {
 	// Id of the system whose place it takes once it is paired.
 	Replaces string `json:"replaces,omitzero"`
 	// Round trip between PBX and relay, in milliseconds.
-	RTTMs  float64 `json:"rtt_ms,omitzero"`
-	Serial string  `json:"serial"`
+	RTTMs  *float64 `json:"rtt_ms,omitzero"`
+	Serial string   `json:"serial"`
 	// The site that it is at.
 	SiteID string `json:"site_id,omitzero"`
 	// offered: saved, the PBX has not seen it; received: the PBX shows the offer; proving: the PBX
@@ -1839,6 +3134,16 @@ type SystemChange struct {
 	// the site.
 	SiteID *string  `json:"site_id,omitzero"`
 	Tags   []string `json:"tags,omitzero"`
+}
+
+// SystemChoice is a part of [NewRollout].
+type SystemChoice struct {
+	GroupID string `json:"group_id,omitzero"`
+	// Text in serial, name, note or tags.
+	Q      string `json:"q,omitzero"`
+	SiteID string `json:"site_id,omitzero"`
+	// All of these.
+	Tags []string `json:"tags,omitzero"`
 }
 
 // SystemList is what [Client.ListSystems] gives.
@@ -1879,6 +3184,23 @@ type Tag struct {
 // TagList is what [Client.ListTags] gives.
 type TagList struct {
 	Items []Tag `json:"items"`
+}
+
+// Template is what [Client.CreateTemplate] gives.
+type Template struct {
+	ChangedAt time.Time                  `json:"changed_at"`
+	ChangedBy Actor                      `json:"changed_by"`
+	CreatedAt time.Time                  `json:"created_at"`
+	ID        string                     `json:"id"`
+	Name      string                     `json:"name"`
+	Settings  map[string]json.RawMessage `json:"settings"`
+	// Rises with every change; the ETag, for If-Match.
+	Version int64 `json:"version"`
+}
+
+// TemplateList is what [Client.ListTemplates] gives.
+type TemplateList struct {
+	Items []Template `json:"items"`
 }
 
 // Tenant is what [Client.CreateTenant] gives.
@@ -1964,6 +3286,84 @@ type User struct {
 	Roles []string `json:"roles"`
 }
 
+// Webhook is what [Client.GetWebhook] gives.
+type Webhook struct {
+	CreatedAt time.Time `json:"created_at"`
+	Enabled   bool      `json:"enabled"`
+	// Of which it is told. One of: access.granted, access.revoked, break_glass.begun,
+	// break_glass.ended, handover.accepted, handover.ended, handover.offered, remote.ended,
+	// remote.requested, remote.started, rollout.changed, system.left, system.offline,
+	// system.online, system.paired, system.removed, user.created, user.let_in, user.locked_out,
+	// user.roles_changed.
+	Events       []string  `json:"events"`
+	FailingSince time.Time `json:"failing_since,omitzero"`
+	// Tries that failed since the last one that did not.
+	Failures int64  `json:"failures"`
+	ID       string `json:"id"`
+	// Until then deliveries are signed with the secret before, too.
+	OldSecretUntil time.Time `json:"old_secret_until,omitzero"`
+	PausedUntil    time.Time `json:"paused_until,omitzero"`
+	// failing: the last try failed; paused: so many did that it is left alone until paused_until;
+	// gone: the receiver answered 410, which disabled it. One of: good, failing, paused, gone,
+	// disabled.
+	State string `json:"state"`
+	URL   string `json:"url"`
+}
+
+// WebhookChange is what [Client.UpdateWebhook] takes.
+type WebhookChange struct {
+	Enabled *bool `json:"enabled,omitzero"`
+	// One of: access.granted, access.revoked, break_glass.begun, break_glass.ended,
+	// handover.accepted, handover.ended, handover.offered, remote.ended, remote.requested,
+	// remote.started, rollout.changed, system.left, system.offline, system.online, system.paired,
+	// system.removed, user.created, user.let_in, user.locked_out, user.roles_changed.
+	Events []string `json:"events,omitzero"`
+	// https, at a public address.
+	URL *string `json:"url,omitzero"`
+}
+
+// WebhookDelivery is what [Client.GetWebhookDelivery] gives.
+type WebhookDelivery struct {
+	// What is sent; only where one delivery is asked for.
+	Body      json.RawMessage `json:"body,omitzero"`
+	CreatedAt time.Time       `json:"created_at"`
+	Event     string          `json:"event"`
+	// The same at each try: webhook-id, and id in what is sent.
+	ID string `json:"id"`
+	// What came of each try, the first one first; only where one delivery is asked for.
+	Log []WebhookTry `json:"log,omitzero"`
+	// When the next try is.
+	NextAt time.Time `json:"next_at,omitzero"`
+	// waiting: for its first try, or another one; failed: it is given up. One of: waiting,
+	// delivered, failed.
+	State string `json:"state"`
+	Tries int64  `json:"tries"`
+}
+
+// WebhookDeliveryList is what [Client.ListWebhookDeliveries] gives.
+type WebhookDeliveryList struct {
+	Items []WebhookDelivery `json:"items"`
+	// Cursor of the next page; absent on the last one.
+	Next string `json:"next,omitzero"`
+}
+
+// WebhookList is what [Client.ListWebhooks] gives.
+type WebhookList struct {
+	Items []Webhook `json:"items"`
+}
+
+// WebhookTry is an item of [WebhookDelivery].
+type WebhookTry struct {
+	At time.Time `json:"at"`
+	// Absent: it was received. status: the answer is not 2xx; name: it is not known; not_public:
+	// the name leads to an address that is not public; secret: it does not open, as its key is
+	// missing. One of: status, timeout, name, not_public, certificate, connection, secret.
+	Failure      string `json:"failure,omitzero"`
+	Milliseconds int64  `json:"milliseconds"`
+	// Of HTTP; absent: there was no answer.
+	Status int64 `json:"status,omitzero"`
+}
+
 // Operations are all operations of the API, by id.
 func Operations() []Operation {
 	return []Operation{
@@ -1972,6 +3372,18 @@ func Operations() []Operation {
 		}, Status: 201, Answer: "application/json", Columns: []Field{
 			{Name: "system", Type: "object", Required: true},
 			{Name: "offer", Type: "object", Required: true},
+		}},
+		{ID: "acceptInvitation", Method: "POST", Path: "/invitation/acceptance", Tag: "session", Summary: "Take up an invitation", Description: "Makes the account and sets the session's cookie. Works once.", Of: "public", ContentType: "application/json", Body: []Field{
+			{Name: "name", Type: "string", Required: true},
+			{Name: "language", Type: "string", Required: true, Enum: []string{"de", "en", "fr"}},
+			{Name: "password", Type: "string", Required: true},
+			{Name: "secret", Type: "string", Required: true, Doc: "What is after # in the address of the link. Secret"},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "user", Type: "object", Required: true},
+			{Name: "tenant", Type: "object", Required: true, Doc: "That the request is about"},
+			{Name: "verbs", Type: "string", Repeated: true, Required: true, Doc: "What the person may do in all of the tenant"},
+			{Name: "some_verbs", Type: "string", Repeated: true, Required: true, Doc: "What the person may do to a part of it at least, and not to all"},
+			{Name: "proof", Type: "object", Required: true},
 		}},
 		{ID: "addPasskey", Method: "POST", Path: "/account/passkeys", Tag: "account", Summary: "Add a passkey", Description: "Gives recovery codes where there are none. The session's cookie has a new token.", Of: "self", ContentType: "application/json", Body: []Field{
 			{Name: "name", Type: "string", Required: true},
@@ -2025,6 +3437,13 @@ func Operations() []Operation {
 			{Name: "ended_at", Type: "time", Doc: "When one of the two sides ended it"},
 			{Name: "tenant", Type: "string", Doc: "Name of that, where it is not this one"},
 		}},
+		{ID: "beginOIDCSignIn", Method: "POST", Path: "/session/oidc/options", Tag: "session", Summary: "Begin to sign in at an OpenID provider", Description: "Sets a cookie that the second step wants back, within ten minutes.", Of: "public", ContentType: "application/json", Body: []Field{
+			{Name: "provider", Type: "string", Required: true, Doc: "Id of the provider"},
+			{Name: "invitation", Type: "string", Doc: "What is after # in the link of an invitation that is to be taken up. Secret"},
+			{Name: "next", Type: "string", Doc: "Path of this server where the person wants to go; what is none counts as /"},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "url", Type: "string", Required: true},
+		}},
 		{ID: "beginPasskey", Method: "POST", Path: "/account/passkeys/options", Tag: "account", Summary: "Begin to add a passkey", Of: "self", Status: 200, Answer: "application/json", Columns: []Field{
 			{Name: "publicKey", Type: "object", Required: true, Doc: "For PublicKeyCredential.parseCreationOptionsFromJSON or parseRequestOptionsFromJSON"},
 		}},
@@ -2035,16 +3454,120 @@ func Operations() []Operation {
 			{Name: "secret", Type: "string", Required: true, Doc: "Base32, to be typed. Secret"},
 			{Name: "uri", Type: "string", Required: true, Doc: "Text of a QR code. Secret"},
 		}},
+		{ID: "changeConfiguration", Method: "PATCH", Path: "/systems/{id}/configuration", Tag: "configuration", Summary: "Change settings of a PBX", Description: "What the body leaves out stays. Where somebody else has changed settings meanwhile, as the PBX's own administrator, nothing is changed.", Of: "system", Verb: "config.write", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the system"}},
+			{In: "header", Field: Field{Name: "If-Match", Type: "string", Doc: "ETag of the settings as the client knows them"}},
+			{In: "query", Field: Field{Name: "dry_run", Type: "boolean", Doc: "Say what would change, and change nothing"}},
+		}, ContentType: "application/json", Body: []Field{
+			{Name: "settings", Type: "object", Required: true, Doc: "By key, as in the schema"},
+			{Name: "base", Type: "object", Doc: "What the person has seen: where somebody else was faster the problem names the settings that differ from it"},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "version", Type: "string", Required: true, Doc: "Of the settings then"},
+			{Name: "changes", Type: "object", Repeated: true, Required: true},
+			{Name: "restart_needed", Type: "boolean", Required: true, Doc: "Some of it takes effect with the next restart"},
+			{Name: "dry_run", Type: "boolean", Required: true, Doc: "Nothing was changed"},
+		}},
 		{ID: "confirmTOTP", Method: "PUT", Path: "/account/totp", Tag: "account", Summary: "Set the app up with a first code", Description: "Gives recovery codes where there are none. The session's cookie has a new token.", Of: "self", ContentType: "application/json", Body: []Field{
 			{Name: "code", Type: "string", Required: true},
 		}, Status: 200, Answer: "application/json", Columns: []Field{
 			{Name: "codes", Type: "string", Repeated: true, Required: true, Doc: "Each is good once. Empty where those of before are still good. Secret"},
+		}},
+		{ID: "controlRollout", Method: "POST", Path: "/rollouts/{id}/control", Tag: "configuration", Summary: "Start, pause, resume, stop or roll back", Description: "For who may change settings at all of its systems: from now on it is looked before each of them whether that person still may.", Of: "parts of the tenant", Verb: "config.write", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the rollout"}},
+		}, ContentType: "application/json", Body: []Field{
+			{Name: "action", Type: "string", Required: true, Enum: []string{"check", "start", "pause", "resume", "stop", "rollback"}, Doc: "check: read all again; start: change what was shown; pause: begin nothing more; resume: go on, also after failures; stop: for good; rollback: set back what was written"},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "kind", Type: "string", Required: true, Enum: []string{"settings", "restart", "firmware"}},
+			{Name: "state", Type: "string", Required: true, Enum: []string{"checking", "ready", "running", "paused", "halted", "stopped", "done", "reverting", "reverted"}, Doc: "checking: all are read, and nothing is changed; ready: waits for its start; halted: too many have failed; reverting: what was written is set back"},
+			{Name: "settings", Type: "object", Required: true},
+			{Name: "plan", Type: "object", Required: true},
+			{Name: "ring", Type: "integer", Required: true, Doc: "That is worked on, from 0"},
+			{Name: "rings", Type: "object", Repeated: true, Required: true},
+			{Name: "systems", Type: "integer", Required: true},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "by", Type: "object", Required: true},
+			{Name: "deadline", Type: "time", Doc: "Until when PBXs that are offline are waited for"},
+			{Name: "ended_at", Type: "time"},
+			{Name: "not_before", Type: "time", Doc: "When the next ring begins"},
+			{Name: "reason", Type: "string", Enum: []string{"failures", "deadline"}, Doc: "Why it halted or stopped"},
+			{Name: "started_at", Type: "time"},
+			{Name: "template_id", Type: "string"},
+			{Name: "template_version", Type: "integer"},
+		}},
+		{ID: "createFilter", Method: "POST", Path: "/filters", Tag: "labels", Summary: "Keep a filter of systems", Of: "parts of the tenant", Verb: "system.read", Once: true, ContentType: "application/json", Body: []Field{
+			{Name: "name", Type: "string", Required: true},
+			{Name: "filter", Type: "object", Required: true},
+			{Name: "shared", Type: "boolean", Doc: "For all in the tenant, which takes who manages its users"},
+		}, Status: 201, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "shared", Type: "boolean", Required: true, Doc: "All in the tenant have it"},
+			{Name: "default", Type: "boolean", Required: true, Doc: "The person's list of systems begins with it"},
+			{Name: "filter", Type: "object", Required: true},
 		}},
 		{ID: "createGroup", Method: "POST", Path: "/groups", Tag: "labels", Summary: "Make a group", Of: "tenant", Verb: "tenant.write", Once: true, ContentType: "application/json", Body: []Field{
 			{Name: "name", Type: "string", Required: true},
 		}, Status: 201, Answer: "application/json", Columns: []Field{
 			{Name: "id", Type: "string", Required: true},
 			{Name: "name", Type: "string", Required: true},
+		}},
+		{ID: "createInvitation", Method: "POST", Path: "/invitations", Tag: "tenants and access", Summary: "Invite somebody", Description: "Nobody gives a role that he does not have. The answer is the same where the address has an account with another tenant.", Of: "tenant", Verb: "users.manage", Once: true, ContentType: "application/json", Body: []Field{
+			{Name: "roles", Type: "object", Repeated: true, Required: true, Doc: "None of which the person who gives them does not have; may be empty"},
+			{Name: "email", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "language", Type: "string", Required: true, Enum: []string{"de", "en", "fr"}, Doc: "Of the mail"},
+		}, Status: 201, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "email", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "language", Type: "string", Required: true, Enum: []string{"de", "en", "fr"}},
+			{Name: "roles", Type: "object", Repeated: true, Required: true},
+			{Name: "invited_by", Type: "object", Required: true},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "expires_at", Type: "time", Required: true},
+			{Name: "expired", Type: "boolean", Required: true},
+			{Name: "mail", Type: "string", Required: true, Enum: []string{"none", "queued", "sent", "failed"}, Doc: "How far the mail is; none: there is none, and whoever invited was shown the link"},
+			{Name: "failure", Type: "string", Doc: "Why the mail was not sent, or not yet: the answer's code, such as 550 5.1.1, or a word such as unreachable"},
+			{Name: "link", Type: "string", Doc: "Where it is taken up; shown once, where there is no mail. Secret"},
+		}},
+		{ID: "createInvitedTenant", Method: "POST", Path: "/invited-tenants", Tag: "tenants and access", Summary: "Make a tenant below the own one, and invite its first owner", Description: "Being above it gives no access to it: its owner grants that.", Of: "tenant", Verb: "tenant.create", Once: true, ContentType: "application/json", Body: []Field{
+			{Name: "kind", Type: "string", Required: true, Enum: []string{"reseller", "customer"}, Doc: "Operators make both, resellers make customers"},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "owner", Type: "object", Required: true},
+			{Name: "legal_name", Type: "string", Doc: "Default: the name"},
+		}, Status: 201, Answer: "application/json", Columns: []Field{
+			{Name: "tenant", Type: "object", Required: true},
+			{Name: "invitation", Type: "object", Required: true},
+		}},
+		{ID: "createRollout", Method: "POST", Path: "/rollouts", Tag: "configuration", Summary: "Prepare a change of many systems", Description: "All systems are read, and nothing is changed before it is started. A filter chooses of those at which the person may change settings.", Of: "parts of the tenant", Verb: "config.write", Once: true, ContentType: "application/json", Body: []Field{
+			{Name: "name", Type: "string", Required: true},
+			{Name: "kind", Type: "string", Required: true, Enum: []string{"settings", "restart"}},
+			{Name: "filter", Type: "object", Doc: "And all paired ones that fit; those that are online first"},
+			{Name: "plan", Type: "object"},
+			{Name: "settings", Type: "object", Doc: "Without a template"},
+			{Name: "system_ids", Type: "string", Repeated: true, Doc: "These; the first ones have the first turn"},
+			{Name: "template_id", Type: "string", Doc: "Whose settings, as they are now"},
+		}, Status: 201, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "kind", Type: "string", Required: true, Enum: []string{"settings", "restart", "firmware"}},
+			{Name: "state", Type: "string", Required: true, Enum: []string{"checking", "ready", "running", "paused", "halted", "stopped", "done", "reverting", "reverted"}, Doc: "checking: all are read, and nothing is changed; ready: waits for its start; halted: too many have failed; reverting: what was written is set back"},
+			{Name: "settings", Type: "object", Required: true},
+			{Name: "plan", Type: "object", Required: true},
+			{Name: "ring", Type: "integer", Required: true, Doc: "That is worked on, from 0"},
+			{Name: "rings", Type: "object", Repeated: true, Required: true},
+			{Name: "systems", Type: "integer", Required: true},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "by", Type: "object", Required: true},
+			{Name: "deadline", Type: "time", Doc: "Until when PBXs that are offline are waited for"},
+			{Name: "ended_at", Type: "time"},
+			{Name: "not_before", Type: "time", Doc: "When the next ring begins"},
+			{Name: "reason", Type: "string", Enum: []string{"failures", "deadline"}, Doc: "Why it halted or stopped"},
+			{Name: "started_at", Type: "time"},
+			{Name: "template_id", Type: "string"},
+			{Name: "template_version", Type: "integer"},
 		}},
 		{ID: "createSite", Method: "POST", Path: "/sites", Tag: "labels", Summary: "Make a site", Of: "tenant", Verb: "tenant.write", Once: true, ContentType: "application/json", Body: []Field{
 			{Name: "name", Type: "string", Required: true},
@@ -2064,6 +3587,19 @@ func Operations() []Operation {
 		}, Status: 201, Answer: "application/json", Columns: []Field{
 			{Name: "system", Type: "object", Required: true},
 			{Name: "offer", Type: "object", Required: true},
+		}},
+		{ID: "createTemplate", Method: "POST", Path: "/templates", Tag: "configuration", Summary: "Make a template", Of: "tenant", Verb: "config.write", Once: true, ContentType: "application/json", Body: []Field{
+			{Name: "name", Type: "string", Required: true},
+			{Name: "settings", Type: "object", Required: true, Doc: "By key. Whether a PBX takes them it says in the dry run of a rollout"},
+			{Name: "system_id", Type: "string", Doc: "Of a PBX that can be reached: it says whether it would take the settings. Default: nobody is asked"},
+		}, Status: 201, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "version", Type: "integer", Required: true, Doc: "Rises with every change; the ETag, for If-Match"},
+			{Name: "settings", Type: "object", Required: true},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "changed_at", Type: "time", Required: true},
+			{Name: "changed_by", Type: "object", Required: true},
 		}},
 		{ID: "createTenant", Method: "POST", Path: "/tenants", Tag: "tenants and access", Summary: "Make a tenant below the own one", Description: "Being above it gives no access to it: its owner grants that.", Of: "tenant", Verb: "tenant.create", Once: true, ContentType: "application/json", Body: []Field{
 			{Name: "kind", Type: "string", Required: true, Enum: []string{"reseller", "customer"}, Doc: "Operators make both, resellers make customers"},
@@ -2118,6 +3654,14 @@ func Operations() []Operation {
 			{Name: "disabled", Type: "boolean", Required: true},
 			{Name: "roles", Type: "object", Repeated: true, Required: true},
 		}},
+		{ID: "createWebhook", Method: "POST", Path: "/webhooks", Tag: "webhooks", Summary: "Make a webhook", Description: "The answer has its secret, which is not shown again.", Of: "tenant", Verb: "webhooks.manage", Once: true, ContentType: "application/json", Body: []Field{
+			{Name: "url", Type: "string", Required: true, Doc: "https, at a public address"},
+			{Name: "events", Type: "string", Repeated: true, Required: true, Enum: []string{"access.granted", "access.revoked", "break_glass.begun", "break_glass.ended", "handover.accepted", "handover.ended", "handover.offered", "remote.ended", "remote.requested", "remote.started", "rollout.changed", "system.left", "system.offline", "system.online", "system.paired", "system.removed", "user.created", "user.let_in", "user.locked_out", "user.roles_changed"}},
+			{Name: "enabled", Type: "boolean", Default: "true"},
+		}, Status: 201, Answer: "application/json", Columns: []Field{
+			{Name: "webhook", Type: "object", Required: true},
+			{Name: "secret", Type: "string", Required: true, Doc: "That deliveries are signed with (Standard Webhooks). It is shown this once. Secret"},
+		}},
 		{ID: "endBreakGlass", Method: "DELETE", Path: "/break-glass/{id}", Tag: "tenants and access", Summary: "End it", Description: "Both sides can. What is over stays as it is.", Of: "tenant", Verb: "break_glass.end", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the record"}},
 		}, Status: 204},
@@ -2132,12 +3676,37 @@ func Operations() []Operation {
 		{ID: "endSession", Method: "DELETE", Path: "/account/sessions/{session}", Tag: "account", Summary: "End a session", Of: "self", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "session", Type: "string", Required: true, Doc: "Id of the session"}},
 		}, Status: 204},
+		{ID: "exportAudit", Method: "GET", Path: "/audit/export", Tag: "audit", Summary: "The audit log as a file", Description: "As JSON lines, for \"ccc audit verify\", or as CSV to read. It ends with a signed head.", Of: "tenant", Verb: "audit.read", Parameters: []Parameter{
+			{In: "query", Field: Field{Name: "format", Type: "string", Enum: []string{"jsonl", "csv"}, Default: "jsonl"}},
+			{In: "query", Field: Field{Name: "after", Type: "integer", Doc: "Only what comes after the entry with this number: the rest of an older export"}},
+		}, Status: 200, Answer: "application/jsonl"},
 		{ID: "getAccessStatistics", Method: "GET", Path: "/statistics/access", Tag: "statistics", Summary: "How many accesses the servers had", Description: "Only in the tenant that runs the control centre.", Of: "self", Parameters: []Parameter{
 			{In: "query", Field: Field{Name: "by", Type: "string", Enum: []string{"hour", "day"}, Doc: "What is added up. By the hour for 31 days at most", Default: "day"}},
 			{In: "query", Field: Field{Name: "days", Type: "integer", Doc: "How far to look back", Default: "30"}},
 		}, Status: 200, Answer: "application/json", Columns: []Field{
 			{Name: "by", Type: "string", Required: true, Enum: []string{"hour", "day"}},
 			{Name: "servers", Type: "object", Repeated: true, Required: true},
+		}},
+		{ID: "getAuditAddress", Method: "GET", Path: "/audit/{seq}/address", Tag: "audit", Summary: "The address that an entry came from", Description: "As long as the access log has it, which is 14 days at most.", Of: "tenant", Verb: "audit.read", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "seq", Type: "integer", Required: true, Doc: "Number of the entry"}},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "state", Type: "string", Required: true, Enum: []string{"known", "gone", "missing"}, Doc: "gone: it was forgotten; missing: there was none, or it is not written yet"},
+			{Name: "address", Type: "string"},
+			{Name: "until", Type: "time", Doc: "When it is forgotten at the latest"},
+		}},
+		{ID: "getAuditHead", Method: "GET", Path: "/audit/head", Tag: "audit", Summary: "Where the audit log stands, signed", Of: "tenant", Verb: "audit.read", Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "tenant_id", Type: "string", Required: true},
+			{Name: "seq", Type: "integer", Required: true, Doc: "0: there is no entry yet"},
+			{Name: "hash", Type: "string", Required: true},
+			{Name: "at", Type: "time", Required: true},
+			{Name: "head", Type: "string", Required: true, Doc: "The same, signed: a JWS. Who keeps it finds that entries up to it were changed or removed later"},
+		}},
+		{ID: "getConfiguration", Method: "GET", Path: "/systems/{id}/configuration", Tag: "configuration", Summary: "Read the settings of a PBX", Description: "From the PBX itself, through the tunnel.", Of: "system", Verb: "config.read", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the system"}},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "version", Type: "string", Required: true, Doc: "Of the settings; the ETag, for If-Match"},
+			{Name: "settings", Type: "object", Required: true, Doc: "By key: a text, a whole number, true or false, or a list of texts"},
+			{Name: "schema", Type: "object", Repeated: true, Required: true, Doc: "Which settings there are, in the order in which people see them"},
 		}},
 		{ID: "getFactors", Method: "GET", Path: "/account/factors", Tag: "account", Summary: "What the person can prove himself with", Of: "self", Status: 200, Answer: "application/json", Columns: []Field{
 			{Name: "totp", Type: "boolean", Required: true, Doc: "An app that makes codes"},
@@ -2158,6 +3727,8 @@ func Operations() []Operation {
 			{Name: "version", Type: "string", Required: true, Doc: "Of the server program"},
 			{Name: "languages", Type: "string", Repeated: true, Required: true, Doc: "That the pages exist in, the default first"},
 			{Name: "passkeys", Type: "boolean", Required: true, Doc: "Whether passkeys work under this name of the server"},
+			{Name: "providers", Type: "object", Repeated: true, Required: true, Doc: "OpenID providers where people may sign in"},
+			{Name: "mail", Type: "boolean", Required: true, Doc: "Whether there is mail, and with it links for new passwords"},
 			{Name: "now", Type: "time", Required: true, Doc: "The server's clock, to count down without trusting the browser's"},
 		}},
 		{ID: "getOffer", Method: "GET", Path: "/systems/{id}/offer", Tag: "offers", Summary: "See the open offer with its token", Description: "Only for who made it.", Of: "system", Verb: "system.pair", Parameters: []Parameter{
@@ -2171,6 +3742,7 @@ func Operations() []Operation {
 			{Name: "expires_at", Type: "time", Required: true},
 			{Name: "state", Type: "string", Required: true, Enum: []string{"open", "received"}},
 			{Name: "received_at", Type: "time", Doc: "When the PBX said that it has the offer"},
+			{Name: "sheet_at", Type: "time", Doc: "When a sheet with its token was made last"},
 		}},
 		{ID: "getRemote", Method: "GET", Path: "/systems/{id}/remote/{session}", Tag: "remote access", Summary: "Get a remote access", Of: "system", Verb: "remote.read", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the system"}},
@@ -2222,6 +3794,28 @@ func Operations() []Operation {
 			{Name: "started_at", Type: "time"},
 			{Name: "target", Type: "string"},
 			{Name: "until", Type: "time", Doc: "When it ends, or was to end, by itself"},
+		}},
+		{ID: "getRollout", Method: "GET", Path: "/rollouts/{id}", Tag: "configuration", Summary: "Get a rollout with its progress", Of: "parts of the tenant", Verb: "config.read", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the rollout"}},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "kind", Type: "string", Required: true, Enum: []string{"settings", "restart", "firmware"}},
+			{Name: "state", Type: "string", Required: true, Enum: []string{"checking", "ready", "running", "paused", "halted", "stopped", "done", "reverting", "reverted"}, Doc: "checking: all are read, and nothing is changed; ready: waits for its start; halted: too many have failed; reverting: what was written is set back"},
+			{Name: "settings", Type: "object", Required: true},
+			{Name: "plan", Type: "object", Required: true},
+			{Name: "ring", Type: "integer", Required: true, Doc: "That is worked on, from 0"},
+			{Name: "rings", Type: "object", Repeated: true, Required: true},
+			{Name: "systems", Type: "integer", Required: true},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "by", Type: "object", Required: true},
+			{Name: "deadline", Type: "time", Doc: "Until when PBXs that are offline are waited for"},
+			{Name: "ended_at", Type: "time"},
+			{Name: "not_before", Type: "time", Doc: "When the next ring begins"},
+			{Name: "reason", Type: "string", Enum: []string{"failures", "deadline"}, Doc: "Why it halted or stopped"},
+			{Name: "started_at", Type: "time"},
+			{Name: "template_id", Type: "string"},
+			{Name: "template_version", Type: "integer"},
 		}},
 		{ID: "getSession", Method: "GET", Path: "/session", Tag: "session", Summary: "Who is signed in", Of: "tenant members", Status: 200, Answer: "application/json", Columns: []Field{
 			{Name: "user", Type: "object", Required: true},
@@ -2276,6 +3870,17 @@ func Operations() []Operation {
 			{Name: "to", Type: "time", Doc: "Absent while it lasts"},
 			{Name: "transport", Type: "string", Enum: []string{"quic", "tcp"}},
 		}},
+		{ID: "getTemplate", Method: "GET", Path: "/templates/{id}", Tag: "configuration", Summary: "Get a template", Of: "parts of the tenant", Verb: "config.read", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the template"}},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "version", Type: "integer", Required: true, Doc: "Rises with every change; the ETag, for If-Match"},
+			{Name: "settings", Type: "object", Required: true},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "changed_at", Type: "time", Required: true},
+			{Name: "changed_by", Type: "object", Required: true},
+		}},
 		{ID: "getTenant", Method: "GET", Path: "/tenants/{tenant}", Tag: "tenants and access", Summary: "Get a tenant", Of: "tenant in the path", Verb: "tenant.read", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "tenant", Type: "string", Required: true, Doc: "Id of the tenant"}},
 		}, Status: 200, Answer: "application/json", Columns: []Field{
@@ -2291,6 +3896,33 @@ func Operations() []Operation {
 			{Name: "roles", Type: "string", Repeated: true, Enum: []string{"administrator", "monitoring", "backup", "calldata", "remote", "licences", "auditor"}, Doc: "Only by grants: that were given to the person's tenant, for all or a part"},
 			{Name: "until", Type: "time", Doc: "When the last of the grants ends, or the break-glass; absent: when it is taken back"},
 		}},
+		{ID: "getWebhook", Method: "GET", Path: "/webhooks/{id}", Tag: "webhooks", Summary: "Get a webhook", Of: "tenant", Verb: "webhooks.read", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the webhook"}},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "url", Type: "string", Required: true},
+			{Name: "events", Type: "string", Repeated: true, Required: true, Enum: []string{"access.granted", "access.revoked", "break_glass.begun", "break_glass.ended", "handover.accepted", "handover.ended", "handover.offered", "remote.ended", "remote.requested", "remote.started", "rollout.changed", "system.left", "system.offline", "system.online", "system.paired", "system.removed", "user.created", "user.let_in", "user.locked_out", "user.roles_changed"}, Doc: "Of which it is told"},
+			{Name: "enabled", Type: "boolean", Required: true},
+			{Name: "state", Type: "string", Required: true, Enum: []string{"good", "failing", "paused", "gone", "disabled"}, Doc: "failing: the last try failed; paused: so many did that it is left alone until paused_until; gone: the receiver answered 410, which disabled it"},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "failures", Type: "integer", Required: true, Doc: "Tries that failed since the last one that did not"},
+			{Name: "failing_since", Type: "time"},
+			{Name: "old_secret_until", Type: "time", Doc: "Until then deliveries are signed with the secret before, too"},
+			{Name: "paused_until", Type: "time"},
+		}},
+		{ID: "getWebhookDelivery", Method: "GET", Path: "/webhooks/{id}/deliveries/{delivery}", Tag: "webhooks", Summary: "One delivery, with what came of each try", Of: "tenant", Verb: "webhooks.read", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the webhook"}},
+			{In: "path", Field: Field{Name: "delivery", Type: "string", Required: true, Doc: "Id of the delivery"}},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true, Doc: "The same at each try: webhook-id, and id in what is sent"},
+			{Name: "event", Type: "string", Required: true},
+			{Name: "state", Type: "string", Required: true, Enum: []string{"waiting", "delivered", "failed"}, Doc: "waiting: for its first try, or another one; failed: it is given up"},
+			{Name: "tries", Type: "integer", Required: true},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "body", Type: "object", Doc: "What is sent; only where one delivery is asked for"},
+			{Name: "log", Type: "object", Repeated: true, Doc: "What came of each try, the first one first; only where one delivery is asked for"},
+			{Name: "next_at", Type: "time", Doc: "When the next try is"},
+		}},
 		{ID: "grantRemote", Method: "POST", Path: "/systems/{id}/remote/{session}/grant", Tag: "remote access", Summary: "Let a browser in at the gateway", Description: "For who has asked, in the browser that began at the gateway. A new grant does not extend anything.", Of: "system", Verb: "remote.ask", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the system"}},
 			{In: "path", Field: Field{Name: "session", Type: "string", Required: true, Doc: "Of the remote access"}},
@@ -2302,10 +3934,48 @@ func Operations() []Operation {
 			{Name: "url", Type: "string", Required: true},
 			{Name: "expires_at", Type: "time", Required: true},
 		}},
+		{ID: "importSystems", Method: "POST", Path: "/onboarding", Tag: "onboarding", Summary: "Add the systems of a list", Description: "The list is CSV (RFC 4180) in UTF-8, divided at commas, semicolons or tabs. Its first line names the columns in English, German or French: serial, name, note, site, groups, tags; serial and name are needed. Several groups or tags are divided at | or, where there is none, at commas. A wrong line stops none of the others. The same list again changes nothing, and makes no other offer. Who may pair at some sites only adds there. An offer is made for each new system; its token is on a sheet, see makeSheet.", Of: "parts of the tenant", Verb: "system.pair", Parameters: []Parameter{
+			{In: "query", Field: Field{Name: "dry_run", Type: "boolean", Doc: "true: nothing is done, and the answer says what would be"}},
+			{In: "query", Field: Field{Name: "missing", Type: "string", Enum: []string{"refuse", "create"}, Doc: "What becomes of lines with a site or a group that is not there. create: it is made, for who may", Default: "refuse"}},
+			{In: "header", Field: Field{Name: "Accept", Type: "string", Doc: "application/x-ndjson: bit by bit, see ImportEvent"}},
+			{In: "header", Field: Field{Name: "Content-Type", Type: "string", Doc: "text/csv, in UTF-8"}},
+		}, ContentType: "text/csv", Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "summary", Type: "object", Required: true},
+			{Name: "lines", Type: "object", Repeated: true, Required: true},
+		}},
 		{ID: "listAbove", Method: "GET", Path: "/tenants/above", Tag: "tenants and access", Summary: "The tenants above this one, the nearest first", Description: "Those that can be let in: not the operator.", Of: "tenant", Verb: "grants.read", Status: 200, Answer: "application/json", List: true, Columns: []Field{
 			{Name: "id", Type: "string", Required: true},
 			{Name: "name", Type: "string", Required: true},
 			{Name: "kind", Type: "string", Required: true, Enum: []string{"operator", "reseller", "customer"}},
+		}},
+		{ID: "listAudit", Method: "GET", Path: "/audit", Tag: "audit", Summary: "Who did what, the newest first", Of: "tenant", Verb: "audit.read", Parameters: []Parameter{
+			{In: "query", Field: Field{Name: "cursor", Type: "string", Doc: "Of the page, from next of the one before"}},
+			{In: "query", Field: Field{Name: "limit", Type: "integer", Doc: "Items on the page", Default: "50"}},
+			{In: "query", Field: Field{Name: "user", Type: "string", Doc: "Id of who did it"}},
+			{In: "query", Field: Field{Name: "actor", Type: "string", Enum: []string{"user", "token", "device", "ccc", "nobody"}, Doc: "What kind of actor did it"}},
+			{In: "query", Field: Field{Name: "operation", Type: "string"}},
+			{In: "query", Field: Field{Name: "resource", Type: "string", Doc: "As in \"site 0199…\""}},
+			{In: "query", Field: Field{Name: "serial", Type: "string", Doc: "Of a PBX"}},
+			{In: "query", Field: Field{Name: "outcome", Type: "string", Enum: []string{"done", "refused", "failed"}}},
+			{In: "query", Field: Field{Name: "from", Type: "time", Doc: "The earliest time"}},
+			{In: "query", Field: Field{Name: "to", Type: "time", Doc: "The latest time"}},
+		}, Status: 200, Answer: "application/json", List: true, Columns: []Field{
+			{Name: "seq", Type: "integer", Required: true, Doc: "Its number in the tenant's log, without gaps"},
+			{Name: "at", Type: "time", Required: true},
+			{Name: "actor", Type: "object", Required: true, Doc: "kind is user, token, device, ccc or nobody"},
+			{Name: "operation", Type: "string", Required: true, Doc: "Of this document; or pbx., remote., cli. or event. and what happened"},
+			{Name: "outcome", Type: "string", Required: true, Enum: []string{"done", "refused", "failed"}},
+			{Name: "fields", Type: "string", Repeated: true, Required: true, Doc: "Names of what the request had, without the values"},
+			{Name: "prev", Type: "string", Required: true, Doc: "Hash of the entry before"},
+			{Name: "hash", Type: "string", Required: true},
+			{Name: "address_until", Type: "time", Doc: "When the address that it came from is forgotten at the latest; absent: none is known, or not any more"},
+			{Name: "code", Type: "string", Doc: "Why it was refused or has failed"},
+			{Name: "home_id", Type: "string", Doc: "Tenant of the user"},
+			{Name: "resource", Type: "object"},
+			{Name: "right", Type: "string", Enum: []string{"home", "grant", "break_glass"}, Doc: "By what right the user was in the tenant"},
+			{Name: "right_id", Type: "string", Doc: "Of the grant or the record of break-glass"},
+			{Name: "serial", Type: "string", Doc: "Of the PBX"},
+			{Name: "user", Type: "object", Doc: "Whose rights were used"},
 		}},
 		{ID: "listBelow", Method: "GET", Path: "/tenants/below", Tag: "tenants and access", Summary: "The tenants right below this one, by name", Description: "No more than what they are called: being above them gives no access to them.", Of: "tenant", Verb: "tenant.create", Parameters: []Parameter{
 			{In: "query", Field: Field{Name: "cursor", Type: "string", Doc: "Of the page, from next of the one before"}},
@@ -2330,6 +4000,13 @@ func Operations() []Operation {
 			{Name: "ended_at", Type: "time", Doc: "When one of the two sides ended it"},
 			{Name: "tenant", Type: "string", Doc: "Name of that, where it is not this one"},
 		}},
+		{ID: "listFilters", Method: "GET", Path: "/filters", Tag: "labels", Summary: "The filters that the person has kept, and those of all in the tenant, by name", Of: "parts of the tenant", Verb: "system.read", Status: 200, Answer: "application/json", List: true, Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "shared", Type: "boolean", Required: true, Doc: "All in the tenant have it"},
+			{Name: "default", Type: "boolean", Required: true, Doc: "The person's list of systems begins with it"},
+			{Name: "filter", Type: "object", Required: true},
+		}},
 		{ID: "listGroups", Method: "GET", Path: "/groups", Tag: "labels", Summary: "All groups, by name", Of: "parts of the tenant", Verb: "tenant.read", Status: 200, Answer: "application/json", List: true, Columns: []Field{
 			{Name: "id", Type: "string", Required: true},
 			{Name: "name", Type: "string", Required: true},
@@ -2349,6 +4026,20 @@ func Operations() []Operation {
 			{Name: "name", Type: "string", Doc: "Of the system; only for who gives, as a new owner is shown nothing of the old one"},
 			{Name: "system_id", Type: "string", Doc: "Only for who gives"},
 			{Name: "tenant", Type: "string", Doc: "For who gets: legal name of who gives. For who gives: name of who gets, where it is a tenant above or right below"},
+		}},
+		{ID: "listInvitations", Method: "GET", Path: "/invitations", Tag: "tenants and access", Summary: "Who is invited and has not come yet", Of: "tenant", Verb: "users.read", Status: 200, Answer: "application/json", List: true, Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "email", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "language", Type: "string", Required: true, Enum: []string{"de", "en", "fr"}},
+			{Name: "roles", Type: "object", Repeated: true, Required: true},
+			{Name: "invited_by", Type: "object", Required: true},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "expires_at", Type: "time", Required: true},
+			{Name: "expired", Type: "boolean", Required: true},
+			{Name: "mail", Type: "string", Required: true, Enum: []string{"none", "queued", "sent", "failed"}, Doc: "How far the mail is; none: there is none, and whoever invited was shown the link"},
+			{Name: "failure", Type: "string", Doc: "Why the mail was not sent, or not yet: the answer's code, such as 550 5.1.1, or a word such as unreachable"},
+			{Name: "link", Type: "string", Doc: "Where it is taken up; shown once, where there is no mail. Secret"},
 		}},
 		{ID: "listPasskeys", Method: "GET", Path: "/account/passkeys", Tag: "account", Summary: "The person's passkeys", Of: "self", Status: 200, Answer: "application/json", List: true, Columns: []Field{
 			{Name: "id", Type: "string", Required: true},
@@ -2417,6 +4108,55 @@ func Operations() []Operation {
 			{Name: "verbs", Type: "string", Repeated: true, Required: true, Doc: "In the own tenant. Who gives the role has to have all of them"},
 			{Name: "granted", Type: "string", Repeated: true, Required: true, Doc: "To the users of another tenant that was given the role, as far as their own roles permit it too; empty: it cannot be given"},
 		}},
+		{ID: "listRolloutDevices", Method: "GET", Path: "/rollouts/{id}/systems", Tag: "configuration", Summary: "The systems of a rollout, ring by ring", Of: "parts of the tenant", Verb: "config.read", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the rollout"}},
+			{In: "query", Field: Field{Name: "cursor", Type: "string", Doc: "Of the page, from next of the one before"}},
+			{In: "query", Field: Field{Name: "limit", Type: "integer", Doc: "Items on the page", Default: "50"}},
+			{In: "query", Field: Field{Name: "state", Type: "string", Repeated: true, Enum: []string{"pending", "running", "offline", "done", "unchanged", "conflict", "refused", "failed", "rolled_back"}, Doc: "Any of these"}},
+			{In: "query", Field: Field{Name: "diff", Type: "string", Doc: "With these changes"}},
+		}, Status: 200, Answer: "application/json", List: true, Columns: []Field{
+			{Name: "system_id", Type: "string", Required: true},
+			{Name: "serial", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "ring", Type: "integer", Required: true},
+			{Name: "state", Type: "string", Required: true, Enum: []string{"pending", "running", "offline", "done", "unchanged", "conflict", "refused", "failed", "rolled_back"}, Doc: "offline: waited for, up to the deadline; unchanged: it was so already; conflict: somebody else has changed it, and it was left alone; refused: by the PBX, or nobody may any more"},
+			{Name: "changes", Type: "object", Repeated: true, Required: true, Doc: "That it gets or got"},
+			{Name: "restart_needed", Type: "boolean", Required: true},
+			{Name: "changed_at", Type: "time", Required: true},
+			{Name: "code", Type: "string", Doc: "Why it failed, was refused or is a conflict. Clients show codes that they do not know by this word"},
+			{Name: "detail", Type: "string", Doc: "Keys of settings that it is about"},
+		}},
+		{ID: "listRolloutDiffs", Method: "GET", Path: "/rollouts/{id}/diffs", Tag: "configuration", Summary: "What changes, and at how many systems", Description: "The most frequent hundred.", Of: "parts of the tenant", Verb: "config.read", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the rollout"}},
+		}, Status: 200, Answer: "application/json", List: true, Columns: []Field{
+			{Name: "diff", Type: "string", Required: true, Doc: "Names it, for the list of systems"},
+			{Name: "systems", Type: "integer", Required: true},
+			{Name: "changes", Type: "object", Repeated: true, Required: true},
+			{Name: "restart_needed", Type: "boolean", Required: true},
+		}},
+		{ID: "listRollouts", Method: "GET", Path: "/rollouts", Tag: "configuration", Summary: "Changes of many systems, the newest first", Description: "Those of which the person may see all systems.", Of: "parts of the tenant", Verb: "config.read", Parameters: []Parameter{
+			{In: "query", Field: Field{Name: "cursor", Type: "string", Doc: "Of the page, from next of the one before"}},
+			{In: "query", Field: Field{Name: "limit", Type: "integer", Doc: "Items on the page", Default: "50"}},
+		}, Status: 200, Answer: "application/json", List: true, Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "kind", Type: "string", Required: true, Enum: []string{"settings", "restart", "firmware"}},
+			{Name: "state", Type: "string", Required: true, Enum: []string{"checking", "ready", "running", "paused", "halted", "stopped", "done", "reverting", "reverted"}, Doc: "checking: all are read, and nothing is changed; ready: waits for its start; halted: too many have failed; reverting: what was written is set back"},
+			{Name: "settings", Type: "object", Required: true},
+			{Name: "plan", Type: "object", Required: true},
+			{Name: "ring", Type: "integer", Required: true, Doc: "That is worked on, from 0"},
+			{Name: "rings", Type: "object", Repeated: true, Required: true},
+			{Name: "systems", Type: "integer", Required: true},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "by", Type: "object", Required: true},
+			{Name: "deadline", Type: "time", Doc: "Until when PBXs that are offline are waited for"},
+			{Name: "ended_at", Type: "time"},
+			{Name: "not_before", Type: "time", Doc: "When the next ring begins"},
+			{Name: "reason", Type: "string", Enum: []string{"failures", "deadline"}, Doc: "Why it halted or stopped"},
+			{Name: "started_at", Type: "time"},
+			{Name: "template_id", Type: "string"},
+			{Name: "template_version", Type: "integer"},
+		}},
 		{ID: "listSessions", Method: "GET", Path: "/account/sessions", Tag: "account", Summary: "Where the person is signed in", Of: "self", Status: 200, Answer: "application/json", List: true, Columns: []Field{
 			{Name: "id", Type: "string", Required: true},
 			{Name: "begun_at", Type: "time", Required: true},
@@ -2446,7 +4186,7 @@ func Operations() []Operation {
 		{ID: "listSystems", Method: "GET", Path: "/systems", Tag: "systems", Summary: "Find systems", Of: "parts of the tenant", Verb: "system.read", Parameters: []Parameter{
 			{In: "query", Field: Field{Name: "cursor", Type: "string", Doc: "Of the page, from next of the one before"}},
 			{In: "query", Field: Field{Name: "limit", Type: "integer", Doc: "Items on the page", Default: "50"}},
-			{In: "query", Field: Field{Name: "q", Type: "string", Doc: "Text in serial, name, note or tags"}},
+			{In: "query", Field: Field{Name: "q", Type: "string", Doc: "Text in serial, name, note, tags or the name of the site"}},
 			{In: "query", Field: Field{Name: "state", Type: "string", Repeated: true, Enum: []string{"offered", "received", "proving", "paired", "left", "expired", "declined", "error"}, Doc: "Any of these"}},
 			{In: "query", Field: Field{Name: "online", Type: "string", Enum: []string{"true", "false"}, Doc: "Only what is, or is not, online"}},
 			{In: "query", Field: Field{Name: "offline_reason", Type: "string", Enum: []string{"relay_drain", "relay_lost", "lost", "network", "power", "restart", "shutdown", "certificate_expired", "certificate_blocked", "replaced", "clone", "idle_timeout", "protocol", "operator", "unknown"}, Doc: "Only what is offline for that"}},
@@ -2483,6 +4223,15 @@ func Operations() []Operation {
 		{ID: "listTags", Method: "GET", Path: "/tags", Tag: "labels", Summary: "All tags in use, by name", Of: "parts of the tenant", Verb: "tenant.read", Status: 200, Answer: "application/json", List: true, Columns: []Field{
 			{Name: "name", Type: "string", Required: true},
 			{Name: "systems", Type: "integer", Required: true, Doc: "How many bear it"},
+		}},
+		{ID: "listTemplates", Method: "GET", Path: "/templates", Tag: "configuration", Summary: "Named sets of settings, by name", Of: "parts of the tenant", Verb: "config.read", Status: 200, Answer: "application/json", List: true, Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "version", Type: "integer", Required: true, Doc: "Rises with every change; the ETag, for If-Match"},
+			{Name: "settings", Type: "object", Required: true},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "changed_at", Type: "time", Required: true},
+			{Name: "changed_by", Type: "object", Required: true},
 		}},
 		{ID: "listTenantGrants", Method: "GET", Path: "/grants", Tag: "tenants and access", Summary: "Which tenants were let in", Of: "tenant", Verb: "grants.read", Status: 200, Answer: "application/json", List: true, Columns: []Field{
 			{Name: "id", Type: "string", Required: true},
@@ -2531,6 +4280,49 @@ func Operations() []Operation {
 			{Name: "disabled", Type: "boolean", Required: true},
 			{Name: "roles", Type: "object", Repeated: true, Required: true},
 		}},
+		{ID: "listWebhookDeliveries", Method: "GET", Path: "/webhooks/{id}/deliveries", Tag: "webhooks", Summary: "What a webhook was told", Of: "tenant", Verb: "webhooks.read", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the webhook"}},
+			{In: "query", Field: Field{Name: "cursor", Type: "string", Doc: "Of the page, from next of the one before"}},
+			{In: "query", Field: Field{Name: "limit", Type: "integer", Doc: "Items on the page", Default: "50"}},
+			{In: "query", Field: Field{Name: "state", Type: "string", Enum: []string{"waiting", "delivered", "failed"}, Doc: "Only what is in it"}},
+		}, Status: 200, Answer: "application/json", List: true, Columns: []Field{
+			{Name: "id", Type: "string", Required: true, Doc: "The same at each try: webhook-id, and id in what is sent"},
+			{Name: "event", Type: "string", Required: true},
+			{Name: "state", Type: "string", Required: true, Enum: []string{"waiting", "delivered", "failed"}, Doc: "waiting: for its first try, or another one; failed: it is given up"},
+			{Name: "tries", Type: "integer", Required: true},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "body", Type: "object", Doc: "What is sent; only where one delivery is asked for"},
+			{Name: "log", Type: "object", Repeated: true, Doc: "What came of each try, the first one first; only where one delivery is asked for"},
+			{Name: "next_at", Type: "time", Doc: "When the next try is"},
+		}},
+		{ID: "listWebhooks", Method: "GET", Path: "/webhooks", Tag: "webhooks", Summary: "Where the tenant is told what happens", Of: "tenant", Verb: "webhooks.read", Status: 200, Answer: "application/json", List: true, Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "url", Type: "string", Required: true},
+			{Name: "events", Type: "string", Repeated: true, Required: true, Enum: []string{"access.granted", "access.revoked", "break_glass.begun", "break_glass.ended", "handover.accepted", "handover.ended", "handover.offered", "remote.ended", "remote.requested", "remote.started", "rollout.changed", "system.left", "system.offline", "system.online", "system.paired", "system.removed", "user.created", "user.let_in", "user.locked_out", "user.roles_changed"}, Doc: "Of which it is told"},
+			{Name: "enabled", Type: "boolean", Required: true},
+			{Name: "state", Type: "string", Required: true, Enum: []string{"good", "failing", "paused", "gone", "disabled"}, Doc: "failing: the last try failed; paused: so many did that it is left alone until paused_until; gone: the receiver answered 410, which disabled it"},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "failures", Type: "integer", Required: true, Doc: "Tries that failed since the last one that did not"},
+			{Name: "failing_since", Type: "time"},
+			{Name: "old_secret_until", Type: "time", Doc: "Until then deliveries are signed with the secret before, too"},
+			{Name: "paused_until", Type: "time"},
+		}},
+		{ID: "makeSheet", Method: "POST", Path: "/onboarding/sheet", Tag: "onboarding", Summary: "The tokens of some systems, to be printed", Description: "Only for who made the offers, which may be done one by one or with a list. When it was is noted.", Of: "parts of the tenant", Verb: "system.pair", ContentType: "application/json", Body: []Field{
+			{Name: "system_ids", Type: "string", Repeated: true, Required: true},
+			{Name: "language", Type: "string", Enum: []string{"de", "en", "fr"}, Doc: "Default: the person's"},
+			{Name: "time_zone", Type: "string", Doc: "In which times are printed (IANA). Default: UTC"},
+		}, Status: 200, Answer: "application/json", List: true, Columns: []Field{
+			{Name: "system_id", Type: "string", Required: true},
+			{Name: "serial", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "offer", Type: "object", Required: true, Doc: "sheet_at is when there was a sheet before this one"},
+			{Name: "site", Type: "string", Doc: "Name of the site"},
+		}},
+		{ID: "makeSheetPDF", Method: "POST", Path: "/onboarding/sheet.pdf", Tag: "onboarding", Summary: "The same as a PDF", Description: "Only for who made the offers, which may be done one by one or with a list. When it was is noted. Where none of the systems has a token for the person the answer is invalid.", Of: "parts of the tenant", Verb: "system.pair", ContentType: "application/json", Body: []Field{
+			{Name: "system_ids", Type: "string", Repeated: true, Required: true},
+			{Name: "language", Type: "string", Enum: []string{"de", "en", "fr"}, Doc: "Default: the person's"},
+			{Name: "time_zone", Type: "string", Doc: "In which times are printed (IANA). Default: UTC"},
+		}, Status: 200, Answer: "application/pdf"},
 		{ID: "newRecoveryCodes", Method: "POST", Path: "/account/recovery-codes", Tag: "account", Summary: "Make new recovery codes", Description: "Those of before are void.", Of: "self", Status: 200, Answer: "application/json", Columns: []Field{
 			{Name: "codes", Type: "string", Repeated: true, Required: true, Doc: "Each is good once. Empty where those of before are still good. Secret"},
 		}},
@@ -2574,6 +4366,9 @@ func Operations() []Operation {
 			{Name: "some_verbs", Type: "string", Repeated: true, Required: true, Doc: "What the person may do to a part of it at least, and not to all"},
 			{Name: "proof", Type: "object", Required: true},
 		}},
+		{ID: "removeFilter", Method: "DELETE", Path: "/filters/{id}", Tag: "labels", Summary: "Remove a filter", Description: "One of all in the tenant removes who manages its users.", Of: "parts of the tenant", Verb: "system.read", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the filter"}},
+		}, Status: 204},
 		{ID: "removeGroup", Method: "DELETE", Path: "/groups/{id}", Tag: "labels", Summary: "Remove a group", Description: "The systems in it stay.", Of: "tenant", Verb: "tenant.write", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the group"}},
 		}, Status: 204},
@@ -2587,8 +4382,14 @@ func Operations() []Operation {
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the system"}},
 		}, Status: 204},
 		{ID: "removeTOTP", Method: "DELETE", Path: "/account/totp", Tag: "account", Summary: "Do without the app", Of: "self", Status: 204},
+		{ID: "removeTemplate", Method: "DELETE", Path: "/templates/{id}", Tag: "configuration", Summary: "Remove a template", Of: "tenant", Verb: "config.write", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the template"}},
+		}, Status: 204},
 		{ID: "removeTenantGrant", Method: "DELETE", Path: "/grants/{id}", Tag: "tenants and access", Summary: "Take a grant back", Description: "It has effect at once, also on live events.", Of: "tenant", Verb: "grants.manage", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the grant"}},
+		}, Status: 204},
+		{ID: "removeWebhook", Method: "DELETE", Path: "/webhooks/{id}", Tag: "webhooks", Summary: "Remove a webhook", Description: "What waits for it is not delivered.", Of: "tenant", Verb: "webhooks.manage", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the webhook"}},
 		}, Status: 204},
 		{ID: "renamePasskey", Method: "PATCH", Path: "/account/passkeys/{passkey}", Tag: "account", Summary: "Give a passkey another name", Of: "self", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "passkey", Type: "string", Required: true, Doc: "Id of the passkey"}},
@@ -2617,6 +4418,7 @@ func Operations() []Operation {
 			{Name: "expires_at", Type: "time", Required: true},
 			{Name: "state", Type: "string", Required: true, Enum: []string{"open", "received"}},
 			{Name: "received_at", Type: "time", Doc: "When the PBX said that it has the offer"},
+			{Name: "sheet_at", Type: "time", Doc: "When a sheet with its token was made last"},
 		}},
 		{ID: "replaceSystem", Method: "POST", Path: "/systems/{id}/replacement", Tag: "systems", Summary: "Have another PBX take a system's place", Description: "Makes a system and an offer. Once that is paired it has name, note, groups and tags of the old one, whose pairing is dissolved.", Of: "tenant", Verb: "system.pair", Once: true, Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the system"}},
@@ -2627,8 +4429,58 @@ func Operations() []Operation {
 			{Name: "system", Type: "object", Required: true},
 			{Name: "offer", Type: "object", Required: true},
 		}},
+		{ID: "replayWebhookDelivery", Method: "POST", Path: "/webhooks/{id}/deliveries/{delivery}/replay", Tag: "webhooks", Summary: "Make a delivery again", Of: "tenant", Verb: "webhooks.manage", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the webhook"}},
+			{In: "path", Field: Field{Name: "delivery", Type: "string", Required: true, Doc: "Id of the delivery"}},
+		}, Status: 204},
+		{ID: "replayWebhookFailures", Method: "POST", Path: "/webhooks/{id}/replay", Tag: "webhooks", Summary: "Make all deliveries again that were given up", Of: "tenant", Verb: "webhooks.manage", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the webhook"}},
+		}, ContentType: "application/json", Body: []Field{
+			{Name: "since", Type: "time", Required: true, Doc: "Of what has happened since then"},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "deliveries", Type: "integer", Required: true},
+		}},
+		{ID: "requestPasswordReset", Method: "POST", Path: "/password-resets", Tag: "session", Summary: "Ask for a link for a new password", Description: "The answer is the same for each address, and also where the link was asked for too often and none is sent.", Of: "public", ContentType: "application/json", Body: []Field{
+			{Name: "email", Type: "string", Required: true},
+		}, Status: 202, Answer: "application/json", Columns: []Field{
+			{Name: "accepted", Type: "boolean", Required: true, Doc: "Always true. If an account has the address, a mail is on its way"},
+		}},
+		{ID: "resendInvitation", Method: "POST", Path: "/invitations/{id}/mail", Tag: "tenants and access", Summary: "Send an invitation again", Description: "With a new link; the one before is void.", Of: "tenant", Verb: "users.manage", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the invitation"}},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "email", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "language", Type: "string", Required: true, Enum: []string{"de", "en", "fr"}},
+			{Name: "roles", Type: "object", Repeated: true, Required: true},
+			{Name: "invited_by", Type: "object", Required: true},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "expires_at", Type: "time", Required: true},
+			{Name: "expired", Type: "boolean", Required: true},
+			{Name: "mail", Type: "string", Required: true, Enum: []string{"none", "queued", "sent", "failed"}, Doc: "How far the mail is; none: there is none, and whoever invited was shown the link"},
+			{Name: "failure", Type: "string", Doc: "Why the mail was not sent, or not yet: the answer's code, such as 550 5.1.1, or a word such as unreachable"},
+			{Name: "link", Type: "string", Doc: "Where it is taken up; shown once, where there is no mail. Secret"},
+		}},
+		{ID: "resetPassword", Method: "POST", Path: "/password-resets/completion", Tag: "session", Summary: "Set a new password by a link", Description: "Ends all sessions of the person, who then signs in, with the second factor where there is one. Works once.", Of: "public", ContentType: "application/json", Body: []Field{
+			{Name: "password", Type: "string", Required: true},
+			{Name: "secret", Type: "string", Required: true, Doc: "What is after # in the address of the link. Secret"},
+		}, Status: 204},
+		{ID: "restartSystem", Method: "POST", Path: "/systems/{id}/restart", Tag: "configuration", Summary: "Restart a PBX", Description: "It is offline for a while. Nothing waits for its return.", Of: "system", Verb: "config.write", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the system"}},
+		}, Status: 202, Answer: "application/json", Columns: []Field{
+			{Name: "system_id", Type: "string", Required: true},
+		}},
 		{ID: "revokeToken", Method: "DELETE", Path: "/account/tokens/{token}", Tag: "account", Summary: "Revoke an API token", Of: "self", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "token", Type: "string", Required: true, Doc: "Id of the token"}},
+		}, Status: 204},
+		{ID: "rotateWebhookSecret", Method: "POST", Path: "/webhooks/{id}/secret", Tag: "webhooks", Summary: "Give a webhook a new secret", Description: "Deliveries are signed with both for a while.", Of: "tenant", Verb: "webhooks.manage", Once: true, Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the webhook"}},
+		}, Status: 201, Answer: "application/json", Columns: []Field{
+			{Name: "webhook", Type: "object", Required: true},
+			{Name: "secret", Type: "string", Required: true, Doc: "That deliveries are signed with (Standard Webhooks). It is shown this once. Secret"},
+		}},
+		{ID: "setDefaultFilter", Method: "PUT", Path: "/default-filter", Tag: "labels", Summary: "Choose the filter that the person's list of systems begins with", Of: "parts of the tenant", Verb: "system.read", ContentType: "application/json", Body: []Field{
+			{Name: "filter_id", Type: "string", Required: true, Doc: "Empty: none"},
 		}, Status: 204},
 		{ID: "setLanguage", Method: "PUT", Path: "/session/language", Tag: "session", Summary: "Choose the language of the pages", Of: "self", ContentType: "application/json", Body: []Field{
 			{Name: "language", Type: "string", Required: true, Enum: []string{"de", "en", "fr"}},
@@ -2655,6 +4507,17 @@ func Operations() []Operation {
 			{Name: "disabled", Type: "boolean", Required: true},
 			{Name: "roles", Type: "object", Repeated: true, Required: true},
 		}},
+		{ID: "showInvitation", Method: "POST", Path: "/invitation", Tag: "session", Summary: "What an invitation is about", Of: "public", ContentType: "application/json", Body: []Field{
+			{Name: "secret", Type: "string", Required: true, Doc: "What is after # in the address of the link. Secret"},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "tenant", Type: "string", Required: true, Doc: "Name of who has invited"},
+			{Name: "email", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "language", Type: "string", Required: true, Enum: []string{"de", "en", "fr"}},
+			{Name: "expires_at", Type: "time", Required: true},
+			{Name: "second_factor", Type: "boolean", Required: true, Doc: "Whether a second factor has to be set up"},
+			{Name: "providers", Type: "object", Repeated: true, Required: true, Doc: "Where to sign in in place of a password"},
+		}},
 		{ID: "signIn", Method: "POST", Path: "/session", Tag: "session", Summary: "Sign in", Description: "Sets the session's cookie.", Of: "public", ContentType: "application/json", Body: []Field{
 			{Name: "email", Type: "string", Required: true},
 			{Name: "password", Type: "string", Required: true},
@@ -2664,6 +4527,15 @@ func Operations() []Operation {
 			{Name: "verbs", Type: "string", Repeated: true, Required: true, Doc: "What the person may do in all of the tenant"},
 			{Name: "some_verbs", Type: "string", Repeated: true, Required: true, Doc: "What the person may do to a part of it at least, and not to all"},
 			{Name: "proof", Type: "object", Required: true},
+		}},
+		{ID: "signInByOIDC", Method: "POST", Path: "/session/oidc", Tag: "session", Summary: "Sign in with a provider's answer", Description: "Sets the session's cookie. A second factor may be needed still.", Of: "public", ContentType: "application/json", Body: []Field{
+			{Name: "flow_state", Type: "string", Required: true, Doc: "The parameter state"},
+			{Name: "code", Type: "string"},
+			{Name: "error", Type: "string", Doc: "RFC 6749 §4.1.2.1"},
+			{Name: "iss", Type: "string", Doc: "RFC 9207"},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "me", Type: "object", Required: true},
+			{Name: "next", Type: "string", Required: true, Doc: "Path of this server where the person wanted to go"},
 		}},
 		{ID: "signInByPasskey", Method: "POST", Path: "/session/passkey", Tag: "session", Summary: "Sign in with a passkey", Description: "It stands for password and second factor. Sets the session's cookie.", Of: "public", ContentType: "application/json", Body: []Field{
 			{Name: "credential", Type: "object", Required: true, Doc: "PublicKeyCredential.toJSON()"},
@@ -2676,6 +4548,30 @@ func Operations() []Operation {
 		}},
 		{ID: "signOut", Method: "DELETE", Path: "/session", Tag: "session", Summary: "Sign out", Of: "self", Status: 204},
 		{ID: "streamEvents", Method: "GET", Path: "/events", Tag: "live", Summary: "Live events", Description: "Server-sent events (text/event-stream). Each item below is one: the field event, and data as one line of JSON. A comment comes whenever nothing else has for a while. Several changes of one thing in a short time are one event.", Of: "parts of the tenant", Verb: "system.read", Status: 200, Answer: "text/event-stream"},
+		{ID: "testWebhook", Method: "POST", Path: "/webhooks/{id}/test", Tag: "webhooks", Summary: "Try a webhook", Description: "It is sent webhook.test. Look at the delivery for what comes of it.", Of: "tenant", Verb: "webhooks.manage", Once: true, Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the webhook"}},
+		}, Status: 201, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true, Doc: "The same at each try: webhook-id, and id in what is sent"},
+			{Name: "event", Type: "string", Required: true},
+			{Name: "state", Type: "string", Required: true, Enum: []string{"waiting", "delivered", "failed"}, Doc: "waiting: for its first try, or another one; failed: it is given up"},
+			{Name: "tries", Type: "integer", Required: true},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "body", Type: "object", Doc: "What is sent; only where one delivery is asked for"},
+			{Name: "log", Type: "object", Repeated: true, Doc: "What came of each try, the first one first; only where one delivery is asked for"},
+			{Name: "next_at", Type: "time", Doc: "When the next try is"},
+		}},
+		{ID: "updateFilter", Method: "PUT", Path: "/filters/{id}", Tag: "labels", Summary: "Change a filter", Description: "One of all in the tenant changes who manages its users.", Of: "parts of the tenant", Verb: "system.read", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the filter"}},
+		}, ContentType: "application/json", Body: []Field{
+			{Name: "name", Type: "string", Required: true},
+			{Name: "filter", Type: "object", Required: true},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "shared", Type: "boolean", Required: true, Doc: "All in the tenant have it"},
+			{Name: "default", Type: "boolean", Required: true, Doc: "The person's list of systems begins with it"},
+			{Name: "filter", Type: "object", Required: true},
+		}},
 		{ID: "updateSystem", Method: "PATCH", Path: "/systems/{id}", Tag: "systems", Summary: "Change name, note, tags, groups or site", Description: "What the body leaves out stays.", Of: "system", Verb: "system.write", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the system"}},
 			{In: "header", Field: Field{Name: "If-Match", Type: "string", Doc: "ETag of the system as the client knows it"}},
@@ -2711,6 +4607,22 @@ func Operations() []Operation {
 			{Name: "transport", Type: "string", Enum: []string{"quic", "tcp"}},
 			{Name: "unclear", Type: "boolean", Doc: "true: whether it is online is not known at the moment, since nothing is heard of the relay that it was at"},
 		}},
+		{ID: "updateTemplate", Method: "PUT", Path: "/templates/{id}", Tag: "configuration", Summary: "Replace name and settings of a template", Description: "Rollouts that there are keep what it was.", Of: "tenant", Verb: "config.write", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the template"}},
+			{In: "header", Field: Field{Name: "If-Match", Type: "string", Doc: "ETag of the template as the client knows it"}},
+		}, ContentType: "application/json", Body: []Field{
+			{Name: "name", Type: "string", Required: true},
+			{Name: "settings", Type: "object", Required: true, Doc: "By key. Whether a PBX takes them it says in the dry run of a rollout"},
+			{Name: "system_id", Type: "string", Doc: "Of a PBX that can be reached: it says whether it would take the settings. Default: nobody is asked"},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "version", Type: "integer", Required: true, Doc: "Rises with every change; the ETag, for If-Match"},
+			{Name: "settings", Type: "object", Required: true},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "changed_at", Type: "time", Required: true},
+			{Name: "changed_by", Type: "object", Required: true},
+		}},
 		{ID: "updateTenant", Method: "PATCH", Path: "/tenants/{tenant}", Tag: "tenants and access", Summary: "Rename a tenant", Of: "tenant in the path", Verb: "tenant.rename", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "tenant", Type: "string", Required: true, Doc: "Id of the tenant"}},
 		}, ContentType: "application/json", Body: []Field{
@@ -2722,6 +4634,27 @@ func Operations() []Operation {
 			{Name: "legal_name", Type: "string", Required: true, Doc: "What the administrator of a PBX sees before the token is typed"},
 			{Name: "kind", Type: "string", Required: true, Enum: []string{"operator", "reseller", "customer"}, Doc: "operator: runs the control centre"},
 		}},
+		{ID: "updateWebhook", Method: "PATCH", Path: "/webhooks/{id}", Tag: "webhooks", Summary: "Change a webhook", Description: "What the body leaves out stays. What was held against the receiver is forgotten.", Of: "tenant", Verb: "webhooks.manage", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the webhook"}},
+		}, ContentType: "application/json", Body: []Field{
+			{Name: "enabled", Type: "boolean"},
+			{Name: "events", Type: "string", Repeated: true, Enum: []string{"access.granted", "access.revoked", "break_glass.begun", "break_glass.ended", "handover.accepted", "handover.ended", "handover.offered", "remote.ended", "remote.requested", "remote.started", "rollout.changed", "system.left", "system.offline", "system.online", "system.paired", "system.removed", "user.created", "user.let_in", "user.locked_out", "user.roles_changed"}},
+			{Name: "url", Type: "string", Doc: "https, at a public address"},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "url", Type: "string", Required: true},
+			{Name: "events", Type: "string", Repeated: true, Required: true, Enum: []string{"access.granted", "access.revoked", "break_glass.begun", "break_glass.ended", "handover.accepted", "handover.ended", "handover.offered", "remote.ended", "remote.requested", "remote.started", "rollout.changed", "system.left", "system.offline", "system.online", "system.paired", "system.removed", "user.created", "user.let_in", "user.locked_out", "user.roles_changed"}, Doc: "Of which it is told"},
+			{Name: "enabled", Type: "boolean", Required: true},
+			{Name: "state", Type: "string", Required: true, Enum: []string{"good", "failing", "paused", "gone", "disabled"}, Doc: "failing: the last try failed; paused: so many did that it is left alone until paused_until; gone: the receiver answered 410, which disabled it"},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "failures", Type: "integer", Required: true, Doc: "Tries that failed since the last one that did not"},
+			{Name: "failing_since", Type: "time"},
+			{Name: "old_secret_until", Type: "time", Doc: "Until then deliveries are signed with the secret before, too"},
+			{Name: "paused_until", Type: "time"},
+		}},
+		{ID: "withdrawInvitation", Method: "DELETE", Path: "/invitations/{id}", Tag: "tenants and access", Summary: "Withdraw an invitation", Of: "tenant", Verb: "users.manage", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the invitation"}},
+		}, Status: 204},
 		{ID: "withdrawOffer", Method: "DELETE", Path: "/systems/{id}/offer", Tag: "offers", Summary: "Withdraw the open offer", Of: "system", Verb: "system.pair", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the system"}},
 		}, Status: 204},

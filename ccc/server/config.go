@@ -21,6 +21,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
 	"github.com/comtrexx-cloud/comtrexx/ccc/statistics"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/ccc/webhook"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/configs/accesslog"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
@@ -60,6 +61,8 @@ type Config struct {
 	Statistics statistics.Config `yaml:"statistics"`
 	// Audit is how the audit log is kept.
 	Audit audit.Config `yaml:"audit"`
+	// Webhooks are how the programs of tenants are told what happens.
+	Webhooks webhook.Config `yaml:"webhooks"`
 	// API bounds requests and live events.
 	API api.Config `yaml:"api"`
 	// Brands are the names under which the control centre is offered. The first one is
@@ -100,6 +103,7 @@ func DefaultConfig() Config {
 		Names: servercert.DefaultConfig(), Dial: dial.Default(), Store: store.DefaultConfig(),
 		Mail: mail.DefaultConfig(), Account: account.DefaultConfig(), Pairing: pairing.DefaultLimits(), Remote: remote.DefaultConfig(), Fleet: fleet.DefaultConfig(),
 		Audit: audit.DefaultConfig(), API: api.DefaultConfig(), Brands: api.DefaultBrands(),
+		Webhooks:   webhook.DefaultConfig(),
 		FirstAdmin: FirstAdmin{Email: "admin@ccc.invalid", Tenant: "Operator", Language: store.German},
 	}
 }
@@ -107,7 +111,7 @@ func DefaultConfig() Config {
 // Validate checks what a file can set, each error a [configs.KeyError].
 func (c Config) Validate() error {
 	all := []error{
-		c.validateListeners(),
+		c.validateListeners(), configs.Under("webhooks", c.Webhooks.Validate()),
 		configs.Under("names", c.Names.Validate()), configs.Under("dial", c.Dial.Validate()),
 		configs.Under("store", c.Store.Validate()), configs.Under("account", c.Account.Validate()), configs.Under("mail", c.Mail.Validate()),
 		configs.Under("pairing", c.Pairing.Validate()), configs.Under("remote", c.Remote.Validate(c.hosts()...)), configs.Under("fleet", c.Fleet.Validate()),

@@ -22,6 +22,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/statistics"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/ccc/web"
+	"github.com/comtrexx-cloud/comtrexx/ccc/webhook"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/configs/daemon"
 	"github.com/comtrexx-cloud/comtrexx/pki/blocks"
@@ -41,6 +42,7 @@ type Server struct {
 	history  *history.Recorder
 	pairing  *pairing.Service
 	remote   *remote.Broker
+	webhooks *webhook.Service
 	api      *api.API
 	names    *servercert.Server // nil: no https
 	plain    net.Listener       // nil: none
@@ -165,7 +167,13 @@ func (s *Server) join(keys *seal.Keyring) (err error) {
 	if err != nil {
 		return configs.Under("remote", err)
 	}
+	h := s.cfg.Webhooks
+	h.Store, h.Keys, h.Logger = s.db, keys, s.log.Named("webhooks")
+	if s.webhooks, err = webhook.New(h); err != nil {
+		return configs.Under("webhooks", err)
+	}
 	c := s.cfg.API
+	c.Webhooks = s.webhooks
 	c.Statistics, c.History = gathered, s.history
 	c.Audit, c.Credentials = s.cfg.Audit, s.cfg.Credentials
 	c.Brands, c.Store, c.Keys, c.Accounts, c.Pairing, c.Remote, c.Fleet = s.cfg.Brands, s.db, keys, s.accounts, s.pairing, s.remote, s.fleet
@@ -205,6 +213,8 @@ func (s *Server) Components() []daemon.Component {
 		{Name: "api", Run: s.api.Run, Ready: s.api.Ready()},
 		{Name: "pairing", Run: s.pairing.Run},
 		{Name: "remote", Run: s.remote.Run},
+		{Name: "webhooks", Run: s.webhooks.Run},
+		{Name: "comings", Run: func(ctx context.Context) error { return s.webhooks.Presence(ctx, s.fleet.Subscribe(ctx)) }},
 		{Name: "online", Run: func(ctx context.Context) error { return s.tellOnline(ctx, online) }, Ready: online},
 		{Name: "history", Run: s.history.Run, Ready: s.history.Ready()},
 		{Name: "presence", Run: s.fleet.Run},

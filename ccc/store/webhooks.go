@@ -65,6 +65,7 @@ func (v Webhook) check() error {
 // CreateWebhook adds one. ErrLimit where the tenant has MaxWebhooks; ErrNotFound without
 // the tenant.
 func (t *Tx) CreateWebhook(v Webhook) error {
+	t.makes(v.Tenant, "webhook", string(v.ID), "")
 	if err := v.check(); err != nil {
 		return err
 	}
