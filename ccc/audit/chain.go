@@ -79,11 +79,17 @@ func (c *Checker) compare(seq int64, got, want Hash) *Fault {
 
 // Add looks at the next entry; hash is what was kept with it.
 func (c *Checker) Add(e Entry, hash Hash) *Fault {
-	fault := func(kind Kind, text string) *Fault { return &Fault{Kind: kind, Seq: e.Seq, Text: text} }
 	is, err := e.Sum()
+	if err != nil {
+		return &Fault{Kind: Malformed, Seq: e.Seq, Text: err.Error()}
+	}
+	return c.add(e, is, hash)
+}
+
+// add is for an entry whose hash is known.
+func (c *Checker) add(e Entry, is, hash Hash) *Fault {
+	fault := func(kind Kind, text string) *Fault { return &Fault{Kind: kind, Seq: e.Seq, Text: text} }
 	switch {
-	case err != nil:
-		return fault(Malformed, err.Error())
 	case is != hash:
 		return fault(Changed, "its hash is not that of what it says")
 	case e.Tenant != c.at.Tenant:

@@ -222,7 +222,7 @@ func (v *verifier) entry(l Line) error {
 	if err != nil {
 		return v.fault(Malformed, err.Error())
 	}
-	if f := v.check.Add(e, l.Hash); f != nil {
+	if f := v.check.add(e, sum("entry", l.Entry), l.Hash); f != nil {
 		f.Line = v.n
 		if f.Kind == Missing && v.comes(f.Seq) {
 			f.Kind, f.Text = Reordered, "entries of before it come after it"
