@@ -1,6 +1,7 @@
 // What the pages have to do, each with its own windows. The names are what run.mjs takes.
 import assert from 'node:assert/strict';
 import { texts as textsOf } from '../scripts/texts.mjs';
+import { historyChecks } from './historychecks.mjs';
 import { organisationChecks } from './organisationchecks.mjs';
 import { remoteChecks } from './remotechecks.mjs';
 import { scrolling, typing } from './smoothness.mjs';
@@ -44,6 +45,7 @@ async function everyPage(s, language) {
     add: '/add',
     details: `/systems/${offline.id}`,
     setup: `/systems/${waiting.id}/setup`,
+    map: '/map',
     remote: '/remote',
     statistics: '/statistics',
     privacy: '/privacy',
@@ -54,6 +56,8 @@ async function everyPage(s, language) {
     if (name === 'fleet') await s.loaded(page);
     if (name === 'setup') await page.getByTestId('token').waitFor();
     if (name === 'details') await page.locator('li time').first().waitFor();
+    if (name === 'map') await page.locator('svg g path').first().waitFor();
+    if (name === 'details') await page.locator('svg[role=img] rect').first().waitFor();
     if (name === 'remote') await page.locator('tbody tr').first().waitFor();
     if (name === 'statistics') await page.locator('canvas').first().waitFor();
     // biome-ignore lint/performance/useDomNodeTextContent: it keeps the lines apart
@@ -553,6 +557,7 @@ export const checks = {
   },
 
   ...remoteChecks,
+  ...historyChecks,
   ...organisationChecks,
 
   'every page in German': (s) => everyPage(s, 'de'),

@@ -4,6 +4,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, normalize } from 'node:path';
 import { groups as madeGroups, makeFleet, randomFrom } from './fleet.mjs';
+import { giveReasons, historyRoutes } from './mockhistory.mjs';
 import { makeOrganisation, verbsOf } from './mockorganisation.mjs';
 import { makeRecords, remoteRoutes } from './mockremote.mjs';
 
@@ -105,6 +106,7 @@ export async function startMock({ systems: size }) {
   const random = randomFrom(7);
   /** @type {Map<string, System>} */
   const systems = new Map(makeFleet(size, Date.now()).map((s) => [s.id, s]));
+  giveReasons([...systems.values()]);
   /** @type {Map<string, Offer & { creator: string }>} */
   const offers = new Map();
   const groups = size > 0 ? [...madeGroups] : [];
@@ -316,6 +318,7 @@ export async function startMock({ systems: size }) {
         return create({ serial: body.serial, name: old.name, replaces: id }, user);
       },
     ],
+    ...historyRoutes(systems, (id) => find(id)),
     ['GET', /^\/systems\/([^/]+)\/events$/, ({ id }) => ({ items: histories.get(id) ?? invented(find(id)) })],
     ...remoteRoutes(
       records,

@@ -80,6 +80,10 @@ export function makeOrganisation(systems, refuse) {
   const sites = ['Berlin', 'Braunschweig', 'Clermont-Ferrand', 'Hamburg, Lager 2'].map((name, i) => ({
     id: `site-${i}`,
     name,
+    ...[
+      { latitude: 52.52, longitude: 13.4 },
+      { latitude: 52.27, longitude: 10.52, address: 'Vor den Fuhren 1\n38122 Braunschweig' },
+    ][i],
   }));
   [...systems.values()].slice(0, 30).forEach((system, i) => {
     const site = sites[i % 3];
@@ -274,6 +278,16 @@ export function makeOrganisation(systems, refuse) {
       },
     ],
     ['PUT', /^\/sites\/([^/]+)$/, ({ id: which, body }) => Object.assign(find(sites, which), { name: body.name })],
+    [
+      'PUT',
+      /^\/sites\/([^/]+)\/place$/,
+      ({ id: which, body }) => {
+        const site = find(sites, which);
+        const { latitude: _n, longitude: _e, ...rest } = site;
+        sites[sites.indexOf(site)] = { ...rest, ...body };
+        return sites.find((s) => s.id === which);
+      },
+    ],
     ['DELETE', /^\/sites\/([^/]+)$/, ({ id: which }) => void sites.splice(sites.indexOf(find(sites, which)), 1)],
     ['GET', /^\/tenants\/below$/, ({ query }) => page(below, (b) => b.name, query)],
     [

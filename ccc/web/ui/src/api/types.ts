@@ -9,6 +9,7 @@ export type OfferStep = Schemas['OfferStep'];
 export type Presence = Schemas['Presence'];
 export type Summary = Schemas['Summary'];
 export type Removed = Schemas['Removed'];
+export type HistoryInterval = Schemas['HistoryInterval'];
 export type SystemEvent = Schemas['Event'];
 export type Group = Schemas['Group'];
 export type Me = Schemas['Me'];

@@ -116,6 +116,12 @@ const setup = createRoute({
   component: lazyRouteComponent(() => import('../pages/Setup'), 'SetupPage'),
 });
 
+const map = createRoute({
+  getParentRoute: () => shell,
+  path: '/map',
+  component: lazyRouteComponent(() => import('../map/MapPage'), 'MapPage'),
+});
+
 const remote = createRoute({
   getParentRoute: () => shell,
   path: '/remote',
@@ -150,7 +156,7 @@ export function makeRouter(queryClient: QueryClient) {
     routeTree: root.addChildren([
       signIn,
       privacy,
-      shell.addChildren([fleet, add, system, setup, remote, remoteSession, statistics, account]),
+      shell.addChildren([fleet, add, system, setup, map, remote, remoteSession, statistics, account]),
     ]),
     context: { queryClient },
     defaultPreload: 'intent',

@@ -1,5 +1,6 @@
 import type { System } from '../api/types';
 import { kindOfStatus, statusOf, statusSince } from '../fleet/status';
+import { reasonOf } from '../history/reason';
 import { useText } from '../i18n';
 import { Since } from './Since';
 import classes from './StatusText.module.css';
@@ -18,9 +19,11 @@ export function useStatusText(system: System): string {
   return status === 'error' ? t(`status.error_${system.error_code ?? 'auth'}`) : t(`status.${status}`);
 }
 
-/** A system's status in words, and since when. */
+/** A system's status in words, since when and, of one that is offline, why. */
 export function StatusText({ system }: { system: System }) {
+  const { t } = useText();
   const text = useStatusText(system);
+  const reason = reasonOf(system);
   return (
     <span className={classes.text}>
       <span className={classes.word} data-kind={kindOfStatus(statusOf(system))}>
@@ -29,6 +32,7 @@ export function StatusText({ system }: { system: System }) {
       <span className={classes.since}>
         <Since at={statusSince(system)} />
       </span>
+      {reason && reason !== 'unknown' && <span className={classes.reason}>{t(`history.reason.${reason}`)}</span>}
     </span>
   );
 }

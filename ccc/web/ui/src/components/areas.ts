@@ -6,6 +6,7 @@ type Who = { me: Me } & ReturnType<typeof useMay>;
 /** All areas in their order, and who has something to do with each. Their names are nav.<name>. */
 const all = [
   { name: 'systems', to: '/', may: () => true },
+  { name: 'map', to: '/map', may: ({ some }: Who) => some('tenant.read') },
   { name: 'remote', to: '/remote', may: ({ whole }: Who) => whole('remote.read') },
   { name: 'statistics', to: '/statistics', may: ({ me }: Who) => me.tenant.kind === 'operator' },
 ] as const satisfies { name: string; to: string; may(who: Who): boolean }[];

@@ -132,9 +132,27 @@ function applyPresence(fleet: Fleet, presence: Presence): void {
 }
 
 function withPresence(system: System, presence: Presence): System {
-  const { online_since: _s, last_seen_at: seen, transport: _t, rtt_ms: _r, ...rest } = system;
+  const {
+    online_since: _s,
+    last_seen_at: seen,
+    transport: _t,
+    rtt_ms: _r,
+    offline_reason: _o,
+    offline_since: _f,
+    quarantined: _q,
+    unclear: _u,
+    ...rest
+  } = system;
   if (!presence.online) {
-    return { ...rest, online: false, last_seen_at: system.online ? presence.since : (seen ?? presence.since) };
+    return {
+      ...rest,
+      online: false,
+      last_seen_at: system.online ? presence.since : (seen ?? presence.since),
+      ...(presence.offline_reason && { offline_reason: presence.offline_reason }),
+      ...(system.offline_since && { offline_since: system.offline_since }),
+      ...(presence.quarantined && { quarantined: true }),
+      ...(presence.unclear && { unclear: true }),
+    };
   }
   return {
     ...rest,

@@ -4,6 +4,7 @@ import type { System } from '../api/types';
 export const statuses = [
   'online',
   'offline',
+  'quarantined',
   'waiting',
   'received',
   'proving',
@@ -21,7 +22,7 @@ export type Kind = (typeof kinds)[number];
 export function statusOf(system: System): Status {
   switch (system.state) {
     case 'paired':
-      return system.online ? 'online' : 'offline';
+      return system.online ? 'online' : system.quarantined ? 'quarantined' : 'offline';
     case 'offered':
       return 'waiting';
     default:
@@ -32,6 +33,7 @@ export function statusOf(system: System): Status {
 const kindOf: Record<Status, Kind> = {
   online: 'online',
   offline: 'offline',
+  quarantined: 'attention',
   waiting: 'setup',
   received: 'setup',
   proving: 'setup',
@@ -49,7 +51,8 @@ export function kindOfStatus(status: Status): Kind {
 export function statusSince(system: System): string {
   const status = statusOf(system);
   if (status === 'online') return system.online_since ?? system.state_since;
-  if (status === 'offline') return system.last_seen_at ?? system.state_since;
+  if (status === 'offline' || status === 'quarantined')
+    return system.offline_since ?? system.last_seen_at ?? system.state_since;
   return system.state_since;
 }
 

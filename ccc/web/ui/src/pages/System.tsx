@@ -13,6 +13,8 @@ import { StatusDot, useStatusText } from '../components/StatusText';
 import { SystemGate } from '../components/SystemGate';
 import { kindOfStatus, statusOf, statusSince } from '../fleet/status';
 import { useSystem } from '../fleet/store';
+import { HistoryCard } from '../history/HistoryCard';
+import { reasonOf, useHistoryRight } from '../history/reason';
 import { useText } from '../i18n';
 import { RemoteCard } from '../remote/RemoteCard';
 import { useRemoteRights } from '../remote/rights';
@@ -42,6 +44,7 @@ function Details({ system, onRemoved }: { system: System; onRemoved(): void }) {
   const { t } = useText();
   const { write, remove } = useRights();
   const remote = useRemoteRights();
+  const history = useHistoryRight();
   const [editing, edit] = useDisclosure(false);
   const [removing, removal] = useDisclosure(false);
   const [replacing, replacement] = useDisclosure(false);
@@ -94,6 +97,11 @@ function Details({ system, onRemoved }: { system: System; onRemoved(): void }) {
       <div className={classes.columns}>
         <div className={classes.column}>
           {paired && <Connection system={system} />}
+          {paired && history && (
+            <Card title={t('history.title')}>
+              <HistoryCard system={system} />
+            </Card>
+          )}
           {paired && remote.read && (
             <Card title={t('remote.title')}>
               <RemoteCard system={system} />
@@ -137,7 +145,7 @@ function SetupHint({ system }: { system: System }) {
   const status = statusOf(system);
   const given = useReason(system);
   const known = given && given.reason !== 'other' ? given.reason : undefined;
-  if (status === 'online' || status === 'offline') return null;
+  if (status === 'online' || status === 'offline' || status === 'quarantined') return null;
   const waiting = status === 'waiting' || status === 'received' || status === 'proving';
   return (
     <Paper withBorder radius="lg" className={classes.hint} data-kind={kindOfStatus(status)}>
@@ -177,11 +185,12 @@ function ReplacesHint({ id }: { id: string }) {
 function Connection({ system }: { system: System }) {
   const { t, language } = useText();
   const since = statusSince(system);
+  const statusText = useStatusText(system);
   return (
     <Card title={t('connection.title')}>
       <div className={classes.tiles}>
         <Tile label={t('connection.state')}>
-          {system.online ? t('status.online') : t('status.offline')}
+          {statusText}
           <small>
             <Since at={since} />
           </small>
@@ -195,12 +204,29 @@ function Connection({ system }: { system: System }) {
           <small>{system.online ? t('connection.rttHint') : ''}</small>
         </Tile>
       </div>
-      {!system.online && (
-        <Text size="sm" c="dimmed" mt="md">
-          {t('connection.offlineHint')}
-        </Text>
-      )}
+      {!system.online && <WhyOffline system={system} />}
     </Card>
+  );
+}
+
+/** Why the system is offline, and what to do about it. */
+function WhyOffline({ system }: { system: System }) {
+  const { t } = useText();
+  const reason = reasonOf(system);
+  if (!reason) {
+    return (
+      <Text size="sm" c="dimmed" mt="md">
+        {t('connection.offlineHint')}
+      </Text>
+    );
+  }
+  return (
+    <div className={classes.why} data-kind={kindOfStatus(statusOf(system))}>
+      <Text fw={600}>{t(`history.reason.${reason}`)}</Text>
+      <Text size="sm">
+        {t(`history.hint.${reason}`)} {reason === 'lost' && t('history.provisional')}
+      </Text>
+    </div>
   );
 }
 
