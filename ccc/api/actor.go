@@ -13,6 +13,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
+	"github.com/comtrexx-cloud/comtrexx/ccc/rollout"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
 
@@ -130,6 +131,9 @@ func known(err error) *Problem {
 	}
 	if e, ok := errors.AsType[*remote.Error](err); ok {
 		return remoteProblem(e)
+	}
+	if e, ok := errors.AsType[*rollout.Error](err); ok {
+		return rolloutProblem(e)
 	}
 	switch {
 	case errors.Is(err, store.ErrNotFound):

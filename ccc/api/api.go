@@ -64,8 +64,8 @@ func newWith(cfg Config, adapt func(string, rule) rule) (*API, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if cfg.Store == nil || cfg.Keys == nil || cfg.Accounts == nil || cfg.Pairing == nil || cfg.Remote == nil || cfg.Fleet == nil {
-		return nil, errors.New("api: Store, Keys, Accounts, Pairing, Remote and Fleet are needed")
+	if cfg.Store == nil || cfg.Keys == nil || cfg.Accounts == nil || cfg.Pairing == nil || cfg.Remote == nil || cfg.Fleet == nil || cfg.Rollouts == nil {
+		return nil, errors.New("api: Store, Keys, Accounts, Pairing, Remote, Fleet and Rollouts are needed")
 	}
 	a := newAPI(cfg, adapt)
 	a.view = cfg.Store.View

@@ -38,7 +38,7 @@ func (w *world) side(tenant store.TenantID, canary, serials string) (s side, ids
 	owner.do(http.MethodPut, "/sites/"+made.site+"/place", `{"address":"`+canary+`"}`).want(http.StatusOK)
 	owner.do(http.MethodPost, "/users", `{"roles":[],"email":"`+strings.ToLower(canary)+`@example.com","name":"`+canary+`","language":"de","password":"`+testPassword+`"}`).want(http.StatusCreated)
 	return s, []string{
-		made.offered, made.paired, made.group, made.site, made.colleague, made.grant, made.glass, made.handover, made.filter, w.session,
+		made.template, made.rollout, made.offered, made.paired, made.group, made.site, made.colleague, made.grant, made.glass, made.handover, made.filter, w.session,
 		string(tenant), string(owner.user.ID),
 	}
 }

@@ -59,6 +59,8 @@ type Config struct {
 	Webhooks Webhooks `yaml:"-"`
 	// History knows why PBXs are offline. Default: as far as Fleet does.
 	History History `yaml:"-"`
+	// Rollouts configure PBXs. Needed. Its Notify is to be [API.RolloutChanged].
+	Rollouts Rollouts `yaml:"-"`
 	// Audit is how the audit log is kept.
 	Audit audit.Config `yaml:"-"`
 	// Credentials are those of service/ccc, which heads of the audit log are signed with.

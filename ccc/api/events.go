@@ -22,6 +22,7 @@ var eventTypes = []struct {
 	{"offer", reflect.TypeFor[OfferStep](), "An offer has come further"},
 	{"remote", reflect.TypeFor[RemoteChange](), "Remote access to a system has changed: load it anew"},
 	{"access", reflect.TypeFor[AccessChange](), "Who may do what in the tenant has changed, somebody broke glass, or a system is offered: load these anew"},
+	{"rollout", reflect.TypeFor[RolloutChange](), "Rollouts have progressed: load them anew"},
 	{"reset", reflect.TypeFor[Reset](), "Events were left out: load everything anew"},
 }
 

@@ -75,19 +75,21 @@ type example struct {
 // scene is what examples are about: an offered and a paired system, and a group; a site, a
 // colleague, a grant, one of the operator's staff who is in, and a system that another
 // tenant offers.
-type scene struct{ webhook, offered, paired, group, site, colleague, grant, glass, invitation, handover, filter string }
+type scene struct{ webhook, template, rollout, offered, paired, group, site, colleague, grant, glass, handover, filter, invitation string }
 
 func webhook1(s scene) string    { return s.webhook }
-func offered(s scene) string   { return s.offered }
-func paired1(s scene) string   { return s.paired }
-func group1(s scene) string    { return s.group }
-func site1(s scene) string     { return s.site }
-func colleague(s scene) string { return s.colleague }
-func grant1(s scene) string    { return s.grant }
-func glass1(s scene) string    { return s.glass }
-func filter1(s scene) string   { return s.filter }
-func handover1(s scene) string { return s.handover }
+func offered(s scene) string     { return s.offered }
+func paired1(s scene) string     { return s.paired }
+func group1(s scene) string      { return s.group }
+func site1(s scene) string       { return s.site }
+func colleague(s scene) string   { return s.colleague }
+func grant1(s scene) string      { return s.grant }
+func glass1(s scene) string      { return s.glass }
+func handover1(s scene) string   { return s.handover }
 func invitation1(s scene) string { return s.invitation }
+func template1(s scene) string   { return s.template }
+func rollout1(s scene) string    { return s.rollout }
+func filter1(s scene) string     { return s.filter }
 
 // examples has one for each operation.
 var examples = map[string]example{
@@ -187,12 +189,27 @@ var examples = map[string]example{
 
 	"importSystems":    {body: "serial,name\n0000000009,Nine\n", header: "Content-Type: text/csv", status: 200},
 	"makeSheet":        {body: `{"system_ids":["x"]}`, status: 200},
-	"makeSheetPDF":     {body: `{"system_ids":["x"]}`, status: 404}, // of nothing; see TestSheet
+	"makeSheetPDF":     {body: `{"system_ids":["x"]}`, status: 422}, // of nothing; see TestSheet
 	"listFilters":      {status: 200},
 	"createFilter":     {body: `{"name":"Second","filter":{"q":"x"}}`, status: 201},
 	"updateFilter":     {id: filter1, body: `{"name":"Other","filter":{}}`, status: 200},
 	"removeFilter":     {id: filter1, status: 204},
 	"setDefaultFilter": {body: `{"filter_id":""}`, status: 204},
+
+	"getConfiguration":    {id: paired1, status: 409}, // it is offline; see TestConfiguration
+	"changeConfiguration": {id: paired1, body: `{"settings":{"ntp_server":"x"}}`, header: `If-Match: "1"`, status: 409},
+	"restartSystem":       {id: paired1, status: 409},
+	"listTemplates":       {status: 200},
+	"createTemplate":      {body: `{"name":"Second","settings":{"ntp_server":"b"}}`, status: 201},
+	"getTemplate":         {id: template1, status: 200},
+	"updateTemplate":      {id: template1, body: `{"name":"Other","settings":{"ntp_server":"b"}}`, header: `If-Match: "1"`, status: 200},
+	"removeTemplate":      {id: template1, status: 204},
+	"listRollouts":        {status: 200},
+	"createRollout":       {body: `{"name":"All","kind":"restart","system_ids":["x"]}`, status: 422}, // see TestRollout
+	"getRollout":          {id: rollout1, status: 200},
+	"listRolloutDevices":  {id: rollout1, status: 200},
+	"listRolloutDiffs":    {id: rollout1, status: 200},
+	"controlRollout":      {id: rollout1, body: `{"action":"stop"}`, status: 200},
 
 	"listAudit":       {status: 200},
 	"exportAudit":     {status: 200},
@@ -236,6 +253,8 @@ func (c *client) sceneOf(serials string) scene {
 	s.grant = string(c.w.grant(c.user.Tenant, "nobody", nil, store.RoleMonitoring))
 	s.webhook = read[MadeWebhook](c.do(http.MethodPost, "/webhooks", newHook).want(http.StatusCreated)).Webhook.ID
 	s.glass = string(c.w.breakGlass(c.user.Tenant, store.NewID[store.TenantID](), store.NewID[store.UserID](), time.Hour))
+	s.template = read[Template](c.do(http.MethodPost, "/templates", `{"name":"Time","settings":{"ntp_server":"a"}}`).want(http.StatusCreated)).ID
+	s.rollout = read[Rollout](c.do(http.MethodPost, "/rollouts", `{"name":"Time","kind":"settings","template_id":"`+s.template+`","system_ids":["`+s.paired+`"]}`).want(http.StatusCreated)).ID
 	giver := c.w.tenant("Giver AG")
 	owner := c.w.user(giver, "giver-"+strings.ToLower(s.site)+"@example.com", store.RoleOwner)
 	s.invitation = read[Invitation](c.do(http.MethodPost, "/invitations", `{"email":"invited-`+strings.ToLower(s.site)+`@example.com","name":"Invited","language":"de","roles":[]}`).want(http.StatusCreated)).ID
@@ -367,7 +386,7 @@ func TestForeignIsMissing(t *testing.T) {
 			t.Errorf("the owner's systems: %s", a.body)
 		}
 		for id, op := range documented(t) {
-			if e := examples[id]; e.id != nil && !slices.Contains([]string{"removeSystem", "removeGroup", "withdrawOffer", "withdrawInvitation", "removeSite", "removeFilter", "removeTenantGrant"}, id) {
+			if e := examples[id]; e.id != nil && !slices.Contains([]string{"removeSystem", "removeGroup", "withdrawOffer", "withdrawInvitation", "removeSite", "removeTenantGrant", "removeTemplate", "removeFilter"}, id) {
 				if a := north.call(op, e, e.id(own)); a.status == http.StatusNotFound {
 					t.Errorf("%s: the owner does not find it: %s", id, a.body)
 				}

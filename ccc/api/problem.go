@@ -48,6 +48,9 @@ const (
 	CodeRemoteOff           Code = "remote_off"
 	CodeNoTarget            Code = "no_target"
 	CodeRemoteOver          Code = "remote_over"
+	CodeConfigurationOff    Code = "configuration_off"
+	CodePBX                 Code = "pbx_failed"
+	CodeQuotaRollouts       Code = "quota_rollouts"
 	CodeLastOwner           Code = "last_owner"
 	CodeNotToGive           Code = "not_to_give"
 	CodeIdempotencyBusy     Code = "idempotency_in_progress"
@@ -101,6 +104,9 @@ var codes = map[Code]struct {
 	CodeRemoteOff:           {http.StatusConflict, "The PBX lets nobody in"},
 	CodeNoTarget:            {http.StatusConflict, "The PBX does not let this target be reached"},
 	CodeRemoteOver:          {http.StatusConflict, "The remote access is over, or has not begun"},
+	CodeConfigurationOff:    {http.StatusConflict, "The PBX does not let this be done"},
+	CodePBX:                 {http.StatusBadGateway, "The PBX did not answer as expected"},
+	CodeQuotaRollouts:       {http.StatusTooManyRequests, "Too many rollouts"},
 	CodeLastOwner:           {http.StatusConflict, "A tenant needs an owner"},
 	CodeNotToGive:           {http.StatusForbidden, "Nobody gives or takes a role that he does not have"},
 	CodeIdempotencyBusy:     {http.StatusConflict, "The same request is being worked on"},

@@ -18,6 +18,7 @@ const (
 	eventOffer    = "offer"
 	eventRemote   = "remote"
 	eventAccess   = "access"
+	eventRollout  = "rollout"
 	eventReset    = "reset"
 )
 

@@ -103,6 +103,8 @@ func (a *API) data(ctx context.Context, tenant store.TenantID, n notice, s *stor
 		return a.summary(ctx, tenant)
 	case eventAccess:
 		return AccessChange{}, nil
+	case eventRollout:
+		return RolloutChange{}, nil
 	}
 	if s == nil {
 		return nil, nil //nolint:nilnil // it is gone

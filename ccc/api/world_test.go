@@ -24,6 +24,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/fleet"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
+	"github.com/comtrexx-cloud/comtrexx/ccc/rollout"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/ccc/webhook"
@@ -55,6 +56,8 @@ type world struct {
 	path     string // of the database
 	pbx      *fakePBX
 	broker   *remote.Broker
+	rollouts *rollout.Service
+	settings *fakeSettings
 	session  string // a remote access, of the last scene
 	webhooks *webhook.Service
 	north    store.TenantID
@@ -82,7 +85,7 @@ func newWorld(t *testing.T, change ...func(*options)) *world {
 	for _, f := range change {
 		f(&o)
 	}
-	w := &world{t: t, fleet: newFakeFleet(), pbx: &fakePBX{}}
+	w := &world{t: t, fleet: newFakeFleet(), pbx: &fakePBX{}, settings: &fakeSettings{}}
 	w.path = filepath.Join(t.TempDir(), "ccc.db")
 	var err error
 	if o.store.Engine == "" {
@@ -113,6 +116,12 @@ func newWorld(t *testing.T, change ...func(*options)) *world {
 	o.api.Webhooks = w.webhooks
 	w.broker, err = remote.New(o.remote)
 	w.must(err)
+	w.rollouts, err = rollout.New(rollout.Config{
+		Store: w.db, Keys: keys, Online: w.fleet.IsOnline, Notify: func(tenant store.TenantID) { w.api.RolloutChanged(tenant) },
+		Connect: func(p store.Pairing) rollout.PBX { return w.settings.of(p.Serial) },
+	})
+	w.must(err)
+	o.api.Rollouts = w.rollouts
 	o.api.Remote = w.broker
 	o.api.Credentials = o.remote.Credentials
 	o.api.Store, o.api.Keys, o.api.Accounts, o.api.Pairing, o.api.Fleet = w.db, keys, w.accounts, o.replace(service), w.fleet

@@ -19,6 +19,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
+	"github.com/comtrexx-cloud/comtrexx/ccc/rollout"
 	"github.com/comtrexx-cloud/comtrexx/ccc/statistics"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/ccc/webhook"
@@ -55,6 +56,8 @@ type Config struct {
 	Pairing pairing.Limits `yaml:"pairing"`
 	// Remote is remote access to PBXs.
 	Remote remote.Config `yaml:"remote"`
+	// Rollout is the configuration of PBXs.
+	Rollout rollout.Config `yaml:"rollout"`
 	// Fleet is what is known of who is online.
 	Fleet fleet.Config `yaml:"fleet"`
 	// Statistics are the counts of accesses that operators see.
@@ -101,7 +104,7 @@ type FirstAdmin struct {
 func DefaultConfig() Config {
 	return Config{
 		Names: servercert.DefaultConfig(), Dial: dial.Default(), Store: store.DefaultConfig(),
-		Mail: mail.DefaultConfig(), Account: account.DefaultConfig(), Pairing: pairing.DefaultLimits(), Remote: remote.DefaultConfig(), Fleet: fleet.DefaultConfig(),
+		Mail: mail.DefaultConfig(), Account: account.DefaultConfig(), Pairing: pairing.DefaultLimits(), Remote: remote.DefaultConfig(), Rollout: rollout.DefaultConfig(), Fleet: fleet.DefaultConfig(),
 		Audit: audit.DefaultConfig(), API: api.DefaultConfig(), Brands: api.DefaultBrands(),
 		Webhooks:   webhook.DefaultConfig(),
 		FirstAdmin: FirstAdmin{Email: "admin@ccc.invalid", Tenant: "Operator", Language: store.German},
@@ -114,7 +117,7 @@ func (c Config) Validate() error {
 		c.validateListeners(), configs.Under("webhooks", c.Webhooks.Validate()),
 		configs.Under("names", c.Names.Validate()), configs.Under("dial", c.Dial.Validate()),
 		configs.Under("store", c.Store.Validate()), configs.Under("account", c.Account.Validate()), configs.Under("mail", c.Mail.Validate()),
-		configs.Under("pairing", c.Pairing.Validate()), configs.Under("remote", c.Remote.Validate(c.hosts()...)), configs.Under("fleet", c.Fleet.Validate()),
+		configs.Under("pairing", c.Pairing.Validate()), configs.Under("remote", c.Remote.Validate(c.hosts()...)), configs.Under("rollout", c.Rollout.Validate()), configs.Under("fleet", c.Fleet.Validate()),
 		configs.Under("statistics", c.Statistics.Validate()), configs.Under("audit", c.Audit.Validate()), configs.Under("api", c.API.Validate()), configs.Under("brands", api.ValidateBrands(c.Brands)),
 	}
 	wrong := func(key, problem, hint string) {

@@ -13,11 +13,12 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/api"
 	"github.com/comtrexx-cloud/comtrexx/ccc/fleet"
-	"github.com/comtrexx-cloud/comtrexx/ccc/mail"
 	"github.com/comtrexx-cloud/comtrexx/ccc/history"
+	"github.com/comtrexx-cloud/comtrexx/ccc/mail"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
+	"github.com/comtrexx-cloud/comtrexx/ccc/rollout"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/statistics"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
@@ -42,6 +43,7 @@ type Server struct {
 	history  *history.Recorder
 	pairing  *pairing.Service
 	remote   *remote.Broker
+	rollouts *rollout.Service
 	webhooks *webhook.Service
 	api      *api.API
 	names    *servercert.Server // nil: no https
@@ -157,6 +159,9 @@ func (s *Server) join(keys *seal.Keyring) (err error) {
 	if s.remote, err = remote.New(r); err != nil {
 		return configs.Under("remote", err)
 	}
+	if err := s.joinRollouts(keys); err != nil {
+		return err
+	}
 	counts := s.cfg.Statistics
 	counts.Own, counts.Name, counts.Logger = s.cfg.AccessLog, "ccc", s.log.Named("statistics")
 	gathered, err := statistics.New(counts)
@@ -173,6 +178,7 @@ func (s *Server) join(keys *seal.Keyring) (err error) {
 		return configs.Under("webhooks", err)
 	}
 	c := s.cfg.API
+	c.Rollouts = s.rollouts
 	c.Webhooks = s.webhooks
 	c.Statistics, c.History = gathered, s.history
 	c.Audit, c.Credentials = s.cfg.Audit, s.cfg.Credentials
@@ -180,6 +186,16 @@ func (s *Server) join(keys *seal.Keyring) (err error) {
 	c.Pages, c.Logger, c.AccessLog, c.Metrics = pages, s.log.Named("api"), s.cfg.AccessLog, s.cfg.Metrics
 	s.api, err = api.New(c)
 	return configs.Under("api", err)
+}
+
+// joinRollouts makes what configures PBXs.
+func (s *Server) joinRollouts(keys *seal.Keyring) (err error) {
+	c := s.cfg.Rollout
+	c.Store, c.Keys, c.Online, c.Logger = s.db, keys, s.fleet.IsOnline, s.log.Named("rollout")
+	c.Connect = rollout.NewConnector(c, keys, s.dialer.DialContext).Connect
+	c.Notify = func(tenant store.TenantID) { s.api.RolloutChanged(tenant) }
+	s.rollouts, err = rollout.New(c)
+	return configs.Under("rollout", err)
 }
 
 // listen opens the listeners.
@@ -213,6 +229,7 @@ func (s *Server) Components() []daemon.Component {
 		{Name: "api", Run: s.api.Run, Ready: s.api.Ready()},
 		{Name: "pairing", Run: s.pairing.Run},
 		{Name: "remote", Run: s.remote.Run},
+		{Name: "rollouts", Run: s.rollouts.Run},
 		{Name: "webhooks", Run: s.webhooks.Run},
 		{Name: "comings", Run: func(ctx context.Context) error { return s.webhooks.Presence(ctx, s.fleet.Subscribe(ctx)) }},
 		{Name: "online", Run: func(ctx context.Context) error { return s.tellOnline(ctx, online) }, Ready: online},
