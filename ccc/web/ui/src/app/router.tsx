@@ -151,12 +151,62 @@ const statistics = createRoute({
   component: lazyRouteComponent(() => import('../pages/Statistics'), 'StatisticsPage'),
 });
 
+const organisation = createRoute({
+  getParentRoute: () => shell,
+  path: '/organisation',
+  component: lazyRouteComponent(() => import('../organisation/Organisation'), 'OrganisationPage'),
+});
+
+const organisationPages = [
+  createRoute({
+    getParentRoute: () => organisation,
+    path: '/',
+    component: lazyRouteComponent(() => import('../organisation/Organisation'), 'OrganisationStart'),
+  }),
+  createRoute({
+    getParentRoute: () => organisation,
+    path: '/people',
+    component: lazyRouteComponent(() => import('../organisation/People'), 'PeoplePage'),
+  }),
+  createRoute({
+    getParentRoute: () => organisation,
+    path: '/sites',
+    component: lazyRouteComponent(() => import('../organisation/Sites'), 'SitesPage'),
+  }),
+  createRoute({
+    getParentRoute: () => organisation,
+    path: '/customers',
+    component: lazyRouteComponent(() => import('../organisation/Customers'), 'CustomersPage'),
+  }),
+  createRoute({
+    getParentRoute: () => organisation,
+    path: '/access',
+    component: lazyRouteComponent(() => import('../organisation/Access'), 'AccessPage'),
+  }),
+  createRoute({
+    getParentRoute: () => organisation,
+    path: '/handovers',
+    component: lazyRouteComponent(() => import('../organisation/Handovers'), 'HandoversPage'),
+  }),
+] as const;
+
 export function makeRouter(queryClient: QueryClient) {
   return createRouter({
     routeTree: root.addChildren([
       signIn,
       privacy,
-      shell.addChildren([fleet, add, system, setup, map, remote, remoteSession, statistics, account]),
+      shell.addChildren([
+        fleet,
+        add,
+        system,
+        setup,
+        map,
+        remote,
+        remoteSession,
+        statistics,
+        account,
+        organisation.addChildren([...organisationPages]),
+      ]),
     ]),
     context: { queryClient },
     defaultPreload: 'intent',

@@ -6,15 +6,18 @@ import { limits } from '../api/generated/limits';
 import { type ApiError, asApiError } from '../api/problem';
 import { fieldTexts, problemText } from '../api/problemText';
 import type { System, Group as SystemGroup } from '../api/types';
+import { useMay } from '../app/meta';
 import { GroupsInput, TagsField } from '../components/LabelInputs';
 import { changeSystem, fleet } from '../fleet/store';
 import { useText } from '../i18n';
+import { SiteSelect } from '../organisation/SiteSelect';
 
 interface Values {
   name: string;
   note: string;
   tags: string[];
   groups: SystemGroup[];
+  site: string;
 }
 
 /**
@@ -23,19 +26,27 @@ interface Values {
  */
 export function EditForm({ system, onClose }: { system: System; onClose(): void }) {
   const { t } = useText();
+  const moves = useMay().whole('users.manage');
   const [saving, setSaving] = useState(false);
   const [error, setError] = useState<ApiError | null>(null);
   const form = useForm<Values>({
-    initialValues: { name: system.name, note: system.note, tags: system.tags, groups: system.groups },
+    initialValues: {
+      name: system.name,
+      note: system.note,
+      tags: system.tags,
+      groups: system.groups,
+      site: system.site_id ?? '',
+    },
     validate: { name: (v) => (v.trim() === '' ? t('add.nameMissing') : null) },
   });
-  const save = async ({ name, note, tags, groups }: Values) => {
+  const save = async ({ name, note, tags, groups, site }: Values) => {
     const shown = { name: name.trim(), note: note.trim(), tags, groups };
     // The newest version, so that after a refusal a second click is meant.
     const now = fleet.get(system.id) ?? system;
     setSaving(true);
     try {
-      await changeSystem(now, { ...shown, groups: groups.map((g) => g.id) }, shown);
+      const moved = moves && site !== (now.site_id ?? '');
+      await changeSystem(now, { ...shown, groups: groups.map((g) => g.id), ...(moved && { site_id: site }) }, shown);
       onClose();
     } catch (thrown) {
       const failed = asApiError(thrown);
@@ -54,6 +65,7 @@ export function EditForm({ system, onClose }: { system: System; onClose(): void 
           </Alert>
         )}
         <TextInput label={t('system.name')} maxLength={limits.name} data-autofocus {...form.getInputProps('name')} />
+        {moves && <SiteSelect {...form.getInputProps('site')} />}
         <GroupsInput {...form.getInputProps('groups')} />
         <TagsField {...form.getInputProps('tags')} />
         <Textarea

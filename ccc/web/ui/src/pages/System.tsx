@@ -1,10 +1,10 @@
 import { ActionIcon, Button, Container, Group, Menu, Paper, Text, Title } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
-import { IconArrowsExchange, IconDots, IconPencil, IconTrash } from '@tabler/icons-react';
+import { IconArrowsExchange, IconBuildingCommunity, IconDots, IconPencil, IconTrash } from '@tabler/icons-react';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { type ReactNode, useState } from 'react';
 import type { System } from '../api/types';
-import { useRights } from '../app/meta';
+import { useMay, useRights } from '../app/meta';
 import { useTitle } from '../app/useTitle';
 import { BackLink } from '../components/BackLink';
 import { Labels } from '../components/Labels';
@@ -16,6 +16,8 @@ import { useSystem } from '../fleet/store';
 import { HistoryCard } from '../history/HistoryCard';
 import { reasonOf, useHistoryRight } from '../history/reason';
 import { useText } from '../i18n';
+import { HandoverModal } from '../organisation/HandoverModal';
+import { usePartName } from '../organisation/Part';
 import { RemoteCard } from '../remote/RemoteCard';
 import { useRemoteRights } from '../remote/rights';
 import { groupedSerial } from '../serial';
@@ -43,11 +45,13 @@ export function SystemPage() {
 function Details({ system, onRemoved }: { system: System; onRemoved(): void }) {
   const { t } = useText();
   const { write, remove } = useRights();
+  const handOver = useMay().whole('system.handover');
   const remote = useRemoteRights();
   const history = useHistoryRight();
   const [editing, edit] = useDisclosure(false);
   const [removing, removal] = useDisclosure(false);
   const [replacing, replacement] = useDisclosure(false);
+  const [handing, handover] = useDisclosure(false);
   const statusText = useStatusText(system);
   useTitle(system.name);
   const paired = system.state === 'paired';
@@ -80,6 +84,11 @@ function Details({ system, onRemoved }: { system: System; onRemoved(): void }) {
                 <Menu.Item leftSection={<IconArrowsExchange size={16} />} onClick={replacement.open}>
                   {t('replace.button')}
                 </Menu.Item>
+                {handOver && (
+                  <Menu.Item leftSection={<IconBuildingCommunity size={16} />} onClick={handover.open}>
+                    {t('organisation.handover.button')}
+                  </Menu.Item>
+                )}
                 {remove && (
                   <Menu.Item color="red" leftSection={<IconTrash size={16} />} onClick={removal.open}>
                     {t('remove.button')}
@@ -112,6 +121,9 @@ function Details({ system, onRemoved }: { system: System; onRemoved(): void }) {
               <EditForm system={system} onClose={edit.close} />
             ) : (
               <Facts>
+                <Fact label={t('organisation.sites.site')}>
+                  <SiteName id={system.site_id} />
+                </Fact>
                 <Fact label={t('system.groups')}>
                   {system.groups.length > 0 ? <Labels system={{ ...system, tags: [] }} /> : <None />}
                 </Fact>
@@ -134,9 +146,15 @@ function Details({ system, onRemoved }: { system: System; onRemoved(): void }) {
       </div>
 
       <RemoveModal system={system} opened={removing} onClose={removal.close} onRemoved={onRemoved} />
+      <HandoverModal system={system} opened={handing} onClose={handover.close} />
       <ReplaceModal system={system} opened={replacing} onClose={replacement.close} />
     </Container>
   );
+}
+
+function SiteName({ id }: { id: string | undefined }) {
+  const partName = usePartName();
+  return id ? partName({ site_id: id }) : <None />;
 }
 
 function SetupHint({ system }: { system: System }) {

@@ -11,6 +11,14 @@ const kinds = [
   'replaced',
   'changed',
   'removed',
+  'access_granted',
+  'access_revoked',
+  'break_glass_begun',
+  'break_glass_ended',
+  'handover_offered',
+  'handover_accepted',
+  'handover_declined',
+  'handover_withdrawn',
 ] as const;
 
 const reasons = [
