@@ -18,6 +18,7 @@ export type Factors = Schemas['Factors'];
 export type SessionInfo = Schemas['SessionInfo'];
 export type Passkey = Schemas['Passkey'];
 export type APIToken = Schemas['APIToken'];
+export type Invitation = Schemas['Invitation'];
 export type TenantAccess = Schemas['TenantAccess'];
 export type KnownTenant = Schemas['KnownTenant'];
 export type Person = Schemas['Person'];

@@ -53,6 +53,29 @@ const signIn = createRoute({
   component: SignInPage,
 });
 
+const invitation = createRoute({
+  getParentRoute: () => root,
+  path: '/invitation',
+  component: lazyRouteComponent(() => import('../pages/Invitation'), 'InvitationPage'),
+});
+
+const reset = createRoute({
+  getParentRoute: () => root,
+  path: '/reset',
+  component: lazyRouteComponent(() => import('../pages/Reset'), 'ResetPage'),
+});
+
+const oidc = createRoute({
+  getParentRoute: () => root,
+  path: '/oidc',
+  // What the provider adds; nothing of it is shown.
+  validateSearch: (search: Record<string, unknown>) => {
+    const text = (name: string) => (search[name] === undefined ? '' : String(search[name]));
+    return { state: text('state') || '-', code: text('code'), iss: text('iss'), error: text('error') };
+  },
+  component: lazyRouteComponent(() => import('../pages/Oidc'), 'OidcPage'),
+});
+
 const privacy = createRoute({
   getParentRoute: () => root,
   path: '/privacy',
@@ -195,6 +218,9 @@ export function makeRouter(queryClient: QueryClient) {
     routeTree: root.addChildren([
       signIn,
       privacy,
+      invitation,
+      reset,
+      oidc,
       shell.addChildren([
         fleet,
         add,

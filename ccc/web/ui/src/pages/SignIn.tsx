@@ -1,72 +1,31 @@
-import { Alert, Button, Divider, Paper, PasswordInput, Stack, TextInput, Title } from '@mantine/core';
+import { Alert, Anchor, Button, Divider, PasswordInput, Stack, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { IconAlertCircle, IconFingerprint, IconInfoCircle } from '@tabler/icons-react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
-import { useNavigate, useRouter, useSearch } from '@tanstack/react-router';
-import { useEffect } from 'react';
+import { Link, useNavigate, useSearch } from '@tanstack/react-router';
 import { api, ask, call } from '../api/client';
-import type { Me } from '../api/types';
 import { sessionQuery, useMeta } from '../app/meta';
-import { Mark } from '../components/Brand';
-import { Foot } from '../components/Foot';
-import { showLanguage, useText } from '../i18n';
+import { useText } from '../i18n';
+import { useArrive } from '../security/arrive';
 import { Enrol } from '../security/Enrol';
 import { failureText } from '../security/failure';
+import { Providers } from '../security/Providers';
 import { passkeysPossible, signInByPasskey } from '../security/passkeys';
 import { factorsQuery } from '../security/queries';
 import { SecondStep } from '../security/SecondStep';
-import classes from './SignIn.module.css';
+import { Front } from './Front';
 
 export function SignInPage() {
   const { t } = useText();
-  const { brand } = useMeta();
   const { step } = useSearch({ from: '/sign-in' });
-  useEffect(() => {
-    document.title = `${t('signIn.title')} · ${brand.name} Control Center`;
-  }, [t, brand]);
-
-  return (
-    <div className={classes.page}>
-      <main className={classes.main}>
-        <div className={classes.brand}>
-          <Mark size={44} />
-          <Title order={1} className={classes.title}>
-            {brand.name} <span>Control Center</span>
-          </Title>
-        </div>
-        <Paper className={classes.card} withBorder radius="lg">
-          {step ? <SecondHalf step={step} /> : <FirstHalf />}
-        </Paper>
-      </main>
-      <Foot />
-    </div>
-  );
-}
-
-/** Gives a function for the answer of each step: it goes on to the next one, or to where the person wanted to go. */
-function useArrive(): (me: Me) => Promise<void> {
-  const { next } = useSearch({ from: '/sign-in' });
-  const navigate = useNavigate();
-  const router = useRouter();
-  const queryClient = useQueryClient();
-  return async (me) => {
-    queryClient.clear();
-    await showLanguage(me.user.language);
-    if (me.proof.need) {
-      await navigate({ to: '/sign-in', search: { step: me.proof.need, ...(next && { next }) }, replace: true });
-      return;
-    }
-    queryClient.setQueryData(sessionQuery.queryKey, me);
-    if (next) router.history.push(next);
-    else await navigate({ to: '/' });
-  };
+  return <Front title={t('signIn.title')}>{step ? <SecondHalf step={step} /> : <FirstHalf />}</Front>;
 }
 
 function FirstHalf() {
   const { t } = useText();
   const meta = useMeta();
-  const { ended } = useSearch({ from: '/sign-in' });
-  const arrive = useArrive();
+  const { ended, next } = useSearch({ from: '/sign-in' });
+  const arrive = useArrive(next);
   const form = useForm({
     mode: 'uncontrolled',
     initialValues: { email: '', password: '' },
@@ -121,24 +80,28 @@ function FirstHalf() {
         <Button type="submit" size="md" loading={signIn.isPending} fullWidth>
           {t('signIn.submit')}
         </Button>
-        {meta.passkeys && passkeysPossible && (
-          <>
-            <Divider label={t('security.or')} />
-            <Button
-              variant="default"
-              size="md"
-              fullWidth
-              leftSection={<IconFingerprint size={18} />}
-              loading={passkey.isPending}
-              onClick={() => {
-                signIn.reset();
-                passkey.mutate();
-              }}
-            >
-              {t('security.passkeySignIn')}
-            </Button>
-          </>
+        {meta.mail && (
+          <Anchor component={Link} to="/reset" size="sm">
+            {t('signin.forgot')}
+          </Anchor>
         )}
+        {((meta.passkeys && passkeysPossible) || meta.providers.length > 0) && <Divider label={t('security.or')} />}
+        {meta.passkeys && passkeysPossible && (
+          <Button
+            variant="default"
+            size="md"
+            fullWidth
+            leftSection={<IconFingerprint size={18} />}
+            loading={passkey.isPending}
+            onClick={() => {
+              signIn.reset();
+              passkey.mutate();
+            }}
+          >
+            {t('security.passkeySignIn')}
+          </Button>
+        )}
+        <Providers providers={meta.providers} next={next} />
       </Stack>
     </form>
   );
@@ -149,7 +112,7 @@ function SecondHalf({ step }: { step: 'second' | 'enrol' }) {
   const { next } = useSearch({ from: '/sign-in' });
   const navigate = useNavigate();
   const queryClient = useQueryClient();
-  const arrive = useArrive();
+  const arrive = useArrive(next);
   const { data: factors, error } = useQuery({ ...factorsQuery, enabled: step === 'second' });
   const back = async () => {
     // It may have ended by itself, which is just as well.

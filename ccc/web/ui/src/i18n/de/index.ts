@@ -5,5 +5,6 @@ import history from './history.json';
 import onboarding from './onboarding.json';
 import organisation from './organisation.json';
 import rollout from './rollout.json';
+import signin from './signin.json';
 
-export default { ...base, audit, automation, history, onboarding, organisation, rollout };
+export default { ...base, audit, automation, history, onboarding, organisation, rollout, signin };
