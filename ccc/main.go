@@ -8,6 +8,7 @@
 //	ccc pair SERIAL                      pair a PBX without a browser
 //	ccc remote ask|open|list|show|…      remote access to a PBX without a browser
 //	ccc systems|users|sites|… list|…     whatever else the pages do
+//	ccc apply plan|apply|export          an organisation as a file says
 //	ccc backup FILE, ccc restore FILE    copy the database
 //	ccc key new --out FILE               make a key for the secrets in the database
 //	ccc firmware key new|pack|verify|show
@@ -47,7 +48,7 @@ func newApp() *cli.App {
 	)
 	app.AddCommand(
 		serveCommand(app),
-		tenantCommand(app), userCommand(app),
+		audited(tenantCommand(app)), audited(userCommand(app)), auditCommand(app),
 		backupCommand(app), restoreCommand(app),
 		keyCommand(app), firmwareCommand(app),
 		daemon.LogsCommand(app, func() (daemon.Config, error) {
@@ -61,7 +62,7 @@ func newApp() *cli.App {
 	}
 	app.AddCommand(
 		loginCommand(app), logoutCommand(),
-		pairCommand(app), remoteCommand(app), eventsCommand(app),
+		pairCommand(app), remoteCommand(app), eventsCommand(app), applyCommand(app),
 		openapiCommand(app),
 	)
 	addOperations(app, app.Command)

@@ -169,6 +169,7 @@ func (db database) byEmail(ctx context.Context, email string) (user store.User, 
 		}
 		return err
 	})
+	store.Concern(ctx, user)
 	return user, err
 }
 

@@ -28,6 +28,7 @@ func makeFirst(ctx context.Context, cfg FirstAdmin, db *store.DB, accounts *acco
 	if cfg.File == "" {
 		return nil, nil //nolint:nilnil // none was asked for
 	}
+	ctx = store.WithAct(ctx, &store.Act{Actor: "ccc", Operation: "cli.first_admin"})
 	tenant, users, err := firstTenant(ctx, db)
 	if err != nil || users {
 		return nil, err
