@@ -14,7 +14,6 @@ export const historyChecks = {
     const clone = [...s.mock.systems.values()].find((x) => x.quarantined);
     assert.ok(gone && clone);
     const page = await s.signIn(emma, '/?status=offline');
-    await s.loaded(page);
     await page.getByText(texts.history.reason.certificate_expired).first().waitFor();
     await page.goto(`${s.mock.origin}/systems/${gone.id}`);
     await page.getByText(texts.history.hint.certificate_expired).waitFor();
@@ -41,7 +40,7 @@ export const historyChecks = {
 
   async 'the map'(s) {
     const page = await s.signIn(emma, '/map');
-    await page.locator('svg g path').nth(5).waitFor();
+    await page.locator('svg g path').first().waitFor();
     const marker = page.getByRole('button', { name: /^Berlin, / });
     await marker.waitFor();
     const map = page.getByRole('region', { name: texts.history.map.label });

@@ -30,6 +30,7 @@ export function HistoryCard({ system }: { system: System }) {
         </Text>
         <SegmentedControl
           size="xs"
+          transitionDuration={0}
           aria-label={t('history.range')}
           value={range}
           onChange={(v) => setRange(v as Range)}
@@ -68,7 +69,7 @@ function Rows({ items }: { items: readonly HistoryInterval[] }) {
       {open && (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be scrolled by keyboard
         <section className={classes.rows} tabIndex={0} aria-label={t('history.table')}>
-          <Table>
+          <Table fz="xs" verticalSpacing={4}>
             <Table.Thead>
               <Table.Tr>
                 <Table.Th>{t('history.state.title')}</Table.Th>

@@ -1,3 +1,4 @@
+// @vitest-environment jsdom
 import { describe, expect, it } from 'vitest';
 import type { HistoryInterval } from '../api/types';
 import { ceiling, outages, partAt, partsOf } from './band';

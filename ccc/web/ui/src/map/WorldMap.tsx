@@ -160,7 +160,11 @@ function Marker({ cluster, selected, onOpen }: { cluster: Cluster; selected: str
   const said = t(`history.map.worst.${state}`);
   const label = many
     ? t('history.map.cluster', { count: places.length, state: said })
-    : t('history.map.site', { name: first?.site.name ?? '', state: said });
+    : t('history.map.site', {
+        name: first?.site.name ?? '',
+        systems: t('history.map.systems', { count: first?.systems.length ?? 0 }),
+        state: said,
+      });
   return (
     <g
       className={classes.marker}

@@ -49,7 +49,7 @@ export function fitted(places: readonly Point[], size: Size): View {
   const ys = shown.map((p) => p[1]);
   const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
   // One place is shown with what is some hundred kilometres around it.
-  const k = Math.min((size.width * 0.8) / Math.max(right - left, 8), (size.height * 0.8) / Math.max(bottom - top, 8));
+  const k = Math.min((size.width * 0.8) / Math.max(right - left, 16), (size.height * 0.8) / Math.max(bottom - top, 16));
   return bounded(
     { k, x: size.width / 2 - (k * (left + right)) / 2, y: size.height / 2 - (k * (top + bottom)) / 2 },
     size,
