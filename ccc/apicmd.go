@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/client"
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
@@ -210,18 +209,10 @@ var errUnsaid = errors.New("nothing was done")
 
 // confirm asks at a terminal before something is gone.
 func (c *apiCommand) confirm(cmd *cobra.Command, args []string) error {
-	in, ok := cmd.InOrStdin().(*os.File)
-	if c.op.Method != http.MethodDelete || c.yes || !ok || !term.IsTerminal(int(in.Fd())) { //nolint:gosec // a descriptor fits
+	if c.op.Method != http.MethodDelete {
 		return nil
 	}
-	if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s. Type yes to go on: ", c.op.Summary, strings.Join(args, " ")); err != nil {
-		return err
-	}
-	var answer string
-	if _, err := fmt.Fscanln(in, &answer); err != nil || answer != "yes" {
-		return &cli.Hint{Err: errUnsaid, Hint: "--yes does not ask"}
-	}
-	return nil
+	return agreed(cmd, c.yes, c.op.Summary+": "+strings.Join(args, " ")+". ")
 }
 
 // copy writes an answer that is no JSON.

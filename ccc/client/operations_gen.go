@@ -1982,7 +1982,7 @@ type FilterFields struct {
 	Group string `json:"group,omitzero"`
 	// Only what is offline for this reason.
 	OfflineReason string `json:"offline_reason,omitzero"`
-	Online        bool   `json:"online,omitzero"`
+	Online        *bool  `json:"online,omitzero"`
 	// Text in serial, name, note, tags or the name of the site.
 	Q string `json:"q,omitzero"`
 	// Id of a site.
@@ -2296,7 +2296,7 @@ type NewFilter struct {
 	Filter FilterFields `json:"filter"`
 	Name   string       `json:"name"`
 	// For all in the tenant, which takes who manages its users.
-	Shared bool `json:"shared,omitzero"`
+	Shared *bool `json:"shared,omitzero"`
 }
 
 // NewGroup is what [Client.CreateGroup] takes.
@@ -2610,12 +2610,12 @@ type Presence struct {
 	// unknown.
 	OfflineReason string    `json:"offline_reason,omitzero"`
 	Online        bool      `json:"online"`
-	Quarantined   bool      `json:"quarantined,omitzero"`
+	Quarantined   *bool     `json:"quarantined,omitzero"`
 	RTTMs         *float64  `json:"rtt_ms,omitzero"`
 	Since         time.Time `json:"since"`
 	// One of: quic, tcp.
 	Transport string `json:"transport,omitzero"`
-	Unclear   bool   `json:"unclear,omitzero"`
+	Unclear   *bool  `json:"unclear,omitzero"`
 }
 
 // Proof is a part of [Factors].
@@ -2912,7 +2912,7 @@ type RolloutPlan struct {
 	// Between two rings.
 	PauseMinutes int64 `json:"pause_minutes,omitzero"`
 	// Restart a PBX where a setting takes that.
-	Restart bool `json:"restart,omitzero"`
+	Restart *bool `json:"restart,omitzero"`
 	// One after the other; the last one has all that remain. Default: 1, 10 %, the others.
 	Rings []RolloutRing `json:"rings,omitzero"`
 	// How long PBXs that are offline are waited for. Default: as the server is set.
@@ -3100,7 +3100,7 @@ type System struct {
 	PairedAt    time.Time `json:"paired_at,omitzero"`
 	// true: two holders of its certificate were connected at once, and it is not used until one of
 	// them is gone.
-	Quarantined bool `json:"quarantined,omitzero"`
+	Quarantined *bool `json:"quarantined,omitzero"`
 	// Id of the system whose place it takes once it is paired.
 	Replaces string `json:"replaces,omitzero"`
 	// Round trip between PBX and relay, in milliseconds.
@@ -3119,7 +3119,7 @@ type System struct {
 	Transport string `json:"transport,omitzero"`
 	// true: whether it is online is not known at the moment, since nothing is heard of the relay
 	// that it was at.
-	Unclear bool `json:"unclear,omitzero"`
+	Unclear *bool `json:"unclear,omitzero"`
 	// Rises with every change of name, note, tags or groups; the ETag, for If-Match.
 	Version int64 `json:"version"`
 }

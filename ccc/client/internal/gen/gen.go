@@ -126,7 +126,7 @@ func (g *generator) field(owner, name string, s *schema, required, change bool) 
 		}
 		switch {
 		case strings.HasPrefix(typ, "[]"), strings.HasPrefix(typ, "map["), typ == "json.RawMessage":
-		case change, s.Ref != "" && len(target.Properties) > 0, target.Default != nil, s.Type == "number": // a degree may be 0
+		case change, s.Ref != "" && len(target.Properties) > 0, target.Default != nil, s.Type == "number", s.Type == "boolean": // 0 and false say something, too
 			typ = "*" + typ
 		}
 	}
