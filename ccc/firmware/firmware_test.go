@@ -105,11 +105,9 @@ func TestEveryByteCounts(t *testing.T) {
 		}
 	}
 	for at := range image {
-		for bit := range 8 {
-			changed := bytes.Clone(image)
-			changed[at] ^= 1 << bit
-			refused("changed", at, changed)
-		}
+		changed := bytes.Clone(image)
+		changed[at] ^= 1 << (at % 8)
+		refused("changed", at, changed)
 		refused("cut off", at, image[:at])
 		refused("removed", at, append(bytes.Clone(image[:at]), image[at+1:]...))
 		refused("added", at, append(append(bytes.Clone(image[:at]), 'x'), image[at:]...))

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 )
 
@@ -56,13 +57,13 @@ func ParsePublic(text []byte) (Keys, error) {
 		if block.Type != publicBlock {
 			return nil, fmt.Errorf("%w: a block %q, want %q", errKeyFile, block.Type, publicBlock)
 		}
-		any, err := x509.ParsePKIXPublicKey(block.Bytes)
+		parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errKeyFile, err)
 		}
-		key, ok := any.(ed25519.PublicKey)
+		key, ok := parsed.(ed25519.PublicKey)
 		if !ok {
-			return nil, fmt.Errorf("%w: the key is a %T", errKeyFile, any)
+			return nil, fmt.Errorf("%w: the key is a %T", errKeyFile, parsed)
 		}
 		set[IDOf(key)] = key
 	}
@@ -84,9 +85,7 @@ func ReadKeys(files ...string) (Keys, error) {
 		if err != nil {
 			return nil, fmt.Errorf("firmware keys: %s: %w", file, err)
 		}
-		for id, key := range set {
-			all[id] = key
-		}
+		maps.Copy(all, set)
 	}
 	return all, nil
 }
@@ -103,13 +102,13 @@ func ParsePrivate(text []byte) (ed25519.PrivateKey, error) {
 	if block == nil || block.Type != privateBlock {
 		return nil, fmt.Errorf("%w: no block %q", errKeyFile, privateBlock)
 	}
-	any, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errKeyFile, err)
 	}
-	key, ok := any.(ed25519.PrivateKey)
+	key, ok := parsed.(ed25519.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("%w: the key is a %T", errKeyFile, any)
+		return nil, fmt.Errorf("%w: the key is a %T", errKeyFile, parsed)
 	}
 	return key, nil
 }

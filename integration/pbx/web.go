@@ -61,7 +61,7 @@ func routePages(mux *http.ServeMux) {
 			n, err := f(p, r, l)
 			if err != nil {
 				var ok bool
-				if n, ok = noticeOf(err); !ok {
+				if n, ok = noticeOf(p.language(r), err); !ok {
 					p.refuse(w, r, err)
 					return
 				}
@@ -207,7 +207,7 @@ func (p *PBX) webSignIn(w http.ResponseWriter, r *http.Request) {
 		err = errCredentials // the pages are for people
 	}
 	if err != nil {
-		n, ok := noticeOf(err)
+		n, ok := noticeOf(p.language(r), err)
 		if !ok {
 			p.refuse(w, r, err)
 			return

@@ -149,7 +149,7 @@ func TestForms(t *testing.T) {
 		b.notice(t, b.post("/settings", form, admin), admin, "changed meanwhile")
 		form = b.settingsForm()
 		form.Set("contact_days", "x")
-		b.notice(t, b.post("/settings", form, admin), admin, "Please check: contact_days")
+		b.notice(t, b.post("/settings", form, admin, english), admin, "Please check: Dissolve the connection after")
 		o := b.ccc.offer("offer-1")
 		b.notice(t, b.post("/switches", url.Values{"offers": {"on"}}, admin), admin, "Saved")
 		if err := b.ccc.deliver(b.PBX, o); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/pages"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/password"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/remote"
+	"github.com/comtrexx-cloud/comtrexx/integration/pbx/settings"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
 )
 
@@ -73,9 +74,9 @@ var notices = []struct {
 	{state.ErrCompleting, "ccc.completing"},
 }
 
-// noticeOf is what people read about an error; ok is false for those that are none of
-// their doing.
-func noticeOf(err error) (n pages.Notice, ok bool) {
+// noticeOf is what people read about an error, with names in their language; ok is false
+// for errors that are none of their doing.
+func noticeOf(lang string, err error) (n pages.Notice, ok bool) {
 	for _, k := range notices {
 		if errors.Is(err, k.err) {
 			return bad(k.key), true
@@ -102,6 +103,9 @@ func noticeOf(err error) (n pages.Notice, ok bool) {
 		fields := make([]string, len(pr.Errors))
 		for i, e := range pr.Errors {
 			fields[i] = strings.TrimPrefix(e.Location, "body.")
+			if _, ok := settings.Of(fields[i]); ok {
+				fields[i] = pages.Text(lang, "settings."+fields[i])
+			}
 		}
 		return bad("settings.bad", strings.Join(fields, ", ")), true
 	}
@@ -170,7 +174,7 @@ func (p *PBX) webReset(w http.ResponseWriter, r *http.Request, l login) {
 		return
 	}
 	if _, err := p.confirm(r, l, r.PostFormValue("password")); err != nil {
-		n, ok := noticeOf(err)
+		n, ok := noticeOf(p.language(r), err)
 		if !ok {
 			p.refuse(w, r, err)
 			return
