@@ -45,5 +45,6 @@ export type LiveEvent =
   | { event: 'presence'; data: Presence }
   | { event: 'offer'; data: OfferStep }
   | { event: 'remote'; data: RemoteChange }
+  | { event: 'rollout'; data: Record<string, never> }
   | { event: 'summary'; data: Summary }
   | { event: 'reset'; data: Record<string, never> };

@@ -133,6 +133,30 @@ const system = createRoute({
   component: lazyRouteComponent(() => import('../pages/System'), 'SystemPage'),
 });
 
+const settings = createRoute({
+  getParentRoute: () => shell,
+  path: '/systems/$id/settings',
+  component: lazyRouteComponent(() => import('../rollout/Settings'), 'SettingsPage'),
+});
+
+const rollouts = createRoute({
+  getParentRoute: () => shell,
+  path: '/rollouts',
+  component: lazyRouteComponent(() => import('../rollout/Rollouts'), 'RolloutsPage'),
+});
+
+const newRollout = createRoute({
+  getParentRoute: () => shell,
+  path: '/rollouts/new',
+  component: lazyRouteComponent(() => import('../rollout/NewRollout'), 'NewRolloutPage'),
+});
+
+const rollout = createRoute({
+  getParentRoute: () => shell,
+  path: '/rollouts/$id',
+  component: lazyRouteComponent(() => import('../rollout/RolloutPage'), 'RolloutPage'),
+});
+
 const setup = createRoute({
   getParentRoute: () => shell,
   path: '/systems/$id/setup',
@@ -226,6 +250,10 @@ export function makeRouter(queryClient: QueryClient) {
         add,
         system,
         setup,
+        settings,
+        rollouts,
+        newRollout,
+        rollout,
         map,
         remote,
         remoteSession,

@@ -8,6 +8,7 @@ const all = [
   { name: 'systems', to: '/', may: () => true },
   { name: 'map', to: '/map', may: ({ some }: Who) => some('tenant.read') },
   { name: 'remote', to: '/remote', may: ({ whole }: Who) => whole('remote.read') },
+  { name: 'rollouts', to: '/rollouts', may: ({ some }: Who) => some('config.read') },
   { name: 'organisation', to: '/organisation', may: () => true },
   { name: 'statistics', to: '/statistics', may: ({ me }: Who) => me.tenant.kind === 'operator' },
 ] as const satisfies { name: string; to: string; may(who: Who): boolean }[];

@@ -23,7 +23,7 @@ export interface StreamConfig {
   stable?: number;
 }
 
-const events = new Set<string>(['system', 'removed', 'presence', 'offer', 'remote', 'summary', 'reset']);
+const events = new Set<string>(['system', 'removed', 'presence', 'offer', 'remote', 'rollout', 'summary', 'reset']);
 
 /**
  * Follows the live events until close is called, and comes back with growing waits when

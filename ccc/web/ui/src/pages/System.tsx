@@ -1,6 +1,13 @@
 import { ActionIcon, Button, Container, Group, Menu, Paper, Text, Title } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
-import { IconArrowsExchange, IconBuildingCommunity, IconDots, IconPencil, IconTrash } from '@tabler/icons-react';
+import {
+  IconArrowsExchange,
+  IconBuildingCommunity,
+  IconDots,
+  IconPencil,
+  IconSettings,
+  IconTrash,
+} from '@tabler/icons-react';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
 import { type ReactNode, useState } from 'react';
 import type { System } from '../api/types';
@@ -46,6 +53,7 @@ function Details({ system, onRemoved }: { system: System; onRemoved(): void }) {
   const { t } = useText();
   const { write, remove } = useRights();
   const handOver = useMay().whole('system.handover');
+  const configure = useMay().some('config.read');
   const remote = useRemoteRights();
   const history = useHistoryRight();
   const [editing, edit] = useDisclosure(false);
@@ -69,6 +77,15 @@ function Details({ system, onRemoved }: { system: System; onRemoved(): void }) {
             <Since at={statusSince(system)} />
           </p>
         </div>
+        {paired && configure && (
+          <Button
+            variant="default"
+            leftSection={<IconSettings size={16} />}
+            renderRoot={(props) => <Link {...props} to="/systems/$id/settings" params={{ id: system.id }} />}
+          >
+            {t('rollout.settings.title')}
+          </Button>
+        )}
         {write && (
           <Group gap="xs" wrap="nowrap" className={classes.actions}>
             <Button variant="default" leftSection={<IconPencil size={16} />} onClick={edit.open} disabled={editing}>

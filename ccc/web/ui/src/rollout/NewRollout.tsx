@@ -1,0 +1,217 @@
+import {
+  Alert,
+  Button,
+  Checkbox,
+  Container,
+  MultiSelect,
+  NativeSelect,
+  NumberInput,
+  Paper,
+  Stack,
+  TextInput,
+  Title,
+} from '@mantine/core';
+import { useMutation, useQuery } from '@tanstack/react-query';
+import { useNavigate } from '@tanstack/react-router';
+import { useState } from 'react';
+import { api, call, idempotencyKey } from '../api/client';
+import { asApiError } from '../api/problem';
+import { problemText } from '../api/problemText';
+import { useTitle } from '../app/useTitle';
+import { BackLink } from '../components/BackLink';
+import { fleet, useFleet } from '../fleet/store';
+import { useText } from '../i18n';
+import { sitesQuery } from '../organisation/queries';
+import { parseLines } from './lines';
+import { templatesQuery } from './queries';
+import classes from './Rollout.module.css';
+import { SettingLines } from './Templates';
+
+const kinds = ['settings', 'restart'] as const;
+const scopes = ['all', 'site', 'chosen'] as const;
+
+/** How a rollout proceeds, as the form has it. */
+interface Plan {
+  first: number;
+  percent: number;
+  parallel: number;
+  pause_minutes: number;
+  max_failures: number;
+  wait_hours: number;
+  restart: boolean;
+}
+
+/** Prepares a change of many PBXs; nothing is changed before it was shown what would be. */
+export function NewRolloutPage() {
+  const { t } = useText();
+  useTitle(t('rollout.make.title'));
+  const navigate = useNavigate();
+  const [name, setName] = useState('');
+  const [kind, setKind] = useState<(typeof kinds)[number]>('settings');
+  const [template, setTemplate] = useState('');
+  const [lines, setLines] = useState('');
+  const [scope, setScope] = useState<(typeof scopes)[number]>('all');
+  const [site, setSite] = useState('');
+  const [chosen, setChosen] = useState<string[]>([]);
+  const [plan, setPlan] = useState<Plan>({
+    first: 1,
+    percent: 10,
+    parallel: 10,
+    pause_minutes: 10,
+    max_failures: 0,
+    wait_hours: 72,
+    restart: false,
+  });
+  const [key] = useState(idempotencyKey);
+  const templates = useQuery(templatesQuery).data ?? [];
+  const sites = useQuery(sitesQuery).data ?? [];
+  useFleet();
+  const systems = [...fleet.all()].filter((s) => s.state === 'paired');
+  const { values, wrong } = parseLines(lines);
+  const create = useMutation({
+    mutationFn: () =>
+      call(
+        api.POST('/rollouts', {
+          params: { header: { 'Idempotency-Key': key } },
+          body: {
+            name,
+            kind,
+            ...(kind === 'settings' && (template ? { template_id: template } : { settings: values })),
+            ...(scope === 'chosen' ? { system_ids: chosen } : { filter: scope === 'site' ? { site_id: site } : {} }),
+            plan: {
+              rings: [{ count: plan.first }, { percent: plan.percent }, { percent: 100 }],
+              parallel: plan.parallel,
+              pause_minutes: plan.pause_minutes,
+              max_failures: plan.max_failures,
+              wait_hours: plan.wait_hours,
+              restart: plan.restart,
+            },
+          },
+        }),
+      ),
+    onSuccess: (made) => navigate({ to: '/rollouts/$id', params: { id: made.id } }),
+  });
+  const what = kind === 'restart' || template !== '' || (wrong === 0 && Object.keys(values).length > 0);
+  const whom = scope === 'all' || (scope === 'site' ? site !== '' : chosen.length > 0);
+  const number = (field: Exclude<keyof Plan, 'restart'>, min: number, max: number) => (
+    <NumberInput
+      label={t(`rollout.plan.${field}`)}
+      min={min}
+      max={max}
+      clampBehavior="strict"
+      allowDecimal={false}
+      value={plan[field]}
+      onChange={(value) => setPlan({ ...plan, [field]: Number(value) || min })}
+    />
+  );
+  return (
+    <Container size="md" className={classes.page}>
+      <BackLink to="/rollouts" label={t('rollout.title')} />
+      <Title order={1}>{t('rollout.make.title')}</Title>
+      <p className={classes.lead}>{t('rollout.make.lead')}</p>
+      <form
+        onSubmit={(e) => {
+          e.preventDefault();
+          create.mutate();
+        }}
+      >
+        <Paper withBorder radius="lg" className={classes.card} component="section">
+          <Stack>
+            <Title order={2}>{t('rollout.make.what')}</Title>
+            <TextInput
+              label={t('rollout.name')}
+              required
+              maxLength={100}
+              value={name}
+              onChange={(e) => setName(e.currentTarget.value)}
+            />
+            <NativeSelect
+              label={t('rollout.kindLabel')}
+              value={kind}
+              data={kinds.map((value) => ({ value, label: t(`rollout.kind.${value}`) }))}
+              onChange={(e) => setKind(kinds.find((k) => k === e.currentTarget.value) ?? 'settings')}
+            />
+            {kind === 'settings' && (
+              <NativeSelect
+                label={t('rollout.make.template')}
+                value={template}
+                data={[
+                  { value: '', label: t('rollout.make.noTemplate') },
+                  ...templates.map((v) => ({ value: v.id, label: v.name })),
+                ]}
+                onChange={(e) => setTemplate(e.currentTarget.value)}
+              />
+            )}
+            {kind === 'settings' && !template && <SettingLines text={lines} wrong={wrong} onChange={setLines} />}
+          </Stack>
+        </Paper>
+        <Paper withBorder radius="lg" className={classes.card} component="section">
+          <Stack>
+            <Title order={2}>{t('rollout.make.whom')}</Title>
+            <NativeSelect
+              label={t('rollout.make.scope')}
+              value={scope}
+              data={scopes.map((value) => ({ value, label: t(`rollout.scope.${value}`) }))}
+              onChange={(e) => setScope(scopes.find((s) => s === e.currentTarget.value) ?? 'all')}
+            />
+            {scope === 'site' && (
+              <NativeSelect
+                label={t('organisation.sites.site')}
+                value={site}
+                data={[{ value: '', label: '–' }, ...sites.map((s) => ({ value: s.id, label: s.name }))]}
+                onChange={(e) => setSite(e.currentTarget.value)}
+              />
+            )}
+            {scope === 'chosen' && (
+              <MultiSelect
+                label={t('rollout.make.systems')}
+                description={t('rollout.make.systemsHint')}
+                searchable
+                limit={50}
+                value={chosen}
+                data={systems.map((s) => ({ value: s.id, label: `${s.name} (${s.serial})` }))}
+                onChange={setChosen}
+              />
+            )}
+          </Stack>
+        </Paper>
+        <Paper withBorder radius="lg" className={classes.card} component="section">
+          <Title order={2} mb="md">
+            {t('rollout.make.how')}
+          </Title>
+          <div className={classes.settings}>
+            {number('first', 1, 10_000)}
+            {number('percent', 1, 100)}
+            {number('parallel', 1, 64)}
+            {number('pause_minutes', 0, 10_080)}
+            {number('max_failures', 0, 10_000)}
+            {number('wait_hours', 1, 720)}
+          </div>
+          {kind === 'settings' && (
+            <Checkbox
+              mt="md"
+              label={t('rollout.plan.restart')}
+              checked={plan.restart}
+              onChange={(e) => setPlan({ ...plan, restart: e.currentTarget.checked })}
+            />
+          )}
+        </Paper>
+        {create.error && (
+          <Alert color="red" role="alert" mt="md">
+            {problemText(t, create.error)}
+            <ul>
+              {asApiError(create.error).fields.map((f) => (
+                <li key={f.location}>
+                  {f.location.replace('body.', '')}: {f.message}
+                </li>
+              ))}
+            </ul>
+          </Alert>
+        )}
+        <Button type="submit" mt="lg" loading={create.isPending} disabled={!name.trim() || !what || !whom}>
+          {t('rollout.make.submit')}
+        </Button>
+      </form>
+    </Container>
+  );
+}
