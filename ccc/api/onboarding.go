@@ -144,7 +144,7 @@ func (a *API) registerOnboarding() {
 	}, a.makeSheet)
 	add(a, operation{
 		id: "makeSheetPDF", method: http.MethodPost, path: "/onboarding/sheet.pdf", tag: tagOnboarding, rule: inParts(access.SystemPair),
-		summary: "The same as a PDF", description: about + " Where none of the systems has a token for the person the answer is not_found.",
+		summary: "The same as a PDF", description: about + " Where none of the systems has a token for the person the answer is invalid.",
 	}, a.makeSheetPDF)
 	a.huma.OpenAPI().Paths["/onboarding/sheet.pdf"].Post.Responses["200"] = &huma.Response{
 		Description: "A4, eight to a page",

@@ -275,7 +275,7 @@ func TestSheet(t *testing.T) {
 		if !bytes.HasPrefix(pdf.body, []byte("%PDF-")) || pdf.header.Get("Content-Type") != "application/pdf" || pdf.header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%v %.20s", pdf.header, pdf.body)
 		}
-		colleague.do(http.MethodPost, "/onboarding/sheet.pdf", `{"system_ids":["`+ids[0]+`"]}`).problem(CodeNotFound)
+		colleague.do(http.MethodPost, "/onboarding/sheet.pdf", `{"system_ids":["`+ids[0]+`"]}`).problem(CodeInvalid)
 		c.do(http.MethodPost, "/onboarding/sheet.pdf", `{"system_ids":["`+ids[0]+`"],"time_zone":"Mars/North"}`).problem(CodeInvalid)
 		c.do(http.MethodPost, "/onboarding/sheet", `{"system_ids":[]}`).problem(CodeInvalid)
 		w.signedIn(w.north, store.RoleMonitoring).do(http.MethodPost, "/onboarding/sheet", string(text)).problem(CodeForbidden)

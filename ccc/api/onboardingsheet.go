@@ -30,7 +30,7 @@ func (a *API) makeSheetPDF(ctx context.Context, in *sheetInput) (*huma.StreamRes
 		return nil, err
 	}
 	if len(made.Items) == 0 {
-		return nil, problem(CodeNotFound, "")
+		return nil, problem(CodeInvalid, "", FieldError{"body.system_ids", FieldReference, "none of them has an open offer that the person has made"})
 	}
 	pages := sheet.Sheet{Tenant: made.Tenant, Language: cmp.Or(in.Body.Language, string(who.user.Language)), Zone: zone, Made: time.Now()}
 	for _, item := range made.Items {

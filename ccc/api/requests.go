@@ -77,7 +77,7 @@ type Page struct {
 // SystemQuery is which systems are wanted.
 type SystemQuery struct {
 	Page
-	Query         string        `query:"q" maxLength:"100" doc:"Text in serial, name, note or tags"`
+	Query         string        `query:"q" maxLength:"100" doc:"Text in serial, name, note, tags or the name of the site"`
 	State         []store.State `query:"state,explode" nullable:"false" maxItems:"8" enum:"offered,received,proving,paired,left,expired,declined,error" doc:"Any of these"`
 	Online        string        `query:"online" enum:"true,false" doc:"Only what is, or is not, online"`
 	OfflineReason string        `query:"offline_reason" enum:"relay_drain,relay_lost,lost,network,power,restart,shutdown,certificate_expired,certificate_blocked,replaced,clone,idle_timeout,protocol,operator,unknown" doc:"Only what is offline for that"`

@@ -59,7 +59,7 @@ func TestTexts(t *testing.T) {
 	for language, words := range map[string][]string{
 		"de": {"Seriennummer: 0000000001", "Gültig bis: 27.11.2026, 17:04 CET", "Größe & Söhne GmbH", "„COMtrexx", "Seite 1 von 2"},
 		"en": {"Serial number: 0000000001", "Valid until: 27 Nov 2026, 17:04 CET", "Page 1 of 2"},
-		"fr": {"Numéro de série: 0000000001", "Valable jusqu’au: 27/11/2026, 17:04 CET", "Emplacement: Köln-Süd", "Page 1 sur 2"},
+		"fr": {"Numéro de série: 0000000001", "Valable jusqu’au: 27/11/2026, 17:04 CET", "Site: Köln-Süd", "Page 1 sur 2"},
 		"xx": {"Comparison number: 123 456"},
 	} {
 		t.Run(language, func(t *testing.T) {

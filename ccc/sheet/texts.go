@@ -26,7 +26,7 @@ var texts = map[string]text{
 		own:     "Confidential: only for the administrator of this PBX.",
 	},
 	"fr": {
-		title: "Codes de confirmation", page: "Page %d sur %d", serial: "Numéro de série", site: "Emplacement", company: "Société",
+		title: "Codes de confirmation", page: "Page %d sur %d", serial: "Numéro de série", site: "Site", company: "Société",
 		token: "Code de confirmation", code: "Numéro de comparaison", until: "Valable jusqu’au", noon: "02/01/2006, 15:04",
 		todo:    "1. Ouvrez la page d’administration du système, connectez-vous comme administrateur et choisissez « COMtrexx Control Center ».",
 		compare: "2. Vérifiez que le système affiche la même société et le même numéro de comparaison.",

@@ -326,6 +326,8 @@ export async function startMock({ systems: size }) {
       (message) => emit(message),
       (code) => new Refusal(code),
     ),
+    ['GET', /^\/filters$/, () => ({ items: [] })],
+    ['GET', /^\/sites$/, () => ({ items: [] })],
     ['GET', /^\/groups$/, () => ({ items: groups })],
     [
       'POST',

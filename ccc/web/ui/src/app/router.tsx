@@ -121,6 +121,18 @@ const add = createRoute({
   component: lazyRouteComponent(() => import('../pages/Add'), 'AddPage'),
 });
 
+const onboarding = createRoute({
+  getParentRoute: () => shell,
+  path: '/onboarding',
+  component: lazyRouteComponent(() => import('../onboarding/Onboarding'), 'OnboardingPage'),
+});
+
+const sheet = createRoute({
+  getParentRoute: () => shell,
+  path: '/onboarding/sheet',
+  component: lazyRouteComponent(() => import('../onboarding/SheetPage'), 'SheetPage'),
+});
+
 const account = createRoute({
   getParentRoute: () => shell,
   path: '/account',
@@ -248,6 +260,8 @@ export function makeRouter(queryClient: QueryClient) {
       shell.addChildren([
         fleet,
         add,
+        onboarding,
+        sheet,
         system,
         setup,
         settings,

@@ -9,6 +9,9 @@ export interface Filter {
   text: string;
   kind?: Kind | undefined;
   group?: string | undefined;
+  site?: string | undefined;
+  /** Names of the sites, which are searched too. */
+  sites?: ReadonlyMap<string, string> | undefined;
   tags: readonly string[];
 }
 
@@ -64,13 +67,19 @@ export function matcher(filter: Filter): (system: System) => boolean {
   const text = folded(filter.text.trim());
   const digits = text.replace(/[\s.-]/g, '');
   const words = text.split(/\s+/).filter(Boolean);
+  const sites = new Map([...(filter.sites ?? [])].map(([id, name]) => [id, folded(name)]));
   return (system) => {
     if (filter.kind && kindOfStatus(statusOf(system)) !== filter.kind) return false;
     if (filter.group && !system.groups.some((g) => g.id === filter.group)) return false;
+    if (filter.site && system.site_id !== filter.site) return false;
     if (!filter.tags.every((tag) => system.tags.includes(tag))) return false;
     if (words.length === 0) return true;
     const hay = haystack(system);
-    return words.every((w) => hay.includes(w)) || (/^[0-9]+$/.test(digits) && system.serial.includes(digits));
+    const site = sites.get(system.site_id ?? '') ?? '';
+    return (
+      words.every((w) => hay.includes(w) || site.includes(w)) ||
+      (/^[0-9]+$/.test(digits) && system.serial.includes(digits))
+    );
   };
 }
 

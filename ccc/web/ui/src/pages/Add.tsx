@@ -96,7 +96,10 @@ export function AddPage() {
     <Container size="sm" className={classes.page}>
       <BackLink to="/" label={t('fleet.title')} />
       <Title order={1}>{t('add.title')}</Title>
-      <p className={classes.lead}>{t('add.lead')}</p>
+      <p className={classes.lead}>
+        {t('add.lead')}{' '}
+        <Anchor renderRoot={(props) => <Link {...props} to="/onboarding" />}>{t('onboarding.from')}</Anchor>
+      </p>
       <Paper withBorder radius="lg" className={classes.card}>
         <form onSubmit={form.onSubmit((values) => save.mutate(values))} noValidate>
           <Stack gap="lg">

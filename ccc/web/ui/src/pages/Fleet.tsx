@@ -1,7 +1,9 @@
 import { ActionIcon, Button, Container, Kbd, TextInput, Title } from '@mantine/core';
 import { IconPlus, IconSearch, IconX } from '@tabler/icons-react';
+import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
 import { useDeferredValue, useEffect, useMemo, useRef, useState } from 'react';
+import { filtersQuery } from '../api/filters';
 import { problemText } from '../api/problemText';
 import { useRights } from '../app/meta';
 import { useTitle } from '../app/useTitle';
@@ -10,12 +12,15 @@ import { kinds } from '../fleet/status';
 import { useFleet } from '../fleet/store';
 import { useKindCounts, useRows } from '../fleet/useRows';
 import { useText } from '../i18n';
+import { sitesQuery } from '../organisation/queries';
 import { count } from '../time/format';
 import classes from './Fleet.module.css';
 import { FleetEmpty, FleetNoMatch } from './FleetEmpty';
 import { FilterPills, FleetFilters } from './FleetFilters';
+import { FleetSaved } from './FleetSaved';
 import { FleetTable, SortMenu } from './FleetTable';
-import { type FleetSearch, nextSort, parseSort } from './fleetSearch';
+import { type FleetSearch, nextSort, parseFleetSearch, parseSort } from './fleetSearch';
+import { searchOf } from './savedSearch';
 
 const byName: Sort = { key: 'name', descending: false };
 
@@ -37,9 +42,18 @@ export function FleetPage() {
   // With what is in the search field, whose own way into the address is a little later.
   const set: typeof go = (change) => go({ q: text || undefined, ...change });
   const deferred = useDeferredValue(text);
+  const { data: sites } = useQuery(sitesQuery);
+  const siteNames = useMemo(() => new Map(sites?.map((s) => [s.id, s.name])), [sites]);
   const filter = useMemo<Filter>(
-    () => ({ text: deferred, kind: search.status, group: search.group, tags: search.tags ?? [] }),
-    [deferred, search.status, search.group, search.tags],
+    () => ({
+      text: deferred,
+      kind: search.status,
+      group: search.group,
+      site: search.site,
+      sites: siteNames,
+      tags: search.tags ?? [],
+    }),
+    [deferred, search.status, search.group, search.site, siteNames, search.tags],
   );
   const chosen = parseSort(search.sort);
   const sort = chosen ?? byName;
@@ -47,10 +61,24 @@ export function FleetPage() {
   const onSort = (key: SortKey) => set({ sort: nextSort(chosen, key) });
   const clear = () => {
     setText('');
-    set({ q: undefined, status: undefined, group: undefined, tags: undefined });
+    set({ q: undefined, status: undefined, group: undefined, site: undefined, tags: undefined });
   };
 
-  const filtered = Boolean(text || search.status || search.group || search.tags?.length);
+  const pick = (chosen: FleetSearch) => {
+    setText(chosen.q ?? '');
+    const none = {
+      q: undefined,
+      status: undefined,
+      group: undefined,
+      site: undefined,
+      tags: undefined,
+      sort: undefined,
+    };
+    go({ ...none, ...chosen });
+  };
+  useDefaultFilter(search, pick);
+
+  const filtered = Boolean(text || search.status || search.group || search.site || search.tags?.length);
   if (complete && loaded === 0) return <FleetEmpty />;
   return (
     <Container size="xl" className={classes.page}>
@@ -66,6 +94,7 @@ export function FleetPage() {
       <div className={classes.tools}>
         <SearchField text={text} onChange={setText} />
         <FleetFilters search={search} onChange={set} />
+        <FleetSaved search={{ ...search, ...(text && { q: text }) }} onPick={pick} />
         <SortMenu sort={sort} onSort={(value) => set({ sort: value })} />
         <p className={classes.found} role="status">
           {error && loaded === 0
@@ -87,6 +116,18 @@ export function FleetPage() {
       )}
     </Container>
   );
+}
+
+/** Begins with the filter that somebody has chosen for it, where the address says nothing. */
+function useDefaultFilter(search: FleetSearch, pick: (search: FleetSearch) => void): void {
+  const { data: filters } = useQuery(filtersQuery);
+  const begun = useRef(Object.keys(parseFleetSearch({ ...search })).length > 0);
+  useEffect(() => {
+    if (begun.current || !filters) return;
+    begun.current = true;
+    const first = filters.find((f) => f.default);
+    if (first) pick(searchOf(first.filter));
+  }, [filters, pick]);
 }
 
 /** The text of the search field; the address follows when somebody has stopped typing. */

@@ -6,6 +6,7 @@ import { groupsQuery } from '../api/groups';
 import { GroupsModal } from '../components/GroupsModal';
 import { useTagCounts } from '../fleet/useRows';
 import { useText } from '../i18n';
+import { sitesQuery } from '../organisation/queries';
 import { count } from '../time/format';
 import classes from './FleetFilters.module.css';
 import type { FleetSearch } from './fleetSearch';
@@ -15,14 +16,15 @@ type Props = {
   onChange(change: Partial<Record<keyof FleetSearch, unknown>>): void;
 };
 
-/** Group and tags, behind one button. */
+/** Group, site and tags, behind one button. */
 export function FleetFilters({ search, onChange }: Props) {
   const { t, language } = useText();
   const { data: groups = [] } = useQuery(groupsQuery);
+  const { data: sites = [] } = useQuery(sitesQuery);
   const tags = useTagCounts();
   const [managing, setManaging] = useState(false);
   const [opened, setOpened] = useState(false);
-  const active = (search.group ? 1 : 0) + (search.tags?.length ?? 0);
+  const active = (search.group ? 1 : 0) + (search.site ? 1 : 0) + (search.tags?.length ?? 0);
   return (
     <>
       <Popover opened={opened} onChange={setOpened} width={300} position="bottom-start" shadow="md" trapFocus withRoles>
@@ -51,6 +53,19 @@ export function FleetFilters({ search, onChange }: Props) {
               searchable
               openOnFocus={false}
             />
+            {sites.length > 0 && (
+              <Select
+                label={t('onboarding.site')}
+                placeholder={t('onboarding.anySite')}
+                data={sites.map((s) => ({ value: s.id, label: s.name }))}
+                value={search.site ?? null}
+                onChange={(site) => onChange({ site: site ?? undefined })}
+                nothingFoundMessage={t('filter.none')}
+                clearable
+                searchable
+                openOnFocus={false}
+              />
+            )}
             <MultiSelect
               label={t('filter.tags')}
               placeholder={search.tags?.length ? '' : t('filter.anyTag')}
@@ -94,9 +109,11 @@ export function FleetFilters({ search, onChange }: Props) {
 export function FilterPills({ search, onChange }: Props) {
   const { t } = useText();
   const { data: groups = [] } = useQuery(groupsQuery);
+  const { data: sites = [] } = useQuery(sitesQuery);
   const tags = search.tags ?? [];
-  if (!search.group && tags.length === 0) return null;
+  if (!search.group && !search.site && tags.length === 0) return null;
   const group = groups.find((g) => g.id === search.group);
+  const site = sites.find((s) => s.id === search.site);
   return (
     <Pill.Group className={classes.pills}>
       {search.group && (
@@ -111,6 +128,20 @@ export function FilterPills({ search, onChange }: Props) {
           }}
         >
           {t('filter.group')}: {group?.name ?? '…'}
+        </Pill>
+      )}
+      {search.site && (
+        <Pill
+          className={classes.pill}
+          withRemoveButton
+          onRemove={() => onChange({ site: undefined })}
+          removeButtonProps={{
+            'aria-label': t('filter.remove', { name: site?.name ?? '' }),
+            tabIndex: 0,
+            'aria-hidden': false,
+          }}
+        >
+          {t('onboarding.site')}: {site?.name ?? '…'}
         </Pill>
       )}
       {tags.map((tag) => (

@@ -6,6 +6,7 @@ export interface FleetSearch {
   q?: string;
   status?: Kind;
   group?: string;
+  site?: string;
   tags?: string[];
   /** A key, with a dash before it: descending. */
   sort?: string;
@@ -19,6 +20,7 @@ export function parseFleetSearch(search: Record<string, unknown>): FleetSearch {
     ...(text(search.q) && { q: text(search.q) }),
     ...(status && { status }),
     ...(text(search.group) && { group: text(search.group) }),
+    ...(text(search.site) && { site: text(search.site) }),
     ...(tags.length > 0 && { tags }),
     ...(parseSort(search.sort) && { sort: text(search.sort) }),
   };

@@ -57,6 +57,9 @@ export function TokenCard({ offer, seconds, renew }: { offer: Offer; seconds: nu
               {t('setup.expiresAt', { time: dateTime(offer.expires_at, language, true) })}
             </span>
           </p>
+          {offer.sheet_at && (
+            <p className={classes.hint}>{t('onboarding.sheet.made', { time: dateTime(offer.sheet_at, language) })}</p>
+          )}
         </div>
       </div>
       <figure className={classes.qr}>

@@ -1,0 +1,27 @@
+import { describe, expect, it } from 'vitest';
+import type { FleetSearch } from './fleetSearch';
+import { fieldsOf, searchOf } from './savedSearch';
+
+describe('saved filters', () => {
+  it('come back as they were kept', () => {
+    const all: FleetSearch[] = [
+      {},
+      { q: 'büro', status: 'online', group: 'g', site: 's', tags: ['a', 'b'], sort: '-since' },
+      { status: 'offline', sort: 'since' },
+      { status: 'setup', sort: 'serial' },
+      { status: 'attention', sort: '-name' },
+      { sort: '-created' },
+    ];
+    for (const search of all) expect(searchOf(fieldsOf(search))).toEqual(search);
+  });
+
+  it('are what the API understands', () => {
+    expect(fieldsOf({ status: 'offline', sort: 'since', tags: ['a'] })).toEqual({
+      state: ['paired'],
+      online: false,
+      sort: '-state_since',
+      tag: ['a'],
+    });
+    expect(searchOf({ state: ['left'], offline_reason: 'power' })).toEqual({});
+  });
+});
