@@ -327,7 +327,6 @@ export async function startMock({ systems: size }) {
       (code) => new Refusal(code),
     ),
     ['GET', /^\/filters$/, () => ({ items: [] })],
-    ['GET', /^\/sites$/, () => ({ items: [] })],
     ['GET', /^\/groups$/, () => ({ items: groups })],
     [
       'POST',
