@@ -338,6 +338,27 @@ func (a *Accounts) exchange(ctx context.Context, p *provider, loaded *oidc.Provi
 	if c.Subject == "" || len(id.Audience) > 1 && c.Party != p.ClientID || c.Party != "" && c.Party != p.ClientID {
 		return c, a.notOIDC(p, errors.New("the token is for another party"))
 	}
+	if c.Email == "" && loaded.UserInfoEndpoint() != "" {
+		// In this flow the token need not have what the scopes are for (OpenID Connect Core §5.4).
+		info, err := loaded.UserInfo(ctx, oauth2.StaticTokenSource(token))
+		if err != nil {
+			a.cfg.Logger.Warn("an OpenID provider does not say who somebody is", "provider", p.ID, "error", err)
+			return c, ErrOIDCDown
+		}
+		more := map[string]json.RawMessage{}
+		if err := info.Claims(&more); err != nil || info.Subject != c.Subject {
+			return c, a.notOIDC(p, errors.New("it tells of somebody else"))
+		}
+		c.Email, c.Verified = info.Email, info.EmailVerified
+		for name, v := range more {
+			if _, there := c.all[name]; !there {
+				c.all[name] = v
+			}
+		}
+		if names := c.list("name"); len(names) == 1 {
+			c.Name = names[0]
+		}
+	}
 	if normal, err := NormalizeEmail(c.Email); err == nil {
 		c.Email = normal
 	} else {

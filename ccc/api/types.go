@@ -9,13 +9,13 @@ import (
 
 // Meta is what a client needs before anybody has signed in.
 type Meta struct {
-	Brand     Brand     `json:"brand" doc:"Whose name the pages bear; decided by the host name of the request"`
-	Version   string    `json:"version" doc:"Of the server program"`
-	Languages []string  `json:"languages" nullable:"false" doc:"That the pages exist in, the default first"`
-	Passkeys  bool      `json:"passkeys" doc:"Whether passkeys work under this name of the server"`
+	Brand     Brand            `json:"brand" doc:"Whose name the pages bear; decided by the host name of the request"`
+	Version   string           `json:"version" doc:"Of the server program"`
+	Languages []string         `json:"languages" nullable:"false" doc:"That the pages exist in, the default first"`
+	Passkeys  bool             `json:"passkeys" doc:"Whether passkeys work under this name of the server"`
 	Providers []SignInProvider `json:"providers" nullable:"false" doc:"OpenID providers where people may sign in"`
-	Mail      bool `json:"mail" doc:"Whether there is mail, and with it links for new passwords"`
-	Now       time.Time `json:"now" doc:"The server's clock, to count down without trusting the browser's"`
+	Mail      bool             `json:"mail" doc:"Whether there is mail, and with it links for new passwords"`
+	Now       time.Time        `json:"now" doc:"The server's clock, to count down without trusting the browser's"`
 }
 
 // Brand is a name under which the control centre is offered.

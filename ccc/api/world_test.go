@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/fleet"
+	"github.com/comtrexx-cloud/comtrexx/ccc/mail"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
 	"github.com/comtrexx-cloud/comtrexx/ccc/rollout"
@@ -60,6 +62,7 @@ type world struct {
 	settings *fakeSettings
 	session  string // a remote access, of the last scene
 	webhooks *webhook.Service
+	keys     *seal.Keyring
 	north    store.TenantID
 	south    store.TenantID
 }
@@ -74,6 +77,7 @@ type options struct {
 	view    func(view) view // of live events
 	adapt   func(string, rule) rule
 	extra   func(*API)
+	mail    bool         // mails are queued, and nobody sends them
 	store   store.Config // default: SQLite, in a file of the test
 }
 
@@ -97,6 +101,12 @@ func newWorld(t *testing.T, change ...func(*options)) *world {
 	keys, err := seal.New(seal.NewKey())
 	w.must(err)
 	o.account.Store, o.account.Keys = w.db, keys
+	w.keys = keys
+	if o.mail {
+		o.account.ExternalURL = cmp.Or(o.account.ExternalURL, "http://localhost")
+		o.account.Mail, err = mail.New(mail.Config{Server: "127.0.0.1:1", From: "ccc@example.net", Store: w.db, Keys: keys})
+		w.must(err)
+	}
 	w.accounts, err = account.New(o.account)
 	w.must(err)
 	ca := pkitest.New(t, identity.DefaultTrustDomain)
