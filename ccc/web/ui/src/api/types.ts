@@ -17,6 +17,7 @@ export type ImportEvent = Schemas['ImportEvent'];
 export type Sheet = Schemas['Sheet'];
 export type SavedFilter = Schemas['Filter'];
 export type SystemEvent = Schemas['Event'];
+export type AuditEntry = Schemas['AuditEntry'];
 export type Group = Schemas['Group'];
 export type Me = Schemas['Me'];
 export type Meta = Schemas['Meta'];

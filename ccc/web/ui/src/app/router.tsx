@@ -10,6 +10,7 @@ import {
 } from '@tanstack/react-router';
 import { asApiError } from '../api/problem';
 import { inTenant, parseTenantSearch, type TenantSearch, workingIn } from '../api/tenant';
+import { type AuditSearch, parseAuditSearch } from '../audit/search';
 import { FailurePage, NotFoundPage, ShellFailurePage } from '../pages/Failure';
 import { FleetPage } from '../pages/Fleet';
 import { type FleetSearch, parseFleetSearch } from '../pages/fleetSearch';
@@ -204,6 +205,13 @@ const remoteSession = createRoute({
   component: lazyRouteComponent(() => import('../pages/RemoteOpen'), 'RemoteOpenPage'),
 });
 
+const audit = createRoute({
+  getParentRoute: () => shell,
+  path: '/audit',
+  validateSearch: (search: Record<string, unknown>): AuditSearch => parseAuditSearch(search),
+  component: lazyRouteComponent(() => import('../audit/AuditPage'), 'AuditPage'),
+});
+
 const statistics = createRoute({
   getParentRoute: () => shell,
   path: '/statistics',
@@ -271,6 +279,7 @@ export function makeRouter(queryClient: QueryClient) {
         map,
         remote,
         remoteSession,
+        audit,
         statistics,
         account,
         organisation.addChildren([...organisationPages]),
