@@ -2,6 +2,9 @@ import type { components } from './generated/schema';
 
 type Schemas = components['schemas'];
 
+export type Webhook = Schemas['Webhook'];
+export type NewWebhook = Schemas['NewWebhook'];
+export type WebhookDelivery = Schemas['WebhookDelivery'];
 export type System = Schemas['System'];
 export type SystemState = System['state'];
 export type Offer = Schemas['Offer'];

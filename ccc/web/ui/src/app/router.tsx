@@ -257,6 +257,12 @@ const organisationPages = [
   }),
 ] as const;
 
+const automation = createRoute({
+  getParentRoute: () => shell,
+  path: '/automation',
+  component: lazyRouteComponent(() => import('../automation/Automation'), 'AutomationPage'),
+});
+
 export function makeRouter(queryClient: QueryClient) {
   return createRouter({
     routeTree: root.addChildren([
@@ -282,6 +288,7 @@ export function makeRouter(queryClient: QueryClient) {
         audit,
         statistics,
         account,
+        automation,
         organisation.addChildren([...organisationPages]),
       ]),
     ]),

@@ -10,6 +10,7 @@ const all = [
   { name: 'remote', to: '/remote', may: ({ whole }: Who) => whole('remote.read') },
   { name: 'rollouts', to: '/rollouts', may: ({ some }: Who) => some('config.read') },
   { name: 'organisation', to: '/organisation', may: () => true },
+  { name: 'automation', to: '/automation', may: ({ whole }: Who) => whole('webhooks.read') },
   { name: 'audit', to: '/audit', may: ({ whole }: Who) => whole('audit.read') },
   { name: 'statistics', to: '/statistics', may: ({ me }: Who) => me.tenant.kind === 'operator' },
 ] as const satisfies { name: string; to: string; may(who: Who): boolean }[];
