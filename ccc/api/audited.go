@@ -69,10 +69,7 @@ var pathThing = regexp.MustCompile(`/([a-z-]+)/\{([a-z]+)\}`)
 func resourceOf(ctx huma.Context, op operation) (resource string, system store.SystemID) {
 	for _, m := range pathThing.FindAllStringSubmatch(op.path, -1) {
 		id := ctx.Param(m[2])
-		resource = strings.ReplaceAll(strings.TrimSuffix(m[1], "s"), "-", "_")
-		if resource == "break_glas" {
-			resource = "break_glass"
-		}
+		resource = oneOf(m[1])
 		if audit.IsID(id) {
 			resource += " " + id
 		}
@@ -81,6 +78,18 @@ func resourceOf(ctx huma.Context, op operation) (resource string, system store.S
 		}
 	}
 	return resource, system
+}
+
+// oneOf gives what one of the things is called that a part of a path is about.
+func oneOf(part string) string {
+	one := strings.ReplaceAll(part, "-", "_")
+	if many, ok := strings.CutSuffix(one, "ies"); ok {
+		return many + "y"
+	}
+	if strings.HasSuffix(one, "ss") {
+		return one
+	}
+	return strings.TrimSuffix(one, "s")
 }
 
 // doing says who does it, in which tenant and by what right.
