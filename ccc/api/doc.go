@@ -61,6 +61,15 @@
 // A system has a version, given as its ETag; PATCH wants it in If-Match and answers 412
 // where somebody else was faster.
 //
+// # Audit
+//
+// Each operation that changes something leaves one entry in the tenant's audit log
+// (ccc/audit), in the transaction of the change, and so does one that is refused, and each
+// look at an address and each export. It has ids and names of fields, and nothing that was
+// typed. What comes too often leaves none, nor does what somebody does who is not signed in,
+// but for attempts to sign in: or anybody could fill the log. Entries say when the access
+// log has the access; the address is found there, as long as that has it.
+//
 // # Live events
 //
 // GET /events is a stream of server-sent events: first a summary, then changes. Several
