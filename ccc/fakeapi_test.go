@@ -6,17 +6,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
-
-// fakeAPI is a control centre as the commands made from its operations see it. It says
-// what it is asked in the log that "asked FILE" writes.
-type fakeAPI struct {
-	mu  sync.Mutex // guards log
-	log strings.Builder
-}
 
 const (
 	fakeSystem = "0199f0a2-0000-7000-8000-000000000001"
@@ -24,15 +16,16 @@ const (
 	fakeAPIKey = "ccc_token_of_a_test"
 )
 
-// fakeOperations starts one: "fake-api" sets CCC to its address.
+// fakeOperations starts a control centre as the commands made from its operations see it:
+// "fake-api" sets CCC to its address.
 func fakeOperations(ts *testscript.TestScript, _ bool, _ []string) {
-	f := &fakeAPI{}
-	server := httptest.NewServer(f.handler())
+	server := httptest.NewServer(fakeHandler())
 	ts.Defer(server.Close)
 	ts.Setenv("CCC", server.URL)
 }
 
-func (f *fakeAPI) handler() http.Handler {
+// fakeHandler answers as the operations do that the scripts run.
+func fakeHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/v1/session", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -97,6 +90,9 @@ func (f *fakeAPI) handler() http.Handler {
 	on("DELETE /api/v1/systems/"+fakeSystem, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	on("GET /api/v1/sites", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, map[string]any{"items": []any{map[string]any{"id": fakeSite, "name": "Braunschweig"}}})
+	})
+	on("GET /api/v1/groups", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, map[string]any{"items": []any{}})
 	})
 	on("POST /api/v1/sites", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)

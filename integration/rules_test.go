@@ -90,6 +90,7 @@ var bans = []ban{
 	{"pki/servercert", []string{"pki/authority", "pki/acmesrv", "github.com/smallstep", "go.step.sm"}, "a server asks for certificates and never issues any"},
 	{"auerproxy/relay", []string{"pki/servercert", "github.com/caddyserver"}, "the program gives the relay its names"},
 	{"configs/cli", []string{"github.com/prometheus", "configs/daemon"}, "auer-agent links it"},
+	{"ccc/client", []string{"ccc", "pki", "auerproxy", "configs", "github.com", "golang.org", "go.uber.org", "database/sql"}, "third parties link it: the standard library only"},
 	{"ccc/pairing/wire", []string{"database/sql", "github.com/prometheus", "ccc/store", "ccc/seal"}, "PBXs link it"},
 	{"integration/pbx/pbx", []string{"auerproxy/relay", "auerproxy/registry", "pki/authority", "github.com/smallstep", "go.step.sm", "database/sql", "github.com/prometheus"}, "a PBX links what a device needs"},
 }
