@@ -88,6 +88,8 @@ function whyText(t: TFunction, { kind, detail }: SystemEvent): string {
     const reason = voidReason(detail.error);
     return reason ? t(`voided.${reason}`) : '';
   }
+  if (kind === 'settings_changed') return detail.settings ?? '';
+  if (kind === 'rollout_done' || kind === 'rollout_rolled_back') return detail.rollout ?? '';
   if (kind !== 'declined' && kind !== 'expired') return '';
   const given = reasonOf(detail.reason);
   if (!given) return '';

@@ -28,7 +28,21 @@ import classes from './Rollout.module.css';
 import { SettingLines } from './Templates';
 
 const kinds = ['settings', 'restart'] as const;
-const scopes = ['all', 'site', 'chosen'] as const;
+const scopes = ['all', 'site', 'group', 'tag', 'chosen'] as const;
+
+/** The filter of a scope; part is the site, group or tag. */
+function filterOf(scope: (typeof scopes)[number], part: string) {
+  switch (scope) {
+    case 'site':
+      return { site_id: part };
+    case 'group':
+      return { group_id: part };
+    case 'tag':
+      return { tags: [part] };
+    default:
+      return {};
+  }
+}
 
 /** How a rollout proceeds, as the form has it. */
 interface Plan {
@@ -51,7 +65,7 @@ export function NewRolloutPage() {
   const [template, setTemplate] = useState('');
   const [lines, setLines] = useState('');
   const [scope, setScope] = useState<(typeof scopes)[number]>('all');
-  const [site, setSite] = useState('');
+  const [part, setPart] = useState('');
   const [chosen, setChosen] = useState<string[]>([]);
   const [plan, setPlan] = useState<Plan>({
     first: 1,
@@ -67,6 +81,12 @@ export function NewRolloutPage() {
   const sites = useQuery(sitesQuery).data ?? [];
   useFleet();
   const systems = [...fleet.all()].filter((s) => s.state === 'paired');
+  const groups = new Map(systems.flatMap((s) => s.groups.map((g) => [g.id, g.name] as const)));
+  const parts = {
+    site: sites.map((s) => ({ value: s.id, label: s.name })),
+    group: [...groups].map(([value, label]) => ({ value, label })),
+    tag: [...new Set(systems.flatMap((s) => s.tags))].sort().map((tag) => ({ value: tag, label: tag })),
+  };
   const { values, wrong } = parseLines(lines);
   const create = useMutation({
     mutationFn: () =>
@@ -77,7 +97,7 @@ export function NewRolloutPage() {
             name,
             kind,
             ...(kind === 'settings' && (template ? { template_id: template } : { settings: values })),
-            ...(scope === 'chosen' ? { system_ids: chosen } : { filter: scope === 'site' ? { site_id: site } : {} }),
+            ...(scope === 'chosen' ? { system_ids: chosen } : { filter: filterOf(scope, part) }),
             plan: {
               rings: [{ count: plan.first }, { percent: plan.percent }, { percent: 100 }],
               parallel: plan.parallel,
@@ -92,7 +112,7 @@ export function NewRolloutPage() {
     onSuccess: (made) => navigate({ to: '/rollouts/$id', params: { id: made.id } }),
   });
   const what = kind === 'restart' || template !== '' || (wrong === 0 && Object.keys(values).length > 0);
-  const whom = scope === 'all' || (scope === 'site' ? site !== '' : chosen.length > 0);
+  const whom = scope === 'all' || (scope === 'chosen' ? chosen.length > 0 : part !== '');
   const number = (field: Exclude<keyof Plan, 'restart'>, min: number, max: number) => (
     <NumberInput
       label={t(`rollout.plan.${field}`)}
@@ -152,14 +172,17 @@ export function NewRolloutPage() {
               label={t('rollout.make.scope')}
               value={scope}
               data={scopes.map((value) => ({ value, label: t(`rollout.scope.${value}`) }))}
-              onChange={(e) => setScope(scopes.find((s) => s === e.currentTarget.value) ?? 'all')}
+              onChange={(e) => {
+                setScope(scopes.find((s) => s === e.currentTarget.value) ?? 'all');
+                setPart('');
+              }}
             />
-            {scope === 'site' && (
+            {scope !== 'all' && scope !== 'chosen' && (
               <NativeSelect
-                label={t('organisation.sites.site')}
-                value={site}
-                data={[{ value: '', label: '–' }, ...sites.map((s) => ({ value: s.id, label: s.name }))]}
-                onChange={(e) => setSite(e.currentTarget.value)}
+                label={t(`rollout.part.${scope}`)}
+                value={part}
+                data={[{ value: '', label: '–' }, ...parts[scope]]}
+                onChange={(e) => setPart(e.currentTarget.value)}
               />
             )}
             {scope === 'chosen' && (
