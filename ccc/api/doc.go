@@ -70,6 +70,14 @@
 // but for attempts to sign in: or anybody could fill the log. Entries say when the access
 // log has the access; the address is found there, as long as that has it.
 //
+// # Configuration
+//
+// The settings of a PBX are read from it, and have the PBX's version as their ETag: where its
+// own administrator was faster, PATCH answers 412 and names the settings that are not as the
+// client has seen them. Rollouts change many PBXs (ccc/rollout): POST /rollouts only reads
+// them, and nothing is changed before POST /rollouts/{id}/control says start. Who sees a
+// rollout sees all of its systems.
+//
 // # Live events
 //
 // GET /events is a stream of server-sent events: first a summary, then changes. Several

@@ -12,8 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/token"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/pbxweb"
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/token"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"

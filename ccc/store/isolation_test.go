@@ -136,9 +136,9 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 		v, next, err := tx.AuditEntries(tenant, store.AuditFilter{}, store.Page{})
 		return fmt.Sprint(v, next), err
 	},
-	"AuditEntry": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.AuditEntry(tenant, 1) },
-	"AuditHeads": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.AuditHeads(tenant) },
-	"SweepAudit": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.SweepAudit(tenant, 1) },
+	"AuditEntry":       func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.AuditEntry(tenant, 1) },
+	"AuditHeads":       func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.AuditHeads(tenant) },
+	"SweepAudit":       func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.SweepAudit(tenant, 1) },
 	"CountInvitations": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.CountInvitations(tenant) },
 	"DeleteInvitation": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.DeleteInvitation(tenant, of.invitation)
