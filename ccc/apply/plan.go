@@ -60,12 +60,11 @@ func (p *Plan) String() string {
 		count[c.Action]++
 		fmt.Fprintf(&out, "%s %s %q\n", signs[c.Action], c.Kind, c.Name)
 		for _, f := range c.Fields {
-			switch {
-			case c.Action == Modify:
-				fmt.Fprintf(&out, "    %s: %s -> %s\n", f.Name, or(f.Old), or(f.New))
-			default:
-				fmt.Fprintf(&out, "    %s: %s\n", f.Name, or(f.New))
+			value := or(f.New)
+			if c.Action == Modify {
+				value = or(f.Old) + " -> " + value
 			}
+			fmt.Fprintf(&out, "    %s: %s\n", f.Name, value)
 		}
 	}
 	fmt.Fprintf(&out, "%d to create, %d to change, %d to delete.\n", count[Create], count[Modify], count[Delete])

@@ -251,7 +251,7 @@ func TestEvents(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		break //nolint:staticcheck // the rest is not read
+		break
 	}
 }
 
