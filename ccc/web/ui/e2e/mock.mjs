@@ -413,6 +413,9 @@ export async function startMock({ systems: size }) {
         brand: { ...brand, legal: 'Auerswald GmbH & Co. KG, Vor den Grashöfen 1, 38162 Cremlingen' },
         version: 'v0.5.0',
         languages: ['de', 'en', 'fr'],
+        passkeys: false,
+        mail: true,
+        providers: [],
         now: now(),
       };
     }

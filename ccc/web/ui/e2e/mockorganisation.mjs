@@ -241,6 +241,7 @@ export function makeOrganisation(systems, refuse) {
   /** @typedef {{ id: string, body: any, query: URLSearchParams, user: Me['user'] }} Call */
   /** @type {[string, RegExp, (c: Call) => unknown][]} */
   const routes = [
+    ['GET', /^\/invitations$/, () => ({ items: [] })],
     ['GET', /^\/roles$/, () => roleTable],
     ['GET', /^\/users$/, ({ query }) => page(people, (p) => `${p.name} ${p.email}`, query)],
     [

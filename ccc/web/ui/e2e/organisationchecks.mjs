@@ -175,7 +175,7 @@ export const organisationChecks = {
     await page.getByRole('button', { name: 'Freigabe für Harz Systemhaus zurücknehmen' }).first().click();
     await page.getByRole('button', { name: t.grants.revokeSure }).click();
     await page.getByText(/Lizenzen · Alles/).waitFor({ state: 'detached' });
-    await page.getByRole('button', { name: 'Notzugriff von Ole Petersen beenden' }).click();
+    await page.getByRole('button', { name: 'Jetzt beenden: Notzugriff von Ole Petersen' }).click();
     await page
       .getByText(/vorzeitig beendet/)
       .nth(1)
