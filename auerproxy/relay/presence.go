@@ -62,11 +62,15 @@ func (r *shownRTT) measured(since time.Time, d time.Duration) {
 
 // presence is what watchers are told of a session of a device.
 func (s *session) presence() presence.Session {
-	return presence.Session{
+	p := presence.Session{
 		Device: s.peer.Serial(), Session: presence.SessionID(s.name), Epoch: s.epoch, Online: true, Since: s.since,
 		Transport: s.ts.Transport(), RTT: time.Duration(s.shown.value.Load()),
 		Instance: presence.Tag(s.hello.GetInstanceId()), Boot: presence.Tag(s.hello.GetBootId()),
 	}
+	if c, ok := s.ts.(tunnel.Certified); ok {
+		p.Expires = c.Expires()
+	}
+	return p
 }
 
 // appeared tells of a new session. Callers hold r.mu.

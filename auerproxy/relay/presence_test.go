@@ -119,7 +119,7 @@ func TestPresence(t *testing.T) {
 				t.Errorf("told %+v, the relay has %+v", first, info)
 			}
 			w.device(second, agent.TransportTCP, nil) // after it: a change
-			if p := live(second, 1)[0]; p.Transport != tunnel.TCP {
+			if p := live(second, 1)[0]; p.Transport != tunnel.TCP || !p.Expires.After(time.Now()) || !first.Expires.After(time.Now()) {
 				t.Errorf("told %+v", p)
 			}
 			eventually(t, patience, "a round trip", func() bool {

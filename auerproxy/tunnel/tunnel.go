@@ -26,6 +26,7 @@ package tunnel
 import (
 	"context"
 	"net"
+	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -97,6 +98,12 @@ type Session interface {
 	// RemoteAddr is the peer's address now; it changes when a NAT rebinds a QUIC
 	// session.
 	RemoteAddr() net.Addr
+}
+
+// Certified is a Session that knows until when the peer's certificate is good.
+type Certified interface {
+	Session
+	Expires() time.Time
 }
 
 // Announcer is a Session that tells when the peer opens a stream, so that no

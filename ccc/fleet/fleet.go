@@ -32,6 +32,8 @@ type Status struct {
 	// Boot stands for the start of its program that made that session, as a
 	// presence.Tag; 0: it does not say.
 	Boot uint64
+	// Expires is until when the certificate of that session is good; zero: not known.
+	Expires time.Time
 	// Reason is why it is offline, [tunnel.CodeOK] while it is not. With
 	// [tunnel.CodeUnreachable] its relay is lost, and whether it is online is not known.
 	// With [tunnel.CodeQuarantined] there were two holders of its certificate at once.
@@ -90,6 +92,7 @@ type session struct {
 	transport tunnel.Transport
 	rtt       time.Duration
 	holder    holder
+	expires   time.Time
 }
 
 // maxSessions is how many sessions of one PBX are known: it has one for each of its
@@ -280,7 +283,7 @@ func (p *Presence) take(r *relay, s *dial.PresenceSession, now time.Time) {
 	}
 	fresh := session{
 		id: s.Session, relay: r, epoch: s.Epoch, since: s.Since, transport: s.Transport, rtt: s.RTT,
-		holder: holder{s.Instance, s.Boot},
+		holder: holder{s.Instance, s.Boot}, expires: s.Expires,
 	}
 	if i := slices.IndexFunc(b.sessions, func(o session) bool { return o.relay == r && o.id == s.Session }); i >= 0 {
 		b.sessions[i] = fresh
@@ -373,7 +376,7 @@ func (p *Presence) show(b *pbx, now time.Time) {
 			newest = s
 		}
 	}
-	b.status = Status{Online: true, Since: was.Since, Transport: newest.transport, RTT: newest.rtt, Relay: newest.relay.id, Boot: newest.holder.boot}
+	b.status = Status{Online: true, Since: was.Since, Transport: newest.transport, RTT: newest.rtt, Relay: newest.relay.id, Boot: newest.holder.boot, Expires: newest.expires}
 	if was.Online {
 		b.status.Since = b.since(was.Since)
 	}

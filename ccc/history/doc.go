@@ -29,6 +29,9 @@
 //	blocked, expired, replaced, kicked, …      that reason     —                 —
 //	two holders at once (quarantine)           clone           —                 —
 //
+// A PBX that is offline for longer than the certificate of its last session is good has the
+// reason certificate_expired: it will not be let in again before it is enrolled anew.
+//
 // Of a PBX that does not say when it was started, lost becomes unknown. One that comes back
 // with a new start before it was missed has an interval without length, for the restart. A
 // relay that was lost and tells, when it is back, that the PBX was there all the time turns

@@ -206,12 +206,14 @@ func (r *Recorder) status(serial identity.Serial) fleet.Status {
 	return s
 }
 
-// quiet ends the flapping of PBXs that have become quiet.
+// quiet ends the flapping of PBXs that have become quiet, and looks whose certificate has
+// expired.
 func (r *Recorder) quiet(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, t := range r.tracks {
+	for serial, t := range r.tracks {
 		t.settleDown(now)
+		t.expire(r.status(serial), now)
 	}
 }
 

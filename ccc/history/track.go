@@ -94,7 +94,7 @@ func (t *track) see(s fleet.Status, now time.Time) {
 	}
 	if !s.Online {
 		// That a relay is lost says nothing new about a PBX that was offline before.
-		if why := ReasonOf(s); why != t.reason && why != RelayLost && s.Reason != tunnel.CodeOK {
+		if why := ReasonOf(s); why != t.reason && why != RelayLost && s.Reason != tunnel.CodeOK && t.reason != CertificateExpired {
 			t.reason, t.open.Reason = why, string(why)
 			t.out.put(t.open)
 		}
@@ -219,6 +219,20 @@ func (t *track) account(until time.Time) {
 	}
 	if until.After(t.counted) {
 		t.counted = until
+	}
+}
+
+// expire gives a PBX that has been offline for longer than its certificate is good that
+// reason, since it will not be let in any more.
+func (t *track) expire(s fleet.Status, now time.Time) {
+	if t.link != store.LinkOffline || s.Online || s.Expires.IsZero() || now.Before(s.Expires) ||
+		t.reason == CertificateExpired || t.reason == CertificateBlocked {
+		return
+	}
+	t.reason = CertificateExpired
+	if t.open.Link == store.LinkOffline {
+		t.open.Reason = string(CertificateExpired)
+		t.out.put(t.open)
 	}
 }
 

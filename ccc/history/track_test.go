@@ -167,6 +167,23 @@ func TestRefusedWhileOffline(t *testing.T) {
 	w.want(t, "online 08:00–09:00", "offline 09:00–… certificate_expired")
 }
 
+// A PBX that is away until its certificate has expired is so for that.
+func TestExpiresWhileOffline(t *testing.T) {
+	t.Parallel()
+	gone := offline("9:00", 7, tunnel.CodeHeartbeatLost)
+	gone.Expires = at("12:00")
+	w := newWorld(online("8:00", 7), "8:00")
+	w.expire(online("8:00", 7), at("13:00")) // it was renewed
+	w.see(gone, at("9:01"))
+	w.expire(gone, at("11:59"))
+	w.want(t, "online 08:00–09:00", "offline 09:00–… lost")
+	w.expire(gone, at("12:00"))
+	w.see(gone, at("12:01"))
+	w.want(t, "online 08:00–09:00", "offline 09:00–… certificate_expired")
+	w.see(online("14:00", 8), at("14:00"))
+	w.want(t, "online 08:00–09:00", "offline 09:00–14:00 certificate_expired", "online 14:00–…")
+}
+
 // A new start that nobody missed, another relay, and round trips that are twice as long.
 func TestOnlineIsDivided(t *testing.T) {
 	t.Parallel()

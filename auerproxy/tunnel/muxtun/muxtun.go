@@ -81,6 +81,7 @@ func afterTLS(ctx context.Context, conn *tls.Conn, took time.Duration, client bo
 	if err != nil {
 		return nil, handshakeError(ctx, client, cfg, err)
 	}
+	s.expires = state.PeerCertificates[0].NotAfter // there is one: it gave the identity
 	return s, nil
 }
 

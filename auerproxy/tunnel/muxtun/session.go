@@ -22,6 +22,7 @@ type session struct {
 	mux       *yamux.Session
 	conn      *joinConn
 	peer      identity.ID
+	expires   time.Time // of the peer's certificate
 	transport tunnel.Transport
 	client    bool
 	maxIn     int
@@ -307,7 +308,11 @@ func (s *session) Err() error {
 	}
 }
 
-func (s *session) Peer() identity.ID           { return s.peer }
+func (s *session) Peer() identity.ID { return s.peer }
+
+// Expires implements tunnel.Certified.
+func (s *session) Expires() time.Time { return s.expires }
+
 func (s *session) Transport() tunnel.Transport { return s.transport }
 func (s *session) LocalAddr() net.Addr         { return s.conn.LocalAddr() }
 func (s *session) RemoteAddr() net.Addr        { return s.conn.RemoteAddr() }

@@ -75,6 +75,9 @@ type Session struct {
 	// device says in its hello; 0: it says nothing. Instance is made at enrolment, Boot
 	// at each start of its program.
 	Instance, Boot uint64
+	// Expires is until when the device's certificate is good that it showed for the session,
+	// to the second; zero: the relay does not say.
+	Expires time.Time
 }
 
 // Tag stands for an id of a hello: by it, ids can be compared and are not known.
@@ -167,6 +170,10 @@ func encode(m *presencepb.PresenceSession, s *Session) error {
 	m.RttUs = uint32(min(max(s.RTT.Microseconds(), 0), math.MaxUint32)) //nolint:gosec // bounded in the same line
 	m.Ended, m.Code, m.ByDevice = !s.Online, uint32(s.Reason), s.ByDevice
 	m.Instance, m.Boot = s.Instance, s.Boot
+	m.ExpiresUnixS = 0
+	if !s.Expires.IsZero() {
+		m.ExpiresUnixS = uint32(min(max(s.Expires.Unix(), 0), math.MaxUint32)) //nolint:gosec // bounded in the same line
+	}
 	return nil
 }
 
@@ -222,6 +229,9 @@ func decode(s *Session, m *presencepb.PresenceSession) error {
 	}
 	if ms := m.GetSinceUnixMs(); ms != 0 {
 		s.Since = time.UnixMilli(ms)
+	}
+	if sec := m.GetExpiresUnixS(); sec != 0 {
+		s.Expires = time.Unix(int64(sec), 0)
 	}
 	switch m.GetTransport() {
 	case presencepb.PresenceTransport_PRESENCE_TRANSPORT_QUIC:

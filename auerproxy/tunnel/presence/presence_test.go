@@ -28,6 +28,7 @@ func session(i int) presence.Session {
 		Device: identity.Serial(fmt.Sprintf("%010d", i)), Session: presence.SessionID(fmt.Sprintf("%032x", i+1)),
 		Epoch: 1764000000000 + uint64(i), Online: true, Since: time.UnixMilli(1764000000123), //nolint:gosec // small
 		Transport: tunnel.QUIC, RTT: 15 * time.Millisecond, Instance: math.MaxUint64, Boot: 7,
+		Expires: time.Unix(math.MaxUint32, 0),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -105,7 +106,13 @@ func (s *session) Err() error {
 	return sessionError(context.Cause(s.conn.Context()))
 }
 
-func (s *session) Peer() identity.ID           { return s.peer }
+func (s *session) Peer() identity.ID { return s.peer }
+
+// Expires implements tunnel.Certified.
+func (s *session) Expires() time.Time {
+	return s.conn.ConnectionState().TLS.PeerCertificates[0].NotAfter // there is one, see newSession
+}
+
 func (s *session) Transport() tunnel.Transport { return tunnel.QUIC }
 func (s *session) LocalAddr() net.Addr         { return s.conn.LocalAddr() }
 func (s *session) RemoteAddr() net.Addr        { return s.conn.RemoteAddr() }

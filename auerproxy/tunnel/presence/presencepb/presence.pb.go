@@ -155,8 +155,11 @@ type PresenceSession struct {
 	ByDevice bool `protobuf:"varint,9,opt,name=by_device,json=byDevice,proto3" json:"by_device,omitempty"`
 	// Who holds the certificate: the first 8 bytes of the SHA-256 of Hello.instance_id and
 	// of Hello.boot_id, as big-endian numbers. 0 if the device told none.
-	Instance      uint64 `protobuf:"fixed64,10,opt,name=instance,proto3" json:"instance,omitempty"`
-	Boot          uint64 `protobuf:"fixed64,11,opt,name=boot,proto3" json:"boot,omitempty"`
+	Instance uint64 `protobuf:"fixed64,10,opt,name=instance,proto3" json:"instance,omitempty"`
+	Boot     uint64 `protobuf:"fixed64,11,opt,name=boot,proto3" json:"boot,omitempty"`
+	// Until when the device's certificate is good, in seconds since 1970; 0 if the relay does
+	// not say.
+	ExpiresUnixS  uint32 `protobuf:"varint,12,opt,name=expires_unix_s,json=expiresUnixS,proto3" json:"expires_unix_s,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -268,6 +271,13 @@ func (x *PresenceSession) GetBoot() uint64 {
 	return 0
 }
 
+func (x *PresenceSession) GetExpiresUnixS() uint32 {
+	if x != nil {
+		return x.ExpiresUnixS
+	}
+	return 0
+}
+
 var File_presence_proto protoreflect.FileDescriptor
 
 const file_presence_proto_rawDesc = "" +
@@ -275,7 +285,7 @@ const file_presence_proto_rawDesc = "" +
 	"\x0epresence.proto\x12\x13auerproxy.tunnel.v1\"h\n" +
 	"\bPresence\x12@\n" +
 	"\bsessions\x18\x01 \x03(\v2$.auerproxy.tunnel.v1.PresenceSessionR\bsessions\x12\x1a\n" +
-	"\bcomplete\x18\x02 \x01(\bR\bcomplete\"\xd1\x02\n" +
+	"\bcomplete\x18\x02 \x01(\bR\bcomplete\"\xf7\x02\n" +
 	"\x0fPresenceSession\x12\x16\n" +
 	"\x06serial\x18\x01 \x01(\tR\x06serial\x12\x18\n" +
 	"\asession\x18\x02 \x01(\fR\asession\x12\x14\n" +
@@ -288,7 +298,8 @@ const file_presence_proto_rawDesc = "" +
 	"\tby_device\x18\t \x01(\bR\bbyDevice\x12\x1a\n" +
 	"\binstance\x18\n" +
 	" \x01(\x06R\binstance\x12\x12\n" +
-	"\x04boot\x18\v \x01(\x06R\x04boot*p\n" +
+	"\x04boot\x18\v \x01(\x06R\x04boot\x12$\n" +
+	"\x0eexpires_unix_s\x18\f \x01(\rR\fexpiresUnixS*p\n" +
 	"\x11PresenceTransport\x12\"\n" +
 	"\x1ePRESENCE_TRANSPORT_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17PRESENCE_TRANSPORT_QUIC\x10\x01\x12\x1a\n" +
