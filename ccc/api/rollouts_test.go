@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -94,7 +95,9 @@ func TestRollout(t *testing.T) {
 	go func() { done <- w.rollouts.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		<-done
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run gives %v", err)
+		}
 	})
 	c := w.signedIn(w.north, store.RoleAdministrator)
 	_, one := c.configurable("0000000001")

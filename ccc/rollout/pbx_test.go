@@ -63,7 +63,9 @@ func TestConnector(t *testing.T) {
 	go func() { done <- server.Serve(ln) }()
 	t.Cleanup(func() {
 		_ = server.Close()
-		<-done
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	})
 	c := NewConnector(Config{Calls: 1}, keys, func(ctx context.Context, serial identity.Serial, service string) (net.Conn, error) {
 		if serial != pair.Serial || service != "web" {
