@@ -67,7 +67,7 @@ export function CustomersPage() {
               {glass && (
                 <Button
                   variant="default"
-                  size="compact-md"
+                  size="compact-sm"
                   aria-label={t('organisation.glass.beginAt', { name: one.name })}
                   onClick={() => enter(one)}
                 >

@@ -75,7 +75,7 @@ function Entry({ record }: { record: BreakGlass }) {
       </div>
       {record.active && whole('break_glass.end') && (
         <Button
-          size="compact-md"
+          size="compact-sm"
           color="red"
           loading={end.isPending}
           aria-label={t('organisation.glass.endName', { name: record.user.name })}

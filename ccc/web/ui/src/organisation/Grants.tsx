@@ -92,7 +92,7 @@ function Given({ grant }: { grant: TenantGrant }) {
       </div>
       {whole('grants.manage') && (
         <Button
-          size="compact-md"
+          size="compact-sm"
           variant={asked ? 'filled' : 'default'}
           {...(asked && { color: 'red' })}
           loading={revoke.isPending}
@@ -208,7 +208,7 @@ export function GrantsReceived() {
                 : t('organisation.grants.standing')}
             </span>
           </div>
-          <Button component="a" variant="default" size="compact-md" href={inTenant('/', one.id)}>
+          <Button component="a" variant="default" size="compact-sm" href={inTenant('/', one.id)}>
             {t('organisation.grants.enter')}
           </Button>
         </li>

@@ -101,7 +101,7 @@ function Entry({ handover }: { handover: Handover }) {
       <div className={classes.buttons}>
         {open && incoming && whole('handover.accept') && (
           <Button
-            size="compact-md"
+            size="compact-sm"
             loading={accept.isPending}
             aria-label={asked ? undefined : t('organisation.handover.acceptSerial', { serial: groupedSerial(serial) })}
             onClick={() => (asked ? accept.mutate() : setAsked(true))}
@@ -111,7 +111,7 @@ function Entry({ handover }: { handover: Handover }) {
         )}
         {state === 'offered' && whole(incoming ? 'handover.accept' : 'system.handover') && (
           <Button
-            size="compact-md"
+            size="compact-sm"
             variant="default"
             loading={end.isPending}
             aria-label={t(incoming ? 'organisation.handover.declineSerial' : 'organisation.handover.withdrawSerial', {

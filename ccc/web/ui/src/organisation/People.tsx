@@ -104,7 +104,7 @@ function Entry({ person, onEdit }: { person: Person; onEdit(): void }) {
         <div className={classes.buttons}>
           <Button
             variant="default"
-            size="compact-md"
+            size="compact-sm"
             aria-label={t('organisation.people.rolesOf', { name: person.name })}
             onClick={onEdit}
           >
@@ -112,13 +112,13 @@ function Entry({ person, onEdit }: { person: Person; onEdit(): void }) {
           </Button>
           {person.id !== me.user.id &&
             (asked ? (
-              <Button size="compact-md" color="red" loading={lock.isPending} onClick={() => lock.mutate(true)}>
+              <Button size="compact-sm" color="red" loading={lock.isPending} onClick={() => lock.mutate(true)}>
                 {t('organisation.people.lockSure')}
               </Button>
             ) : (
               <Button
                 variant="default"
-                size="compact-md"
+                size="compact-sm"
                 loading={lock.isPending}
                 aria-label={t(person.disabled ? 'organisation.people.unlockName' : 'organisation.people.lockName', {
                   name: person.name,

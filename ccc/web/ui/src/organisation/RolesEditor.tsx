@@ -93,7 +93,7 @@ export function RolesEditor({
       <div>
         <Button
           variant="default"
-          size="compact-md"
+          size="compact-sm"
           leftSection={<IconPlus size={15} />}
           disabled={!free}
           onClick={() => free && onChange([...value, { role: free.role }])}
