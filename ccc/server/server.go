@@ -231,7 +231,7 @@ func (s *Server) Components() []daemon.Component {
 		{Name: "remote", Run: s.remote.Run},
 		{Name: "rollouts", Run: s.rollouts.Run},
 		{Name: "webhooks", Run: s.webhooks.Run},
-		{Name: "comings", Run: func(ctx context.Context) error { return s.webhooks.Presence(ctx, s.fleet.Subscribe(ctx)) }},
+		{Name: "comings", Run: s.tellComings},
 		{Name: "online", Run: func(ctx context.Context) error { return s.tellOnline(ctx, online) }, Ready: online},
 		{Name: "history", Run: s.history.Run, Ready: s.history.Ready()},
 		{Name: "presence", Run: s.fleet.Run},
@@ -260,6 +260,17 @@ func (s *Server) tellOnline(ctx context.Context, ready chan<- struct{}) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// tellComings has webhooks told who comes and goes, once it is known who is there: a start
+// of the control centre is no news of PBXs.
+func (s *Server) tellComings(ctx context.Context) error {
+	select {
+	case <-s.fleet.Known():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return s.webhooks.Presence(ctx, s.fleet.Subscribe(ctx))
 }
 
 // web is a listener with the API and the pages.

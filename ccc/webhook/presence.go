@@ -19,7 +19,8 @@ const (
 )
 
 // Presence announces which PBXs come and go, as a subscription of fleet.Presence tells of
-// it, until that ends. What a crash keeps from being written is not told: the next change is.
+// it, until that ends. What a crash keeps from being written is not told, nor what happens
+// while the control centre does not run: the next change is.
 func (s *Service) Presence(ctx context.Context, changes <-chan fleet.Change) error {
 	waiting := map[identity.Serial]fleet.Status{}
 	timer := time.NewTimer(gather)
