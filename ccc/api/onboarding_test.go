@@ -25,6 +25,9 @@ func (c *client) upload(query, list string, headers ...string) ImportReport {
 // outcomes gives each line as "2 created" or "3 invalid serial:pattern".
 func (r ImportReport) outcomes() (all []string) {
 	for _, l := range r.Lines {
+		if l.Errors == nil {
+			all = append(all, "null in place of errors")
+		}
 		text := fmt.Sprint(l.Line, " ", l.Outcome)
 		for _, e := range l.Errors {
 			text += " " + e.Column + ":" + string(e.Code)

@@ -177,7 +177,8 @@ func (j *importJob) known(ctx context.Context, line *ImportLine) {
 }
 
 // refuses says why the actor does not add the system of a line.
-func (j *importJob) refuses(l onboarding.Line) (all []ImportError) {
+func (j *importJob) refuses(l onboarding.Line) []ImportError {
+	all := []ImportError{} // no line of an answer has null
 	whole := access.Of(j.who.tenant.ID)
 	mayMake := j.create && j.who.may.May(access.TenantWrite, whole)
 	missing := func(column onboarding.Column, message string) {

@@ -34,6 +34,8 @@ export function OnboardingPage() {
   const queryClient = useQueryClient();
   const [text, setText] = useState('');
   const [create, setCreate] = useState(false);
+  // The last one stays while the same list is looked at again.
+  const [report, setReport] = useState<ImportReport | null>(null);
   const [progress, setProgress] = useState({ done: 0, total: 0 });
   useTitle(t('onboarding.title'));
 
@@ -42,7 +44,9 @@ export function OnboardingPage() {
       setProgress({ done: 0, total: 0 });
       return sendList(list.text, list, (done, total) => setProgress({ done: done.length, total }));
     },
-    onSuccess: ({ summary }) => {
+    onSuccess: (made) => {
+      setReport(made);
+      const { summary } = made;
       if (summary.dry_run || summary.new_sites.length + summary.new_groups.length === 0) return;
       void queryClient.invalidateQueries({ queryKey: ['sites'] });
       void queryClient.invalidateQueries({ queryKey: ['groups'] });
@@ -52,7 +56,6 @@ export function OnboardingPage() {
     setText(list);
     send.mutate({ text: list, create: make, dryRun: true });
   };
-  const report = send.data;
   const adding = send.isPending && !send.variables.dryRun;
   const failure = send.error && (
     <Alert color="red" icon={<IconAlertCircle size={18} />} role="alert" mb="md">
@@ -61,6 +64,7 @@ export function OnboardingPage() {
   );
   const restart = () => {
     send.reset();
+    setReport(null);
     setText('');
   };
 
@@ -141,8 +145,9 @@ function Report({ report: { summary, lines }, text }: { report: ImportReport; te
         color={faulty > 0 ? 'yellow' : 'teal'}
         icon={<IconInfoCircle size={18} />}
         role="status"
-        title={summary.dry_run ? t('onboarding.checked') : t('onboarding.done')}
       >
+        <strong>{summary.dry_run ? t('onboarding.checked') : t('onboarding.done')}</strong>
+        <br />
         {t('onboarding.sum', {
           created: count(summary.created, language),
           exists: count(summary.exists, language),

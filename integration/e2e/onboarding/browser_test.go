@@ -1,0 +1,154 @@
+package onboarding
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/comtrexx-cloud/comtrexx/ccc/account"
+	"github.com/comtrexx-cloud/comtrexx/ccc/api"
+	"github.com/comtrexx-cloud/comtrexx/ccc/fleet"
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
+	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
+	"github.com/comtrexx-cloud/comtrexx/ccc/rollout"
+	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
+	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/ccc/web"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
+	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const password = "correct horse battery"
+
+// nobody is a fleet without PBXs.
+type nobody struct{ known chan struct{} }
+
+func (nobody) Status(identity.Serial) (fleet.Status, bool)   { return fleet.Status{}, false }
+func (nobody) IsOnline(identity.Serial) bool                 { return false }
+func (n nobody) Known() <-chan struct{}                      { return n.known }
+func (nobody) Subscribe(context.Context) <-chan fleet.Change { return make(chan fleet.Change) }
+func unreachable(context.Context, identity.Serial, string) (net.Conn, error) {
+	return nil, errors.New("there is no PBX")
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// centre starts a control centre with the real pages and an owner for each language, and gives its
+// address.
+func centre(t *testing.T, dist string) string {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "ccc.db")})
+	must(t, err)
+	t.Cleanup(func() { must(t, db.Close()) })
+	keys, err := seal.New(seal.NewKey())
+	must(t, err)
+	accounts, err := account.New(account.Config{
+		Store: db, Keys: keys, Hash: account.Hash{Memory: 8 << 20, Passes: 1, Lanes: 1}, SecondFactor: account.Offered,
+	})
+	must(t, err)
+	creds := pkitest.New(t, identity.DefaultTrustDomain).Credentials(identity.Service(identity.DefaultTrustDomain, "ccc"))
+	var a *api.API
+	service, err := pairing.New(pairing.Config{
+		Store: db, Keys: keys, Credentials: creds, Dial: unreachable, Notify: func(c pairing.Change) { a.PairingChanged(c) },
+	})
+	must(t, err)
+	broker, err := remote.New(remote.Config{
+		Store: db, Credentials: creds, PBX: service, Notify: func(tenant store.TenantID, system store.SystemID) { a.RemoteChanged(tenant, system) },
+	})
+	must(t, err)
+	pages, err := web.Handler(web.Config{Files: os.DirFS(dist)})
+	must(t, err)
+	n := nobody{make(chan struct{})}
+	close(n.known)
+	rollouts, err := rollout.New(rollout.Config{Store: db, Keys: keys, Connect: func(store.Pairing) rollout.PBX { return nil }})
+	must(t, err)
+	a, err = api.New(api.Config{
+		Store: db, Keys: keys, Accounts: accounts, Pairing: service, Remote: broker, Fleet: n, Rollouts: rollouts, Pages: pages,
+	})
+	must(t, err)
+
+	tenant := store.Tenant{ID: store.NewID[store.TenantID](), Kind: store.KindCustomer, Name: "Musterfirma", LegalName: "Musterfirma GmbH", Created: time.Now()}
+	must(t, db.Update(t.Context(), func(tx *store.Tx) error { return tx.CreateTenant(tenant) }))
+	for email, language := range map[string]store.Language{"anna@example.com": store.English, "benoit@example.com": store.French, "dora@example.com": store.German} {
+		_, err := accounts.Create(t.Context(), account.NewUser{
+			Tenant: tenant.ID, Email: email, Name: "Anna Example", Roles: []store.Role{store.RoleOwner}, Language: language, Password: password,
+		})
+		must(t, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	server := httptest.NewServer(a.Handler())
+	t.Cleanup(func() {
+		must(t, a.Drain(ctx))
+		server.Close()
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run gives %v", err)
+		}
+	})
+	return strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
+}
+
+// chromium is Debian's, or what CHROMIUM names.
+func chromium() string {
+	for _, path := range []string{os.Getenv("CHROMIUM"), "/usr/bin/chromium", "/usr/bin/chromium-browser"} {
+		if _, err := os.Stat(path); path != "" && err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// TestBrowser adds lists of PBXs. With AUER_TEST_SCREENSHOTS it leaves pictures in that
+// directory; AUER_TEST_DIST names another directory with the built pages.
+func TestBrowser(t *testing.T) {
+	t.Parallel()
+	ui, err := filepath.Abs("../../../ccc/web/ui")
+	must(t, err)
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("Node is not installed")
+	}
+	dist := cmp.Or(os.Getenv("AUER_TEST_DIST"), filepath.Join(ui, "dist"))
+	for _, needed := range []string{filepath.Join(dist, "index.html"), filepath.Join(ui, "node_modules/playwright-core")} {
+		if _, err := os.Stat(needed); err != nil {
+			t.Skipf("%s is missing: make ui builds the pages", needed)
+		}
+	}
+	browser := chromium()
+	if browser == "" {
+		t.Skip("Chromium is not installed")
+	}
+	about, err := json.Marshal(map[string]string{
+		"ui": ui, "chromium": browser, "shots": os.Getenv("AUER_TEST_SCREENSHOTS"), "ccc": centre(t, dist), "password": password,
+	})
+	must(t, err)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, node, "testdata/browser.mjs")
+	cmd.Env = append(os.Environ(), "WORLD="+string(about), "HOME="+t.TempDir())
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), `"step":"end"`) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}
