@@ -1,9 +1,11 @@
 package signin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net"
 	"net/http/httptest"
 	"os"
@@ -20,6 +22,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/fleet"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/remote"
+	"github.com/comtrexx-cloud/comtrexx/ccc/rollout"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/ccc/web"
@@ -28,6 +31,8 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const musterfirma store.TenantID = "musterfirma"
 
 const password = "correct horse battery"
 
@@ -49,18 +54,28 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// parts are what a test may change before a control centre starts.
+type parts struct {
+	url  string // its own address
+	db   *store.DB
+	keys *seal.Keyring
+	account.Config
+}
+
 // centre starts a control centre with the real pages and two owners, and gives its
 // address.
-func centre(t *testing.T, dist string) string {
+func centre(t *testing.T, dist string, change func(*parts)) string {
 	t.Helper()
+	server := httptest.NewUnstartedServer(nil)
 	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "ccc.db")})
 	must(t, err)
 	t.Cleanup(func() { must(t, db.Close()) })
 	keys, err := seal.New(seal.NewKey())
 	must(t, err)
-	accounts, err := account.New(account.Config{
-		Store: db, Keys: keys, ExternalURL: "http://localhost", Hash: account.Hash{Memory: 8 << 20, Passes: 1, Lanes: 1},
-	})
+	p := parts{db: db, keys: keys, url: "http://" + strings.Replace(server.Listener.Addr().String(), "127.0.0.1", "localhost", 1)}
+	p.Config = account.Config{Store: db, Keys: keys, ExternalURL: p.url, Hash: account.Hash{Memory: 8 << 20, Passes: 1, Lanes: 1}}
+	change(&p)
+	accounts, err := account.New(p.Config)
 	must(t, err)
 	creds := pkitest.New(t, identity.DefaultTrustDomain).Credentials(identity.Service(identity.DefaultTrustDomain, "ccc"))
 	var a *api.API
@@ -76,10 +91,15 @@ func centre(t *testing.T, dist string) string {
 	must(t, err)
 	n := nobody{make(chan struct{})}
 	close(n.known)
-	a, err = api.New(api.Config{Store: db, Keys: keys, Accounts: accounts, Pairing: service, Remote: broker, Fleet: n, Pages: pages})
+	rollouts, err := rollout.New(rollout.Config{
+		Store: db, Keys: keys, Online: n.IsOnline, Notify: func(tenant store.TenantID) { a.RolloutChanged(tenant) },
+		Connect: func(store.Pairing) rollout.PBX { return nil }, // there is no PBX
+	})
+	must(t, err)
+	a, err = api.New(api.Config{Rollouts: rollouts, Store: db, Keys: keys, Accounts: accounts, Pairing: service, Remote: broker, Fleet: n, Pages: pages})
 	must(t, err)
 
-	tenant := store.Tenant{ID: store.NewID[store.TenantID](), Kind: store.KindCustomer, Name: "Musterfirma", LegalName: "Musterfirma GmbH", Created: time.Now()}
+	tenant := store.Tenant{ID: musterfirma, Kind: store.KindCustomer, Name: "Musterfirma", LegalName: "Musterfirma GmbH", Created: time.Now()}
 	must(t, db.Update(t.Context(), func(tx *store.Tx) error { return tx.CreateTenant(tenant) }))
 	for email, language := range map[string]store.Language{"anna@example.com": store.English, "benoit@example.com": store.French} {
 		_, err := accounts.Create(t.Context(), account.NewUser{
@@ -90,7 +110,10 @@ func centre(t *testing.T, dist string) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
-	server := httptest.NewServer(a.Handler())
+	accountsDone := make(chan error, 1)
+	go func() { accountsDone <- accounts.Run(ctx) }()
+	server.Config.Handler = a.Handler()
+	server.Start()
 	t.Cleanup(func() {
 		must(t, a.Drain(ctx))
 		server.Close()
@@ -98,8 +121,9 @@ func centre(t *testing.T, dist string) string {
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("Run gives %v", err)
 		}
+		must(t, <-accountsDone)
 	})
-	return strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
+	return p.url
 }
 
 // chromium is Debian's, or what CHROMIUM names.
@@ -116,13 +140,20 @@ func chromium() string {
 // directory.
 func TestBrowser(t *testing.T) {
 	t.Parallel()
+	browse(t, "testdata/browser.mjs", func(*parts) {}, nil)
+}
+
+// browse runs a script with a real browser at a control centre. What more is told to it is
+// added to the world.
+func browse(t *testing.T, script string, change func(*parts), more map[string]string) {
+	t.Helper()
 	ui, err := filepath.Abs("../../../ccc/web/ui")
 	must(t, err)
 	node, err := exec.LookPath("node")
 	if err != nil {
 		t.Skip("Node is not installed")
 	}
-	dist := filepath.Join(ui, "dist")
+	dist := cmp.Or(os.Getenv("AUER_TEST_PAGES"), filepath.Join(ui, "dist"))
 	for _, needed := range []string{filepath.Join(dist, "index.html"), filepath.Join(ui, "node_modules/playwright-core")} {
 		if _, err := os.Stat(needed); err != nil {
 			t.Skipf("%s is missing: make ui builds the pages", needed)
@@ -132,13 +163,15 @@ func TestBrowser(t *testing.T) {
 	if browser == "" {
 		t.Skip("Chromium is not installed")
 	}
-	about, err := json.Marshal(map[string]string{
-		"ui": ui, "chromium": browser, "shots": os.Getenv("AUER_TEST_SCREENSHOTS"), "ccc": centre(t, dist), "password": password,
-	})
+	world := map[string]string{
+		"ui": ui, "chromium": browser, "shots": os.Getenv("AUER_TEST_SCREENSHOTS"), "ccc": centre(t, dist, change), "password": password,
+	}
+	maps.Copy(world, more)
+	about, err := json.Marshal(world)
 	must(t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, node, "testdata/browser.mjs")
+	cmd := exec.CommandContext(ctx, node, script)
 	cmd.Env = append(os.Environ(), "WORLD="+string(about), "HOME="+t.TempDir())
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), `"step":"end"`) {
