@@ -141,11 +141,7 @@ function Report({ report: { summary, lines }, text }: { report: ImportReport; te
     which === 'created' && summary.dry_run ? t('onboarding.would') : t(`onboarding.show.${which}`);
   return (
     <>
-      <Alert
-        color={faulty > 0 ? 'yellow' : 'teal'}
-        icon={<IconInfoCircle size={18} />}
-        role="status"
-      >
+      <Alert color={faulty > 0 ? 'yellow' : 'teal'} icon={<IconInfoCircle size={18} />} role="status">
         <strong>{summary.dry_run ? t('onboarding.checked') : t('onboarding.done')}</strong>
         <br />
         {t('onboarding.sum', {
@@ -159,6 +155,7 @@ function Report({ report: { summary, lines }, text }: { report: ImportReport; te
       </Alert>
       <div className={classes.bar}>
         <SegmentedControl
+          className={classes.shown}
           aria-label={t('onboarding.filter')}
           value={shown}
           onChange={(v) => setShown(v as Shown)}
