@@ -114,7 +114,7 @@ func (v verification) kept(open func(string) (audit.Head, error)) (all []audit.H
 }
 
 func (v verification) file(cmd *cobra.Command, name string, open func(string) (audit.Head, error), heads []audit.Head) (audit.Report, error) {
-	var in io.Reader = cmd.InOrStdin()
+	in := cmd.InOrStdin()
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {

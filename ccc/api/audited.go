@@ -109,20 +109,20 @@ func doing(ctx huma.Context, op operation, who actor) {
 }
 
 // right tells by what right somebody is in a tenant.
-func (who actor) right(r rule) string {
-	if who.tenant.ID == who.user.Tenant {
+func (a actor) right(r rule) string {
+	if a.tenant.ID == a.user.Tenant {
 		return "home"
 	}
-	may := who.may
-	for _, g := range who.may.Given {
+	may := a.may
+	for _, g := range a.may.Given {
 		may.Given, may.Glass = []store.TenantGrant{g}, nil
-		if r.verb == "" || may.Anywhere(r.verb, who.tenant.ID) {
+		if r.verb == "" || may.Anywhere(r.verb, a.tenant.ID) {
 			return "grant " + string(g.ID)
 		}
 	}
-	for _, g := range who.may.Glass {
+	for _, g := range a.may.Glass {
 		may.Given, may.Glass = nil, []store.BreakGlass{g}
-		if r.verb == "" || may.Anywhere(r.verb, who.tenant.ID) {
+		if r.verb == "" || may.Anywhere(r.verb, a.tenant.ID) {
 			return "break_glass " + string(g.ID)
 		}
 	}

@@ -144,10 +144,10 @@ func settingChanges(all []rollout.Change) []SettingChange {
 
 // matching gives the text of an If-Match whose versions are another's; "" for *.
 func matching(text string) (string, error) {
-	switch {
-	case text == "":
+	switch text {
+	case "":
 		return "", problem(CodeVersionRequired, "")
-	case text == "*":
+	case "*":
 		return "", nil
 	}
 	inner, ok := strings.CutPrefix(text, `"`)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 	"sync"
@@ -68,11 +69,7 @@ func (s *fakeSet) get(key string) string {
 func (s *fakeSet) Settings(context.Context) (string, rollout.Values, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := rollout.Values{}
-	for k, v := range s.values {
-		out[k] = v
-	}
-	return strconv.Itoa(s.version), out, nil
+	return strconv.Itoa(s.version), maps.Clone(s.values), nil
 }
 
 func (s *fakeSet) Schema(context.Context) ([]rollout.Key, error) {

@@ -55,7 +55,9 @@ func offlineWorld(t *testing.T) (w *world, c *client, past *fakeHistory, ids []s
 func TestOfflineReason(t *testing.T) {
 	t.Parallel()
 	w, c, past, ids := offlineWorld(t)
-	get := func(id string) System { return read[System](c.do(http.MethodGet, "/systems/"+id, "").want(http.StatusOK)) }
+	get := func(id string) System {
+		return read[System](c.do(http.MethodGet, "/systems/"+id, "").want(http.StatusOK))
+	}
 	since := time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)
 	if s := get(ids[0]); s.OfflineReason != "unknown" || s.OfflineSince != nil {
 		t.Errorf("of one that was never seen: %q since %v", s.OfflineReason, s.OfflineSince)

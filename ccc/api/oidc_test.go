@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -93,9 +94,7 @@ func newIDP(t *testing.T) *idp {
 			return
 		}
 		claims := map[string]any{"iss": p.URL, "aud": "ccc", "nonce": p.nonce, "exp": time.Now().Add(time.Minute).Unix(), "iat": time.Now().Unix()}
-		for k, v := range p.claims {
-			claims[k] = v
-		}
+		maps.Copy(claims, p.claims)
 		p.change(claims)
 		text, err := jwt.Signed(signer).Claims(claims).Serialize()
 		if err != nil {

@@ -220,7 +220,7 @@ func TestImportOf500(t *testing.T) {
 			for d := json.NewDecoder(bytes.NewReader(a.body)); ; {
 				var e ImportEvent
 				err := d.Decode(&e)
-				if err == io.EOF { //nolint:errorlint // it is given as it is
+				if err == io.EOF {
 					return events, time.Since(began)
 				}
 				w.must(err)

@@ -99,7 +99,9 @@ func (c Config) Validate() error {
 		key         string
 		value, most time.Duration
 	}{
-		{"offline_after", c.OfflineAfter, 10 * time.Minute}, {"clone_after", c.CloneAfter, time.Hour}, {"quarantine", c.Quarantine, 24 * time.Hour},
+		{"offline_after", c.OfflineAfter, 10 * time.Minute},
+		{"clone_after", c.CloneAfter, time.Hour},
+		{"quarantine", c.Quarantine, 24 * time.Hour},
 		{"history_keep", c.HistoryKeep, 10 * 365 * 24 * time.Hour},
 	} {
 		if d.value < 0 || d.value > d.most {

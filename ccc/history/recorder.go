@@ -353,7 +353,7 @@ func (w *writer) last(ctx context.Context) error {
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if w.busy {
-		<-w.done
+		w.ended(<-w.done)
 	}
 	if err := w.recorder.write(end, true); err != nil {
 		w.recorder.log.Warn("the end of the history is not written", "error", err)

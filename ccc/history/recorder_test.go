@@ -222,7 +222,7 @@ func TestRecorder(t *testing.T) {
 		// The program is not there when it comes back, and is told afterwards.
 		stop()
 		f.put(first, ago(0, online("0:0", 8)))
-		r, stop = run(t, Config{Store: db, Fleet: f})
+		_, stop = run(t, Config{Store: db, Fleet: f})
 		until(t, history, is("online, offline power, online"))
 		// It was there all the time.
 		stop()

@@ -29,7 +29,7 @@ type line struct {
 
 func newLine(t *testing.T, to string) *line {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // of a test
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func newLine(t *testing.T, to string) *line {
 
 func (l *line) carry(c net.Conn) {
 	defer c.Close()
-	far, err := net.Dial("tcp", l.to) //nolint:noctx // of a test
+	far, err := net.Dial("tcp", l.to)
 	if err != nil {
 		return
 	}

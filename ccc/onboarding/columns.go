@@ -1,6 +1,7 @@
 package onboarding
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 
@@ -44,10 +45,8 @@ func plain(heading string) string {
 func columnOf(heading string) Column {
 	word := plain(heading)
 	for column, all := range names {
-		for _, name := range all {
-			if word == name {
-				return column
-			}
+		if slices.Contains(all, word) {
+			return column
 		}
 	}
 	return ""

@@ -31,6 +31,6 @@ var texts = map[string]text{
 		todo:    "1. Ouvrez la page d’administration du système, connectez-vous comme administrateur et choisissez « COMtrexx Control Center ».",
 		compare: "2. Vérifiez que le système affiche la même société et le même numéro de comparaison.",
 		enter:   "3. Seulement dans ce cas, saisissez le code, confirmez avec le mot de passe de l’administrateur et activez.",
-		own:     "Confidentiel : réservé à l’administrateur de ce système.",
+		own:     "Confidentiel : réservé à l’administrateur de ce système.", //nolint:misspell // French
 	},
 }

@@ -189,7 +189,9 @@ func TestAuditIsOnlyAddedTo(t *testing.T) {
 			}
 		}
 		all := auditOf(t, db, s.Tenant)
-		update(t, db, func(tx *store.Tx) error { return tx.AddAuditHead(store.AuditHead{Tenant: s.Tenant, Seq: 3, Head: "x", At: now}) })
+		update(t, db, func(tx *store.Tx) error {
+			return tx.AddAuditHead(store.AuditHead{Tenant: s.Tenant, Seq: 3, Head: "x", At: now})
+		})
 		pool := raw(t, cfg)
 		queries := []string{
 			"UPDATE audit SET actor = 'ccc'", "DELETE FROM audit WHERE seq = 5", "DELETE FROM audit WHERE seq = 1",

@@ -30,9 +30,9 @@ import (
 type DB struct {
 	cfg    Config
 	read   *sql.DB
-	write  *sql.DB // PostgreSQL: the same as read
-	writer *writer // SQLite: makes the changes on write
-	unlock func()  // SQLite: ends the lock that keeps Restore away
+	write  *sql.DB   // PostgreSQL: the same as read
+	writer *writer   // SQLite: makes the changes on write
+	unlock func()    // SQLite: ends the lock that keeps Restore away
 	chains [64]turns // PostgreSQL: whose act changes something, by tenant
 	erased chan struct{}
 	stop   context.CancelFunc

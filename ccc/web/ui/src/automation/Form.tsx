@@ -26,7 +26,7 @@ export function WebhookForm({
   const [sent, setSent] = useState(false);
   const save = useMutation({
     mutationFn: async () => {
-      const body = { url: url.trim(), events };
+      const body = { url: url.trim(), events, enabled: webhook?.enabled ?? true };
       if (webhook) {
         await call(api.PATCH('/webhooks/{id}', { params: { path: { id: webhook.id } }, body }));
         return '';

@@ -1,0 +1,132 @@
+package morning
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/comtrexx-cloud/comtrexx/integration/world"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"))
+}
+
+// patience is far more than all of it takes.
+const patience = 6 * time.Minute
+
+// programs builds the real programs, with the pages.
+func programs(t *testing.T, dir string) {
+	t.Helper()
+	// The flags of "make build", so that the build cache serves both.
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-tags", "nobadger,nomysql,nopgx,webui", "-o", dir+string(filepath.Separator),
+		"../../../pki", "../../../auerproxy", "../../../ccc", "../../pbx/pbx")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// browser gives what the pages need: Node, Chromium and the pages themselves.
+func browser(t *testing.T, ui string) (node, chromium string) {
+	t.Helper()
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("Node is not installed")
+	}
+	for _, needed := range []string{"dist/index.html", "node_modules/playwright-core"} {
+		if _, err := os.Stat(filepath.Join(ui, needed)); err != nil {
+			t.Skipf("%s is missing: make ui builds the pages", needed)
+		}
+	}
+	for _, path := range []string{os.Getenv("CHROMIUM"), "/usr/bin/chromium", "/usr/bin/chromium-browser"} {
+		if _, err := os.Stat(path); path != "" && err == nil {
+			return node, path
+		}
+	}
+	t.Skip("Chromium is not installed")
+	return "", ""
+}
+
+// TestMorning is all of it; testdata/morning.mjs says what he does.
+func TestMorning(t *testing.T) {
+	t.Parallel()
+	ui, err := filepath.Abs("../../../ccc/web/ui")
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, chromium := browser(t, ui)
+	dir, err := os.MkdirTemp("", "m") // t.TempDir is too long for unix sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	programs(t, filepath.Join(dir, "bin"))
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	w, err := world.Start(ctx, world.Config{
+		Dir: filepath.Join(dir, "w"), Kind: world.Processes, Bin: filepath.Join(dir, "bin"), Centre: true, PBX: true, DeviceCount: pbxs,
+		CentreSet: []string{"account.external_url=http://localhost", "fleet.offline_after=1s"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	if err := w.AwaitDevices(ctx, pbxs); err != nil {
+		t.Fatal(err)
+	}
+	s := settle(ctx, t, w)
+	if err := s.trouble(ctx); err != nil {
+		t.Fatal(err)
+	}
+	about, err := json.Marshal(map[string]any{
+		"ui": ui, "chromium": chromium, "shots": os.Getenv("AUER_TEST_SCREENSHOTS"), "password": password, "names": names,
+		"ccc": strings.Replace(w.Centre().HTTP, "127.0.0.1", "localhost", 1), "customer": s.customerID, "systems": s.systems,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, node, "testdata/morning.mjs")
+	cmd.Env = append(os.Environ(), "WORLD="+string(about), "HOME="+t.TempDir())
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), `"step":"end"`) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}
+
+// trouble takes three PBXs offline: one without a farewell, one that says it, and one
+// whose certificate is blocked.
+func (s *town) trouble(ctx context.Context) error {
+	err := errors.Join(
+		s.w.KillDevice(pbxPower), s.w.StopDevice(ctx, pbxShutdown), s.w.Block(ctx, s.w.Device(pbxBlocked), "stolen"),
+	)
+	if err != nil {
+		return err
+	}
+	return eventually(ctx, func() error {
+		for _, i := range []int{pbxPower, pbxShutdown} {
+			got, err := s.customer.GetSystem(ctx, s.systems[i])
+			if err == nil && got.Online {
+				err = fmt.Errorf("%s is still online", names[i])
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
