@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/account"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
+	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/pbxweb"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
@@ -36,6 +38,15 @@ func broken(err error) func(*options) {
 type slowBody struct{}
 
 func (slowBody) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
+
+// answeredBy asks for the settings of a PBX that answers with an error.
+func answeredBy(t *testing.T, err error) answer {
+	w := newWorld(t).serve()
+	c := w.signedIn(w.north, store.RoleOwner)
+	id, set := c.configurable("0000000001")
+	set.refuse = err
+	return c.do(http.MethodGet, "/systems/"+id+"/configuration", "")
+}
 
 // causes has a request for each code that leads to it.
 var causes = map[Code]func(t *testing.T) answer{
@@ -238,6 +249,40 @@ var causes = map[Code]func(t *testing.T) answer{
 		c := w.signedIn(w.north, store.RoleOwner)
 		c.save("0000000001", "One")
 		return c.do(http.MethodPost, "/systems", `{"serial":"0000000002","name":"Two"}`)
+	},
+	CodeConfigurationOff: func(t *testing.T) answer {
+		return answeredBy(t, &pbxweb.Error{Status: http.StatusForbidden, Code: "switched_off"})
+	},
+	CodePBX: func(t *testing.T) answer { return answeredBy(t, pbxweb.ErrAnswer) },
+	CodeQuotaRollouts: func(t *testing.T) answer {
+		w := newWorld(t, func(o *options) { o.rollout.Active = 1 }).serve()
+		c := w.signedIn(w.north, store.RoleOwner)
+		c.configurable("0000000001")
+		const restart = `{"name":"All","kind":"restart","filter":{}}`
+		c.do(http.MethodPost, "/rollouts", restart).want(http.StatusCreated)
+		return c.do(http.MethodPost, "/rollouts", restart)
+	},
+	CodeLink: func(t *testing.T) answer {
+		return newWorld(t).serve().client().do(http.MethodPost, "/invitation", `{"secret":"`+strings.Repeat("A", 43)+`"}`)
+	},
+	CodeOIDC: func(t *testing.T) answer {
+		p := newIDP(t)
+		return oidcWorld(t, p.provider()).client().do(http.MethodPost, "/session/oidc", answering(url.Values{"state": {"of nobody"}}, "x", p.URL))
+	},
+	CodeOIDCUnavailable: func(t *testing.T) answer {
+		p := newIDP(t)
+		p.broken = true
+		return oidcWorld(t, p.provider()).client().do(http.MethodPost, "/session/oidc/options", atAcme)
+	},
+	CodeOIDCUnknown: func(t *testing.T) answer {
+		p := newIDP(t)
+		c := oidcWorld(t, p.provider()).client()
+		p.says(map[string]any{"sub": "1", "email": "a@evil.example", "email_verified": true})
+		q := c.begin(atAcme)
+		p.mu.Lock()
+		p.nonce = q.Get("nonce")
+		p.mu.Unlock()
+		return c.do(http.MethodPost, "/session/oidc", answering(q, "x", p.URL))
 	},
 	CodeInternal: func(t *testing.T) answer {
 		w := newWorld(t, broken(errors.New("secret detail"))).serve()

@@ -197,7 +197,7 @@ func TestHalfSession(t *testing.T) {
 		}
 		a := full.do(op.method, strings.ReplaceAll(op.path, "{id}", "x"), examples[id].body)
 		for code := range open {
-			if strings.Contains(string(a.body), string(code)) {
+			if a.status == http.StatusForbidden && strings.Contains(string(a.body), string(code)) {
 				t.Errorf("positive control: %s gives %s", id, a.body)
 			}
 		}

@@ -26,6 +26,7 @@ type fakeSet struct {
 	version  int
 	values   rollout.Values
 	restarts int
+	refuse   error // what it answers instead of its settings
 }
 
 func (f *fakeSettings) of(s identity.Serial) rollout.PBX {
@@ -69,7 +70,7 @@ func (s *fakeSet) get(key string) string {
 func (s *fakeSet) Settings(context.Context) (string, rollout.Values, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return strconv.Itoa(s.version), maps.Clone(s.values), nil
+	return strconv.Itoa(s.version), maps.Clone(s.values), s.refuse
 }
 
 func (s *fakeSet) Schema(context.Context) ([]rollout.Key, error) {

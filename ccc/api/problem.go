@@ -106,7 +106,7 @@ var codes = map[Code]struct {
 	CodeRemoteOver:          {http.StatusConflict, "The remote access is over, or has not begun"},
 	CodeConfigurationOff:    {http.StatusConflict, "The PBX does not let this be done"},
 	CodePBX:                 {http.StatusBadGateway, "The PBX did not answer as expected"},
-	CodeQuotaRollouts:       {http.StatusTooManyRequests, "Too many rollouts"},
+	CodeQuotaRollouts:       {http.StatusConflict, "Too many rollouts"},
 	CodeLastOwner:           {http.StatusConflict, "A tenant needs an owner"},
 	CodeNotToGive:           {http.StatusForbidden, "Nobody gives or takes a role that he does not have"},
 	CodeIdempotencyBusy:     {http.StatusConflict, "The same request is being worked on"},

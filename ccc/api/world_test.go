@@ -73,6 +73,7 @@ type options struct {
 	account account.Config
 	limits  pairing.Limits
 	remote  remote.Config
+	rollout rollout.Config
 	replace func(Pairing) Pairing
 	view    func(view) view // of live events
 	adapt   func(string, rule) rule
@@ -126,10 +127,10 @@ func newWorld(t *testing.T, change ...func(*options)) *world {
 	o.api.Webhooks = w.webhooks
 	w.broker, err = remote.New(o.remote)
 	w.must(err)
-	w.rollouts, err = rollout.New(rollout.Config{
-		Store: w.db, Keys: keys, Online: w.fleet.IsOnline, Notify: func(tenant store.TenantID) { w.api.RolloutChanged(tenant) },
-		Connect: func(p store.Pairing) rollout.PBX { return w.settings.of(p.Serial) },
-	})
+	o.rollout.Store, o.rollout.Keys, o.rollout.Online = w.db, keys, w.fleet.IsOnline
+	o.rollout.Notify = func(tenant store.TenantID) { w.api.RolloutChanged(tenant) }
+	o.rollout.Connect = func(p store.Pairing) rollout.PBX { return w.settings.of(p.Serial) }
+	w.rollouts, err = rollout.New(o.rollout)
 	w.must(err)
 	o.api.Rollouts = w.rollouts
 	o.api.Remote = w.broker

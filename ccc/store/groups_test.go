@@ -96,7 +96,7 @@ func TestPaired(t *testing.T) {
 		})
 		var got, want []store.Paired
 		for _, p := range get(t, db, func(tx *store.Tx) ([]store.Pairing, error) { return tx.ActivePairings("", 10) }) {
-			want = append(want, store.Paired{Serial: p.Serial, Tenant: p.Tenant, System: p.System})
+			want = append(want, store.Paired{Serial: p.Serial, Tenant: p.Tenant, System: p.System, Epoch: p.Epoch})
 			after := store.Paired{}
 			if len(got) > 0 {
 				after = got[len(got)-1]

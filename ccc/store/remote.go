@@ -113,7 +113,7 @@ func (t *Tx) CreateRemote(v Remote) error {
 // announceRemote tells of a remote access.
 func (t *Tx) announceRemote(topic Topic, v Remote, at time.Time) error {
 	data := map[string]string{"remote_id": string(v.ID), "service": string(v.Service)}
-	if v.Ended != nil {
+	if topic == "remote.ended" { // one may begin at the PBX after it has ended here
 		data["cause"] = string(v.Cause)
 	}
 	return t.Announce(Announcement{Tenant: v.Tenant, Topic: topic, At: at, System: v.System, Serial: v.Serial, Data: data})

@@ -80,7 +80,7 @@ func settle(ctx context.Context, t *testing.T, w *world.World) *town {
 	tenant(s.reseller, "customer", "Autohaus Klein GmbH", "anton")
 	s.customer, err = signIn(ctx, w, "karla@example.test", password)
 	must(err)
-	_, err = s.customer.CreateTenantGrant(ctx, client.NewTenantGrant{GranteeID: reseller.ID, Roles: []client.NewTenantGrantRoles{"administrator", "monitoring", "auditor"}})
+	_, err = s.customer.CreateTenantGrant(ctx, client.NewTenantGrant{TenantID: reseller.ID, Roles: []string{"administrator", "monitoring", "auditor"}})
 	must(err)
 	hamburg, err := s.customer.CreateSite(ctx, client.NewSite{Name: "Hamburg"})
 	must(err)
