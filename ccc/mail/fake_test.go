@@ -55,6 +55,13 @@ func newFake(t *testing.T) *fake {
 	return f
 }
 
+// behave sets how it answers: command, and how often it came so far.
+func (f *fake) behave(answers func(command string, n int) string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.answers = answers
+}
+
 func (f *fake) answer(command, usual string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -170,7 +177,7 @@ func TestFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f, w := newFake(t), newWorld(t)
-			f.answers = tt.answers
+			f.behave(tt.answers)
 			o := w.outbox(Config{Server: f.addr, TLS: None, Timeout: time.Second})
 			w.run(o)
 			m := w.wait(w.queue(o, invitation("jo@example.com")), "ended", ended)

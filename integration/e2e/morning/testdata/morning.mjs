@@ -115,7 +115,7 @@ await page.getByLabel(t.onboarding.paste).fill(
 );
 await button(page, t.onboarding.check).click();
 await page.getByText(t.onboarding.checked).waitFor();
-await page.getByText(t.onboarding.create).click();
+await page.getByRole('switch').click();
 await page.getByText(t.onboarding.newSites.replace('{{names}}', 'Filialen')).waitFor();
 await snap(page, 'list-checked');
 await button(page, t.onboarding.add_other.replace('{{shown}}', '20')).click();

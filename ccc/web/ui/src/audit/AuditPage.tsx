@@ -1,4 +1,4 @@
-import { Button, Container, Table, Text, Title, UnstyledButton } from '@mantine/core';
+import { Button, Container, Table, Text, Title, UnstyledButton, VisuallyHidden } from '@mantine/core';
 import { useNavigate, useSearch } from '@tanstack/react-router';
 import { useState } from 'react';
 import { problemText } from '../api/problemText';
@@ -83,8 +83,9 @@ function Row({ entry: e, onOpen }: { entry: AuditEntry; onOpen(): void }) {
   return (
     <Table.Tr>
       <Table.Td className={classes.when}>
-        <UnstyledButton className={classes.open} aria-label={t('audit.detail.open', { seq: e.seq })} onClick={onOpen}>
+        <UnstyledButton className={classes.open} onClick={onOpen}>
           <time dateTime={e.at}>{dateTime(e.at, language)}</time>
+          <VisuallyHidden> {t('audit.detail.open', { seq: e.seq })}</VisuallyHidden>
         </UnstyledButton>
       </Table.Td>
       <Table.Td>

@@ -15,7 +15,7 @@ import {
 } from '@mantine/core';
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { Link, useParams } from '@tanstack/react-router';
-import { useState } from 'react';
+import { useRef, useState } from 'react';
 import { api, call } from '../api/client';
 import { problemText } from '../api/problemText';
 import { useMay } from '../app/meta';
@@ -98,6 +98,9 @@ function Actions({ rollout }: { rollout: Rollout }) {
   const queryClient = useQueryClient();
   const may = useMay();
   const [asked, ask] = useState<Action>();
+  // What is asked is still to be read while the dialog closes.
+  const last = useRef<Action>('start');
+  if (asked) last.current = asked;
   const control = useMutation({
     mutationFn: (action: Action) =>
       call(api.POST('/rollouts/{id}/control', { params: { path: { id: rollout.id } }, body: { action } })),
@@ -126,7 +129,7 @@ function Actions({ rollout }: { rollout: Rollout }) {
       <Modal
         opened={asked !== undefined}
         onClose={() => ask(undefined)}
-        title={asked ? t(`rollout.action.${asked}`) : ''}
+        title={t(`rollout.action.${last.current}`)}
         closeButtonProps={{ 'aria-label': t('common.close') }}
       >
         {asked && (
