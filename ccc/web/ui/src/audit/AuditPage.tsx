@@ -10,7 +10,7 @@ import { dateTime } from '../time/format';
 import classes from './Audit.module.css';
 import { AuditFilters } from './AuditFilters';
 import { useAudit } from './audit';
-import { EntryDrawer } from './EntryDrawer';
+import { EntryModal } from './EntryModal';
 import { Exports } from './Exports';
 import { type AuditSearch, parseAuditSearch } from './search';
 import { actorText, operationText, resourceText } from './texts';
@@ -73,7 +73,7 @@ export function AuditPage() {
           {t('audit.more')}
         </Button>
       )}
-      <EntryDrawer entry={open} onClose={() => setOpen(null)} />
+      <EntryModal entry={open} onClose={() => setOpen(null)} />
     </Container>
   );
 }

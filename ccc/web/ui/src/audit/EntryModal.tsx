@@ -1,4 +1,4 @@
-import { Button, Code, Drawer, Text } from '@mantine/core';
+import { Button, Code, Modal, Text } from '@mantine/core';
 import { useMutation } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
 import type { AuditEntry } from '../api/types';
@@ -11,18 +11,17 @@ import { addressOf } from './audit';
 import { actorText, operationText, resourceText } from './texts';
 
 /** One entry with all that it has. */
-export function EntryDrawer({ entry, onClose }: { entry: AuditEntry | null; onClose(): void }) {
+export function EntryModal({ entry, onClose }: { entry: AuditEntry | null; onClose(): void }) {
   const { t } = useText();
   return (
-    <Drawer
+    <Modal
       opened={entry !== null}
       onClose={onClose}
-      position="right"
       title={entry && t('audit.detail.title', { seq: entry.seq })}
       closeButtonProps={{ 'aria-label': t('audit.detail.close') }}
     >
       {entry && <Detail key={entry.seq} entry={entry} />}
-    </Drawer>
+    </Modal>
   );
 }
 
