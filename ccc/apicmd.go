@@ -34,7 +34,7 @@ func addOperations(app *cli.App, root *cobra.Command) {
 		if group == nil {
 			group = &cobra.Command{
 				Use: name.group, GroupID: groupClient,
-				Short: "In a running control centre: " + strings.ReplaceAll(name.group, "-", " "),
+				Short: groups[name.group],
 				Long:  connectHelp,
 			}
 			root.AddCommand(group)

@@ -56,6 +56,16 @@ func TestEveryOperationHasACommand(t *testing.T) {
 	if want := []string{"addPasskey", "beginPasskey", "beginPasskeySignIn", "signInByPasskey"}; !slices.Equal(none, want) {
 		t.Errorf("without a command are %v, want %v", none, want)
 	}
+	for name := range groups {
+		if subcommand(root, name) == nil {
+			t.Errorf("there is no group %s", name)
+		}
+	}
+	for _, c := range root.Commands() {
+		if c.Short == "" {
+			t.Errorf("%s does not say what it is about", c.CommandPath())
+		}
+	}
 	for id := range byHand {
 		if !slices.ContainsFunc(client.Operations(), func(op client.Operation) bool { return op.ID == id }) {
 			t.Errorf("byHand has %s, which is no operation", id)
@@ -81,7 +91,7 @@ func TestNames(t *testing.T) {
 		{"endOtherSessions", "/account/sessions", "sessions end-others"},
 		{"removeTOTP", "/account/totp", "account remove-totp"},
 		{"getFactors", "/account/factors", "account factors"},
-		{"importSystems", "/onboarding", "onboarding import-systems"},
+		{"importSystems", "/onboarding", "onboarding import"},
 	} {
 		n := nameOf(client.Operation{ID: tt.id, Path: tt.path})
 		if got := n.group + " " + n.verb; got != tt.want {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/client"
 	"github.com/comtrexx-cloud/comtrexx/configs/cli"
@@ -44,6 +45,9 @@ func (c *apiCommand) flags(cmd *cobra.Command) (example string) {
 		}
 		if secretField(f) {
 			fs.StringArrayVar(v, name, nil, usage)
+		} else {
+			made := fs.Lookup(name)
+			made.Value, made.DefValue = kind{made.Value, kindOf(f)}, ""
 		}
 		if len(f.Enum) > 0 {
 			_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(f.Enum, cobra.ShellCompDirectiveNoFileComp))
@@ -80,10 +84,18 @@ func (c *apiCommand) flags(cmd *cobra.Command) (example string) {
 	return example
 }
 
+// kind is a flag whose help says what it takes.
+type kind struct {
+	pflag.Value
+	name string
+}
+
+func (k kind) Type() string { return k.name }
+
 func usageOf(f client.Field, required bool) string {
-	text := "`" + kindOf(f) + "`"
-	if doc := strings.ReplaceAll(f.Doc, "`", "'"); doc != "" {
-		text += " " + strings.ToLower(doc[:1]) + doc[1:]
+	text := strings.ReplaceAll(f.Doc, "`", "'")
+	if text != "" {
+		text = strings.ToLower(text[:1]) + text[1:]
 	}
 	if len(f.Enum) > 0 {
 		text += ": " + strings.Join(f.Enum, ", ")

@@ -129,6 +129,14 @@ func (a actor) right(r rule) string {
 	return ""
 }
 
+// looked says that a request asks what would be, and changes nothing: the audit log has no
+// entry of it unless it is refused.
+func looked(ctx context.Context) {
+	if act := store.ActOf(ctx); act != nil {
+		act.Settled()
+	}
+}
+
 // given notes which fields the body of a request has, by their names.
 func given(ctx context.Context, in any) {
 	act := store.ActOf(ctx)

@@ -115,6 +115,9 @@ type changeConfigurationInput struct {
 }
 
 func (a *API) changeConfiguration(ctx context.Context, in *changeConfigurationInput) (*withETag[ConfigurationChange], error) {
+	if in.DryRun {
+		looked(ctx)
+	}
 	who := mustActor(ctx)
 	if _, err := a.find(ctx, who, in.ID); err != nil {
 		return nil, err

@@ -30,6 +30,9 @@ func (a *API) importSystems(ctx context.Context, in *importInput) (*huma.StreamR
 	if wrong, ok := errors.AsType[*onboarding.Error](err); ok {
 		return nil, problem(CodeInvalid, "", FieldError{"body", listFaults[wrong.Code], wrong.Message})
 	}
+	if in.DryRun {
+		looked(ctx)
+	}
 	who := mustActor(ctx)
 	job := &importJob{api: a, who: who, dry: in.DryRun, create: in.Missing == "create", list: list}
 	if err := job.plan(ctx); err != nil {

@@ -39,6 +39,12 @@ func TestConfiguration(t *testing.T) {
 	if !dry.DryRun || len(dry.Changes) != 1 || string(dry.Changes[0].Old) != `"old"` || set.get("ntp_server") != `"old"` {
 		t.Errorf("the dry run: %+v; the PBX has %s", dry, set.get("ntp_server"))
 	}
+	entries := func() int {
+		return len(read[AuditList](c.do(http.MethodGet, "/audit?operation=changeConfiguration&outcome=done", "").want(http.StatusOK)).Items)
+	}
+	if n := entries(); n != 0 {
+		t.Errorf("%d entries of the audit log say that something was changed", n)
+	}
 	c.do(http.MethodPatch, path, change).problem(CodeVersionRequired)
 	// The PBX's own administrator is faster: what differs is named, and nothing is lost.
 	set.edit("country", `"AT"`)
@@ -49,6 +55,9 @@ func TestConfiguration(t *testing.T) {
 	a = c.do(http.MethodPatch, path, change, `If-Match: "2"`).want(http.StatusOK)
 	if set.get("ntp_server") != `"new"` || a.header.Get("ETag") != `"3"` {
 		t.Errorf("%s; the PBX has %s", a.body, set.get("ntp_server"))
+	}
+	if n := entries(); n != 1 {
+		t.Errorf("%d entries of the audit log say that something was changed, want 1", n)
 	}
 	p = c.do(http.MethodPatch, path, `{"settings":{"ntp_server":"","nothing":1}}`, "If-Match: *").problem(CodeInvalid)
 	if len(p.Errors) != 2 || p.Errors[0].Location != "body.settings.nothing" && p.Errors[1].Location != "body.settings.nothing" {
