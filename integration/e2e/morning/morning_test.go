@@ -57,6 +57,17 @@ func browser(t *testing.T, ui string) (node, chromium string) {
 	return "", ""
 }
 
+// shortDir makes a directory; that of t.TempDir has too long a name for unix sockets.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 // TestMorning is all of it; testdata/morning.mjs says what he does.
 func TestMorning(t *testing.T) {
 	t.Parallel()
@@ -65,11 +76,7 @@ func TestMorning(t *testing.T) {
 		t.Fatal(err)
 	}
 	node, chromium := browser(t, ui)
-	dir, err := os.MkdirTemp("", "m") // t.TempDir is too long for unix sockets
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := shortDir(t)
 	programs(t, filepath.Join(dir, "bin"))
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
