@@ -57,10 +57,10 @@ func browser(t *testing.T, ui string) (node, chromium string) {
 	return "", ""
 }
 
-// shortDir makes a directory; that of t.TempDir has too long a name for unix sockets.
+// shortDir makes a directory.
 func shortDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "m")
+	dir, err := os.MkdirTemp("", "m") //nolint:usetesting // that of t.TempDir has too long a name for unix sockets
 	if err != nil {
 		t.Fatal(err)
 	}
