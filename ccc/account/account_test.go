@@ -90,6 +90,7 @@ func TestCreate(t *testing.T) {
 	for _, tt := range []struct{ email, password, code string }{
 		{"jo", password, "email_invalid"},
 		{"", password, "email_invalid"},
+		{"a\u202eb@example.com", password, "email_invalid"}, // which turns what is beside it around
 		{"Jo <jo2@example.com>", password, "email_invalid"},
 		{strings.Repeat("a", 250) + "@x.de", password, "email_invalid"},
 		{"a@example.com", "", "password_short"},

@@ -153,11 +153,13 @@ func (a *Accounts) Accept(ctx context.Context, v Acceptance) (store.User, error)
 		Created: time.Now().UTC().Truncate(time.Millisecond),
 	}
 	store.Identify(ctx, user)
+	made := user // which stays as it is, where the transaction is tried again
 	err = a.db.Update(ctx, func(tx *store.Tx) error {
 		i, err := invitationOf(tx, v.Secret)
 		if err != nil {
 			return err
 		}
+		user = made
 		return a.takeUp(tx, i, &user, v.Check)
 	})
 	if err == nil {

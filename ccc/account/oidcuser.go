@@ -41,7 +41,7 @@ func (a *Accounts) oidcUser(ctx context.Context, p *provider, f flow, c claims, 
 			return err
 		}
 		return tx.CreateOIDCLink(store.OIDCLink{
-			Issuer: p.Issuer, Subject: c.Subject, User: user.ID, Provider: p.ID, Made: true, Created: now, LastUsed: &now,
+			Issuer: p.Issuer, Subject: c.Subject, User: user.ID, Provider: p.ID, Made: true, Follows: f.Invitation == "", Created: now, LastUsed: &now,
 		})
 	})
 	if errors.Is(err, ErrOIDCUnknown) {
@@ -62,7 +62,7 @@ func (a *Accounts) linked(tx *store.Tx, p *provider, link store.OIDCLink, c clai
 	if err := tx.UseOIDCLink(link.Issuer, link.Subject, now); err != nil {
 		return user, err
 	}
-	if !link.Made || !p.JustInTime || p.Roles.Claim == "" {
+	if !link.Follows || !p.JustInTime || p.Roles.Claim == "" {
 		return user, nil
 	}
 	roles, follow := p.given(c.list(p.Roles.Claim))

@@ -8,6 +8,7 @@ import (
 	netmail "net/mail"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/alexedwards/argon2id"
@@ -44,11 +45,14 @@ func (e *InvalidError) Error() string { return e.Field + " " + e.Problem }
 func NormalizeEmail(email string) (string, error) {
 	normal := strings.ToLower(norm.NFC.String(strings.TrimSpace(email)))
 	parsed, err := netmail.ParseAddress(normal)
-	if err != nil || parsed.Address != normal || len(normal) > MaxEmail || strings.ContainsAny(normal, "\x00\" ") {
+	if err != nil || parsed.Address != normal || len(normal) > MaxEmail || strings.ContainsAny(normal, "\x00\" ") || strings.ContainsFunc(normal, unprintable) {
 		return "", &InvalidError{Field: "email", Code: "email_invalid", Problem: "is not an e-mail address, as in jo@example.com"}
 	}
 	return normal, nil
 }
+
+// unprintable are characters that have no place in an address, nor in a line of a mail.
+func unprintable(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
 
 // NewPassword makes one: 130 random bits in 26 letters and digits.
 func NewPassword() string { return rand.Text() }

@@ -200,7 +200,7 @@ func (a *API) untold(act *store.Act, code Code) bool {
 	switch code {
 	case CodeUnauthenticated, CodeLoginLimited, CodeRateLimited, CodeCrossOrigin:
 		return true
-	case CodeBadCredentials, CodePasskey:
+	case CodeBadCredentials:
 		return false
 	}
 	return act.Actor == "" && act.Tenant == ""

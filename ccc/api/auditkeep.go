@@ -80,9 +80,13 @@ func (a *API) sweepChain(ctx context.Context, tenant store.TenantID, before time
 		if err != nil {
 			return err
 		}
-		last, err := tx.AuditBefore(tenant, before)
-		if errors.Is(err, store.ErrNotFound) {
+		// The oldest one tells at once whether there is anything; only then are many looked at.
+		last, err := tx.AuditEntry(tenant, chain.Swept.Seq+1)
+		if errors.Is(err, store.ErrNotFound) || err == nil && !last.At.Before(before) {
 			return nil
+		}
+		if err == nil {
+			last, err = tx.AuditBefore(tenant, before)
 		}
 		if err == nil && last.Seq > chain.Swept.Seq+sweptAtOnce {
 			last, err = tx.AuditEntry(tenant, chain.Swept.Seq+sweptAtOnce)

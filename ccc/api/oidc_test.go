@@ -212,6 +212,29 @@ func TestOIDCJustInTime(t *testing.T) {
 	a.problem(CodeOIDCUnknown)
 }
 
+// TestOIDCInvited: who was invited keeps the roles that he was given, whatever the provider
+// says of him.
+func TestOIDCInvited(t *testing.T) {
+	t.Parallel()
+	p := newIDP(t)
+	w := oidcWorld(t, p.provider(), func(o *options) { o.mail = true })
+	w.signedIn(acme, store.RoleOwner).do(http.MethodPost, "/invitations", inviting("jo@acme.example", `{"role":"administrator"}`)).want(http.StatusCreated)
+	p.says(map[string]any{"sub": "1", "email": "jo@acme.example", "email_verified": true, "groups": []string{"ops"}})
+	for _, body := range []string{
+		`{"provider":"acme","invitation":"` + secretOf(w.mails("jo@acme.example")[0].Link) + `"}`, atAcme,
+	} {
+		c := w.client()
+		q := c.begin(body)
+		p.mu.Lock()
+		p.nonce = q.Get("nonce")
+		p.mu.Unlock()
+		in := read[OIDCSignIn](c.do(http.MethodPost, "/session/oidc", answering(q, rand.Text(), p.URL)).want(http.StatusOK))
+		if got := marshal(t, in.Me.User.Roles); got != `["administrator"]` {
+			t.Errorf("roles %s", got)
+		}
+	}
+}
+
 // TestOIDCRefuses: what is not as it has to be lets nobody in; the same that is, does.
 func TestOIDCRefuses(t *testing.T) {
 	t.Parallel()

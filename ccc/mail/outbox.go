@@ -65,14 +65,17 @@ func New(cfg Config) (*Outbox, error) {
 // Enabled tells whether there is mail. Nil is an outbox without.
 func (o *Outbox) Enabled() bool { return o != nil && o.cfg.Server != "" }
 
-// Queue has a mail be sent once the transaction is committed. The errors are a message that
-// cannot be written, and those of the store.
+// ErrMessage: a message cannot be written, and never will be.
+var ErrMessage = errors.New("mail: it cannot be written")
+
+// Queue has a mail be sent once the transaction is committed. The errors are [ErrMessage]
+// and those of the store.
 func (o *Outbox) Queue(tx *store.Tx, m Message) (store.MailID, error) {
 	if !address(m.To) {
-		return "", errors.New("mail: the recipient is not an address")
+		return "", fmt.Errorf("%w: the recipient is not an address", ErrMessage)
 	}
 	if _, err := m.write(); err != nil {
-		return "", fmt.Errorf("mail: %w", err)
+		return "", fmt.Errorf("%w: %w", ErrMessage, err)
 	}
 	text, err := json.Marshal(m)
 	if err != nil {

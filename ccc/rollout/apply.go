@@ -126,7 +126,9 @@ func (s *Service) restart(ctx context.Context, r store.Rollout, d *store.Rollout
 			return false, err
 		}
 		if err := pbx.Restart(ctx); err != nil {
-			if _, _, final := verdict(err); final {
+			// What the PBX has answered it does not do; without an answer it may.
+			_, answered := errors.AsType[*pbxweb.Error](err)
+			if _, _, final := verdict(err); final || answered {
 				return false, err
 			}
 		}

@@ -87,11 +87,17 @@ func (s *Service) prepare(tx *store.Tx, r *store.Rollout, who Actor, a Action, s
 		deadline := at.Add(r.Plan.Wait)
 		r.Started, r.Deadline = &at, &deadline
 	case Resume:
+		// As long as it stood still nobody could come online for it.
+		deadline := at.Add(r.Plan.Wait)
+		r.Deadline = &deadline
 		if was != store.RolloutHalted {
 			return nil
 		}
 		counts, err := tx.RingCounts(r.ID)
-		r.Forgiven = tally(counts, r.Ring).failed
+		n := tally(counts, r.Ring)
+		if r.Forgiven = n.failed; n.noneGood() {
+			r.Forgiven = n.all
+		}
 		return err
 	case Stop:
 		r.Ended = &at

@@ -17,6 +17,7 @@ type drive struct {
 	// The rest is owned by run.
 	queue    []store.RolloutDevice // whose turn is next
 	filled   time.Time             // when the queue was read
+	state    store.RolloutState    // that the queue is of
 	inflight map[store.SystemID]bool
 	waiting  map[store.SystemID]retry // that did not answer
 	ended    chan result
@@ -114,6 +115,11 @@ func (d *drive) turn(ctx context.Context) (time.Duration, error) {
 	}
 	if err != nil {
 		return 0, err
+	}
+	if r.State != d.state {
+		// Who waits for one thing is not to be done another to.
+		d.state, d.queue = r.State, nil
+		return 0, nil
 	}
 	switch r.State {
 	case store.RolloutChecking:
@@ -234,6 +240,9 @@ func tooMany(p store.RolloutPlan, n numbers, forgiven int) bool {
 	return failed > p.MaxFailures || p.MaxPercent > 0 && failed*100 > p.MaxPercent*n.all
 }
 
+// noneGood tells whether all of a ring have had their turn and none is as it is to be.
+func (n numbers) noneGood() bool { return n.all > 0 && n.open+n.offline+n.ended == 0 }
+
 // last gives the number of the last ring.
 func last(counts []store.RingCount) (ring int) {
 	for _, c := range counts {
@@ -252,7 +261,7 @@ func (d *drive) running(ctx context.Context, r store.Rollout, counts []store.Rin
 	}
 	n := tally(counts, r.Ring)
 	switch {
-	case tooMany(r.Plan, n, r.Forgiven):
+	case tooMany(r.Plan, n, r.Forgiven), r.Ring < last(counts) && len(d.inflight) == 0 && n.noneGood() && r.Forgiven < n.all:
 		r.State, r.Reason = store.RolloutHalted, "failures"
 		d.queue = nil
 		return 0, d.set(ctx, r, store.RolloutRunning)

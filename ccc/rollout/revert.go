@@ -27,19 +27,24 @@ func (s *Service) revert(ctx context.Context, r store.Rollout, d store.RolloutDe
 	if code != "" {
 		return s.conclude(ctx, r, &d, store.DeviceConflict, code)
 	}
+	switch d.Step {
+	case store.StepWriting, store.StepWritten, store.StepRestarting:
+	default:
+		return d, nil // nothing was done to it
+	}
 	k, err := s.kept(d)
 	if err != nil {
 		return s.conclude(ctx, r, &d, store.DeviceConflict, codeBackup)
 	}
 	pbx := s.cfg.Connect(p)
-	foreign, err := restore(ctx, pbx, k.Changes)
+	wrote, foreign, err := restore(ctx, pbx, k.Changes)
 	if err != nil {
 		if _, code, final := verdict(err); final {
 			return s.conclude(ctx, r, &d, store.DeviceConflict, code)
 		}
 		return s.answered(ctx, r, &d, err, tries)
 	}
-	if r.Plan.Restart && k.Restart {
+	if r.Plan.Restart && k.Restart && wrote {
 		// Best effort: the settings are back, and take effect with the next restart anyway.
 		if err := pbx.Restart(ctx); err != nil {
 			s.log.Debug("a PBX that was set back does not restart", "serial", d.Serial, "error", err)
@@ -51,13 +56,13 @@ func (s *Service) revert(ctx context.Context, r store.Rollout, d store.RolloutDe
 	return s.conclude(ctx, r, &d, store.DeviceRolledBack, "")
 }
 
-// restore writes the old value of each setting that still has the new one, and gives the keys
-// of those that have neither.
-func restore(ctx context.Context, pbx PBX, all []Change) (foreign []string, err error) {
+// restore writes the old value of each setting that still has the new one, tells whether there
+// was any, and gives the keys of those that have neither.
+func restore(ctx context.Context, pbx PBX, all []Change) (wrote bool, foreign []string, err error) {
 	for range revertTries {
 		version, has, err := pbx.Settings(ctx)
 		if err != nil {
-			return nil, err
+			return false, nil, err
 		}
 		old := Values{}
 		foreign = nil
@@ -71,12 +76,12 @@ func restore(ctx context.Context, pbx PBX, all []Change) (foreign []string, err 
 			}
 		}
 		if len(old) == 0 {
-			return foreign, nil
+			return false, foreign, nil
 		}
 		_, err = pbx.Change(ctx, version, old)
 		if e, ok := errors.AsType[*pbxweb.Error](err); !ok || e.Status != http.StatusPreconditionFailed {
-			return foreign, err
+			return err == nil, foreign, err
 		}
 	}
-	return nil, &pbxweb.Error{Status: http.StatusPreconditionFailed, Code: codeChanged}
+	return false, nil, &pbxweb.Error{Status: http.StatusPreconditionFailed, Code: codeChanged}
 }

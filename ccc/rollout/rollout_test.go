@@ -81,7 +81,7 @@ func TestOutcomes(t *testing.T) {
 		w.pbxs[2].silent = true
 		w.pbxs[3].deaf = true
 		s, _ := w.start()
-		id := w.create(s, w.wish(store.RolloutPlan{MaxFailures: 6}))
+		id := w.create(s, w.wish(store.RolloutPlan{Rings: []store.Ring{{Percent: 100}}, MaxFailures: 6}))
 		w.await(id, store.RolloutReady)
 		w.want(id, map[string]int{"pending": 5, "unchanged": 1})
 		d := w.devices(id)
@@ -109,6 +109,60 @@ func TestOutcomes(t *testing.T) {
 		w.want(id, map[string]int{"conflict changed": 1, "conflict changed ntp_server": 1, "unchanged": 1, "rolled_back": 3})
 		if got := w.pbxs[4].get("ntp_server"); got != `"third"` {
 			t.Errorf("what somebody else has set is %s", got)
+		}
+	})
+}
+
+// A ring of which nothing came is no reason to go on with the next one, also where a conflict
+// is no failure: somebody has to say so.
+func TestPilotWithoutSuccess(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 6, func(t *testing.T, w *world) {
+		s, _ := w.start()
+		id := w.create(s, w.wish(store.RolloutPlan{Rings: []store.Ring{{Count: 1}, {Percent: 100}}, MaxFailures: 3}))
+		w.await(id, store.RolloutReady)
+		w.pbxs[0].edit("country", `"AT"`)
+		w.control(s, id, Start)
+		if r := w.await(id, store.RolloutHalted); r.Ring != 0 {
+			t.Errorf("halted in ring %d", r.Ring)
+		}
+		w.want(id, map[string]int{"conflict changed": 1, "pending": 5})
+		w.control(s, id, Resume)
+		w.await(id, store.RolloutDone)
+		w.want(id, map[string]int{"conflict changed": 1, "done": 5})
+	})
+}
+
+// Who waits for his turn when a rollout is set back is not touched, and does not restart.
+func TestRollbackOfWhatWaits(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 4, func(t *testing.T, w *world) {
+		w.pbxs[0].neverBack, w.pbxs[2].neverBack = true, true
+		s, _ := w.start()
+		wish := w.wish(store.RolloutPlan{Rings: []store.Ring{{Percent: 100}}, Parallel: 2, Restart: true, MaxFailures: 4})
+		wish.Settings["country"] = []byte(`"CH"`)
+		id := w.create(s, wish)
+		w.await(id, store.RolloutReady)
+		w.control(s, id, Start)
+		w.awaitThat(id, "two are away", func(store.Rollout) bool {
+			_, err0 := w.pbxs[0].System(t.Context())
+			_, err2 := w.pbxs[2].System(t.Context())
+			return err0 != nil && err2 != nil
+		})
+		w.pbxs[3].edit("ntp_server", `"new"`) // by hand, as it happens
+		w.control(s, id, Pause)
+		w.control(s, id, Rollback)
+		for _, i := range []int{0, 2} {
+			w.pbxs[i].set(func(p *fakePBX) { p.offline, p.neverBack = false, false })
+		}
+		w.await(id, store.RolloutReverted)
+		if p := w.pbxs[3]; p.written() != 0 || p.boot != 0 || p.get("ntp_server") != `"new"` {
+			t.Errorf("written %d times, restarted %d times, has %s", p.written(), p.boot, p.get("ntp_server"))
+		}
+		for i, p := range w.pbxs[:3] {
+			if got := p.get("ntp_server"); got != `"old"` {
+				t.Errorf("PBX %d has %s", i, got)
+			}
 		}
 	})
 }

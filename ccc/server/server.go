@@ -229,7 +229,7 @@ func (s *Server) Components() []daemon.Component {
 		{Name: "api", Run: s.api.Run, Ready: s.api.Ready()},
 		{Name: "pairing", Run: s.pairing.Run},
 		{Name: "remote", Run: s.remote.Run},
-		{Name: "rollouts", Run: s.rollouts.Run},
+		{Name: "rollouts", Run: s.runRollouts},
 		{Name: "webhooks", Run: s.webhooks.Run},
 		{Name: "comings", Run: s.tellComings},
 		{Name: "online", Run: func(ctx context.Context) error { return s.tellOnline(ctx, online) }, Ready: online},
@@ -271,6 +271,16 @@ func (s *Server) tellComings(ctx context.Context) error {
 		return ctx.Err()
 	}
 	return s.webhooks.Presence(ctx, s.fleet.Subscribe(ctx))
+}
+
+// runRollouts begins once it is known who is there: before that everybody would be offline.
+func (s *Server) runRollouts(ctx context.Context) error {
+	select {
+	case <-s.fleet.Known():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return s.rollouts.Run(ctx)
 }
 
 // web is a listener with the API and the pages.

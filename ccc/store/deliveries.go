@@ -149,6 +149,12 @@ func (t *Tx) NextDelivery() (time.Time, error) {
 	return time.UnixMilli(v).UTC(), nil
 }
 
+// GiveUpDeliveries ends what has waited since before a time for a receiver that takes
+// nothing, and tells how many that were.
+func (t *Tx) GiveUpDeliveries(before time.Time) (int, error) {
+	return t.sweep("UPDATE webhook_deliveries SET state = $2, due = 0 WHERE due > 0 AND begun < $1", before, DeliveryFailed)
+}
+
 // SweepDeliveries removes those of all tenants from before a time that are not tried any
 // more, and tells how many.
 func (t *Tx) SweepDeliveries(before time.Time) (int, error) {

@@ -334,7 +334,7 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 // forService are the methods that know no tenant, because who calls them is not one: the
 // service itself for a PBX, or for a user who has not signed in yet.
 var forService = []string{
-	"AllWebhooks", "Announce", "ClaimDeliveries", "CreateWebhook", "DueWebhooks", "EndTry", "NextDelivery", "PairedWithWebhooks", "ResealWebhook", "SetWebhookHealth", "SweepDeliveries", "WebhookByID",
+	"AllWebhooks", "Announce", "ClaimDeliveries", "CreateWebhook", "DueWebhooks", "EndTry", "GiveUpDeliveries", "NextDelivery", "PairedWithWebhooks", "ResealWebhook", "SetWebhookHealth", "SweepDeliveries", "WebhookByID",
 	"ClaimRollouts", "CreateFirmware", "CreateRollout", "CreateTemplate", "DeleteFirmware", "DueDevices", "Firmware", "Firmwares", "LeasedRollout", "NextRing",
 	"ReleaseRollout", "RingCounts", "SaveRolloutDevice", "SweepRollouts", "Uncheck", "UncheckedDevices", "WrittenDevices",
 	"AddAuditHead", "AuditChains", "UnsignedAuditChains",

@@ -9,16 +9,18 @@ type OIDCLink struct {
 	User     UserID
 	Provider string // id in the configuration
 	// Made: the account was made at a sign-in there, and has no password that anybody knows.
-	Made     bool
+	Made bool
+	// Follows: the user's roles are those that the provider says, as nobody else gave them.
+	Follows  bool
 	Created  time.Time
 	LastUsed *time.Time // nil: never
 }
 
-const oidcColumns = "issuer, subject, user_id, provider, made, created, last_used"
+const oidcColumns = "issuer, subject, user_id, provider, made, follows, created, last_used"
 
 func scanOIDCLink(s scanner) (v OIDCLink, err error) {
 	var created, used moment
-	err = s.Scan(&v.Issuer, &v.Subject, &v.User, &v.Provider, &v.Made, &created, &used)
+	err = s.Scan(&v.Issuer, &v.Subject, &v.User, &v.Provider, &v.Made, &v.Follows, &created, &used)
 	v.Created, v.LastUsed = created.Time, used.pointer()
 	return v, err
 }
@@ -36,8 +38,8 @@ func (t *Tx) CreateOIDCLink(v OIDCLink) error {
 	if c.err != nil {
 		return c.err
 	}
-	_, err := t.exec("INSERT INTO oidc_links ("+oidcColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		v.Issuer, v.Subject, v.User, v.Provider, v.Made, v.Created, moments(v.LastUsed))
+	_, err := t.exec("INSERT INTO oidc_links ("+oidcColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		v.Issuer, v.Subject, v.User, v.Provider, v.Made, v.Follows, v.Created, moments(v.LastUsed))
 	return err
 }
 

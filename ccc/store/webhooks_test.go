@@ -164,11 +164,22 @@ func TestDeliveries(t *testing.T) {
 			if n, err := tx.SweepDeliveries(later.Add(time.Hour)); n != 0 || err != nil {
 				t.Errorf("%d that wait are gone, %v", n, err)
 			}
+			if n, err := tx.GiveUpDeliveries(now); n != 0 || err != nil {
+				t.Errorf("%d that have just begun are given up, %v", n, err)
+			}
 			at, err := tx.NextDelivery()
 			if !at.Equal(later) {
 				t.Errorf("the next is at %s, want %s", at, later)
 			}
 			return err
+		})
+		update(t, db, func(tx *store.Tx) error {
+			n, err := tx.GiveUpDeliveries(later.Add(time.Hour))
+			at, none := tx.NextDelivery()
+			if n == 0 || !at.IsZero() {
+				t.Errorf("%d are given up, and one is due at %s", n, at)
+			}
+			return errors.Join(err, none)
 		})
 		update(t, db, func(tx *store.Tx) error { return tx.DeleteWebhook(s.Tenant, hook.ID) })
 		update(t, db, func(tx *store.Tx) error { return tx.EndTry(done, store.Try{At: later}) }) // it was on its way

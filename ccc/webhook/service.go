@@ -127,8 +127,10 @@ func (s *Service) Run(ctx context.Context) error {
 
 func (s *Service) sweep(ctx context.Context) error {
 	return s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		_, err := tx.SweepDeliveries(time.Now().Add(-s.cfg.Keep))
-		return err
+		now := time.Now()
+		_, late := tx.GiveUpDeliveries(now.Add(-s.cfg.RetryFor))
+		_, err := tx.SweepDeliveries(now.Add(-s.cfg.Keep))
+		return errors.Join(late, err)
 	})
 }
 

@@ -60,6 +60,7 @@ CREATE TABLE oidc_links (
     user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     provider TEXT NOT NULL,
     made BOOLEAN NOT NULL,
+    follows BOOLEAN NOT NULL,
     created BIGINT NOT NULL,
     last_used BIGINT NOT NULL,
     PRIMARY KEY (issuer, subject)
