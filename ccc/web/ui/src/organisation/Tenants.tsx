@@ -1,5 +1,5 @@
 import { Select, TextInput } from '@mantine/core';
-import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
+import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useMay, useMe } from '../app/meta';
 import { useText } from '../i18n';
@@ -25,13 +25,19 @@ export function TenantField({
   const [byID, setByID] = useState(false);
   const { data: above = [] } = useQuery({ ...aboveQuery, enabled: whole('grants.read') });
   const hasBelow = whole('tenant.create') && tenant.kind !== 'customer';
-  const { data: pages } = useInfiniteQuery({ ...belowQuery(query), enabled: hasBelow });
+  const { data: pages } = useInfiniteQuery({
+    ...belowQuery(query),
+    enabled: hasBelow,
+    placeholderData: keepPreviousData,
+  });
   const known = [...above, ...(pages?.pages.flatMap((page) => page.items) ?? [])];
   const names = new Map(known.map(({ id, name }) => [id, name]));
-  const free = byID || known.length === 0;
+  // What is not found is looked for on: the field stays.
+  const some = known.length > 0 || query !== '';
+  const free = byID || !some;
   return (
     <>
-      {(known.length > 0 || byID) && (
+      {(some || byID) && (
         <Select
           label={t('organisation.tenant')}
           searchable
