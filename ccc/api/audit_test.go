@@ -53,8 +53,8 @@ func TestEveryChangeIsTold(t *testing.T) {
 	told := 0
 	for i, id := range slices.Sorted(maps.Keys(ops)) {
 		op := ops[id]
-		if id == "streamEvents" {
-			continue // it does not end
+		if id == "streamEvents" || raceDetector && i%4 > 0 {
+			continue // it does not end; all of them are tried without the race detector
 		}
 		tenant := w.tenant("Tenant " + id)
 		c := w.signedIn(tenant, store.RoleOwner)
@@ -100,7 +100,7 @@ func TestEveryChangeIsTold(t *testing.T) {
 			t.Errorf("%s: the serial %q", id, e.Serial)
 		}
 	}
-	if told < 30 {
+	if told < 60 && !raceDetector || told < 15 {
 		t.Errorf("only %d operations leave an entry", told)
 	}
 }

@@ -84,6 +84,31 @@ type options struct {
 
 type view = func(context.Context, func(*store.Tx) error) error
 
+// empty is a database of SQLite with its tables, which are made once for all tests.
+var empty struct {
+	once sync.Once
+	text []byte
+	err  error
+}
+
+func emptyDatabase(t *testing.T) []byte {
+	t.Helper()
+	empty.once.Do(func() {
+		path := filepath.Join(t.TempDir(), "ccc.db")
+		db, err := store.Open(context.Background(), store.Config{Path: path})
+		if err == nil {
+			err = db.Close()
+		}
+		if empty.err = err; err == nil {
+			empty.text, empty.err = os.ReadFile(path)
+		}
+	})
+	if empty.err != nil {
+		t.Fatal(empty.err)
+	}
+	return empty.text
+}
+
 func newWorld(t *testing.T, change ...func(*options)) *world {
 	t.Helper()
 	o := options{account: cheap(), remote: remote.Config{ARAURL: "https://ara.example.net:8443", RequireSecondFactor: new(false)}, replace: func(p Pairing) Pairing { return p }, view: func(v view) view { return v }, adapt: asItIs, extra: func(*API) {}}
@@ -95,6 +120,7 @@ func newWorld(t *testing.T, change ...func(*options)) *world {
 	var err error
 	if o.store.Engine == "" {
 		o.store.Path = w.path
+		w.must(os.WriteFile(w.path, emptyDatabase(t), 0o600))
 	}
 	w.db, err = store.Open(t.Context(), o.store)
 	w.must(err)
