@@ -23,7 +23,7 @@ const complaints = [];
 
 async function open() {
   const context = await browser.newContext({ viewport: { width: 1360, height: 900 }, locale: 'de-DE', timezoneId: 'Europe/Berlin' });
-  context.setDefaultTimeout(30_000);
+  context.setDefaultTimeout(60_000);
   const page = await context.newPage();
   page.on('pageerror', (error) => complaints.push(error.message));
   page.on('request', (request) => {
@@ -68,7 +68,9 @@ await button(page, t.security.passkeys.add).click();
 await page.getByLabel(t.security.passkeys.name).fill('Notebook');
 await button(page, t.common.save).click();
 // The first second factor brings recovery codes with it.
+await page.getByTestId('recovery-codes').locator('li').first().waitFor();
 await button(page, t.security.codes.kept).click();
+await page.goto(`${world.ccc}/account`);
 await page.getByText('Notebook', { exact: true }).waitFor();
 await button(page, t.account.menu.replace('{{name}}', 'nora')).click();
 await page.getByRole('menuitem', { name: t.account.signOut }).click();
