@@ -31,7 +31,8 @@ type Config struct {
 	// Flaps is how many changes there may be in an hour; more become one interval.
 	// Default 12.
 	Flaps int
-	// Batch is how many intervals are written in one transaction. Default 500.
+	// Batch is how many intervals are written in one transaction, which all other changes on
+	// SQLite wait for. Default 100.
 	Batch int
 
 	// Store keeps the history. Needed, as Fleet.
@@ -49,7 +50,7 @@ func (c *Config) fill() {
 	c.Keep = cmp.Or(c.Keep, 90*24*time.Hour)
 	c.Intervals = cmp.Or(c.Intervals, 5000)
 	c.Flaps = cmp.Or(c.Flaps, 12)
-	c.Batch = cmp.Or(c.Batch, 500)
+	c.Batch = cmp.Or(c.Batch, 100)
 	c.after = cmp.Or(c.after, writeAfter)
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
