@@ -68,6 +68,16 @@ func LoadUser(tx *store.Tx, user store.User, tenant store.TenantID, now time.Tim
 	return a, err
 }
 
+// LoadAway gives what a user may in each tenant but his own in which he has something.
+func LoadAway(tx *store.Tx, user store.User, now time.Time) (map[store.TenantID]Actor, error) {
+	all, err := tx.RightsAway(user.ID, user.Tenant, now)
+	actors := make(map[store.TenantID]Actor, len(all))
+	for tenant, rights := range all {
+		actors[tenant] = Actor{User: user.ID, Home: user.Tenant, Now: now, Rights: rights}
+	}
+	return actors, err
+}
+
 // May decides whether the actor may do something to a resource.
 func (a Actor) May(v Verb, r Resource) bool {
 	verb := of(v)

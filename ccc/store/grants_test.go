@@ -171,6 +171,18 @@ func TestRights(t *testing.T) {
 				t.Errorf("%s: %d, %d, %d", name, own, given, glass)
 			}
 		}
+		away := func(u store.User) map[store.TenantID]store.Rights {
+			t.Helper()
+			return get(t, db, func(tx *store.Tx) (map[store.TenantID]store.Rights, error) { return tx.RightsAway(u.ID, u.Tenant, now) })
+		}
+		for name, u := range map[string]store.User{"by a grant": jo, "by broken glass": op} {
+			all := away(u)
+			want := get(t, db, func(tx *store.Tx) (store.Rights, error) { return tx.Rights(u.ID, u.Tenant, s.Tenant, now) })
+			if len(all) != 1 || len(want.Own) == 0 || len(want.Given)+len(want.Glass) != 1 {
+				t.Errorf("%s: %+v", name, all)
+			}
+			equal(t, name, all[s.Tenant], want)
+		}
 		update(t, db, func(tx *store.Tx) error {
 			_, err1 := tx.EndBreakGlass(s.Tenant, glass.ID, jo.ID, now)
 			_, err2 := tx.DeleteTenantGrant(s.Tenant, running.ID)
@@ -181,6 +193,9 @@ func TestRights(t *testing.T) {
 		}
 		if _, _, glass := rights(op, s.Tenant); glass != 0 {
 			t.Error("ended: he is still in")
+		}
+		if all := away(op); len(all) != 0 {
+			t.Errorf("ended: %+v", all)
 		}
 		// Who ended it first stays.
 		v := get(t, db, func(tx *store.Tx) ([]store.BreakGlass, error) {

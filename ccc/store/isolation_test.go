@@ -336,18 +336,18 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 var forService = []string{
 	"AllWebhooks", "Announce", "ClaimDeliveries", "CreateWebhook", "DueWebhooks", "EndTry", "GiveUpDeliveries", "NextDelivery", "PairedWithWebhooks", "ResealWebhook", "SetWebhookHealth", "SweepDeliveries", "WebhookByID",
 	"ClaimRollouts", "CreateFirmware", "CreateRollout", "CreateTemplate", "DeleteFirmware", "DueDevices", "Firmware", "Firmwares", "LeasedRollout", "NextRing",
-	"ReleaseRollout", "RingCounts", "SaveRolloutDevice", "SweepRollouts", "Uncheck", "UncheckedDevices", "WrittenDevices",
+	"ReleaseRollout", "ResealRolloutDevice", "RingCounts", "SaveRolloutDevice", "SealedElsewise", "SweepRollouts", "Uncheck", "UncheckedDevices", "WrittenDevices",
 	"AddAuditHead", "AuditChains", "UnsignedAuditChains",
-	"AbandonIdempotent", "CreateBreakGlass", "CreateHandover", "CreateSite", "CreateTenantGrant", "ExpireHandovers", "Rights", "RightsQuery", "UserBreakGlasses", "UserByID", "UserNames", "ActivePairing", "ActivePairings", "AddAttempt", "AddEvent", "AddTombstone", "AddTry",
+	"AbandonIdempotent", "CreateBreakGlass", "CreateHandover", "CreateSite", "CreateTenantGrant", "ExpireHandovers", "Rights", "RightsAway", "RightsQuery", "SomeTenants", "UserBreakGlasses", "UserByID", "UserNames", "ActivePairing", "ActivePairings", "AddAttempt", "AddEvent", "AddTombstone", "AddTry",
 	"BeginIdempotent", "ClearAttempts", "CloseOffer", "CountAttempts", "CreateFilter", "CreateGroup", "CreateOffer",
 	"CreatePairing", "CreateRemote", "CreateSystem", "CreateTenant", "CreateUser", "DeleteAttempt", "DeletePairing", "DeleteSession",
 	"DeleteTombstone", "DeleteUserSessions", "DueOffers", "EndRemotes", "EndingRemotes", "Epoch", "Erased", "FinishIdempotent", "LoseGroup", "Nested", "NextEpoch", "Offer",
 	"OpenOffers", "OpenRemotes", "Paired", "Pairing", "PendingTombstones", "Plan", "PutSession", "ResealPairing", "SerialRemote", "Session", "SetProved", "SetReceived", "SetRemote",
 	"SweepAttempts", "SweepEvents", "SweepIdempotent", "SweepRemotes", "SweepSessions", "SweepTombstones", "SystemsByPairedSerial",
-	"APITokenByHash", "APITokens", "CreateAPIToken", "CreatePasskey", "DeleteAPIToken", "DeleteAPITokens", "DeleteFactors", "DeleteIntervals", "DeletePasskey", "DeletePasskeys", "DeleteTOTP", "Factors", "Passkeys", "PutChallenge", "PutIntervals", "RecorderSeen", "SetRecorderSeen", "SweepHistory", "PutTOTP", "ResealTOTP", "TOTPs",
+	"APITokenByHash", "APITokens", "CreateAPIToken", "CreatePasskey", "DeleteAPIToken", "DeleteAPITokens", "DeleteFactors", "DeleteIntervals", "DeletePasskey", "DeletePasskeys", "DeleteTOTP", "Factors", "Passkeys", "PutChallenge", "PutIntervals", "RecorderSeen", "SetRecorderSeen", "HistoryLengths", "SweepHistory", "TrimHistory", "PutTOTP", "ResealTOTP", "TOTPs",
 	"RenamePasskey", "SetRecoveryCodes", "SweepAPITokens", "SweepChallenges", "TOTP", "TakeChallenge", "UseAPIToken", "UsePasskey", "UseRecoveryCode", "UseTOTP", "UserByCredential",
-	"CountSentMails", "CreateInvitation", "CreateMail", "CreateOIDCLink", "CreateResetRequest", "DeletePasswordReset", "EndMail", "InvitationBySecret", "Mails", "OIDCLink", "OIDCLinks", "OpenIntervals",
-	"PasswordReset", "PostponeMail", "PutPasswordReset", "QueuedMails", "ResealMail", "SweepInvitations", "SweepMails", "SweepPasswordResets", "TakeMail", "TakeResetRequest", "UseOIDCLink",
+	"CountMails", "CreateInvitation", "CreateMail", "CreateOIDCLink", "CreateResetRequest", "DeletePasswordReset", "EndMail", "InvitationBySecret", "Mails", "OIDCLink", "OIDCLinks", "OpenIntervals",
+	"PasswordReset", "PostponeMail", "PutPasswordReset", "QueuedMails", "ResealMail", "SweepInvitations", "SweepMails", "SweepPasswordResets", "TakeMail", "TakeResetRequest", "UseOIDCLink", "WithdrawMail",
 	"Tenants", "Tombstones", "TouchSession", "UserByEmail", "UserSessions",
 }
 

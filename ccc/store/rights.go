@@ -12,13 +12,43 @@ type Rights struct {
 
 // Rights gives what a user has for a tenant, which is his own or another. Nobody who is
 // there has none. To the operator no tenant can give anything: its staff break glass.
-func (t *Tx) Rights(user UserID, home, tenant TenantID, now time.Time) (r Rights, err error) {
+func (t *Tx) Rights(user UserID, home, tenant TenantID, now time.Time) (Rights, error) {
+	query, args := rightsQuery(user, home, tenant, now)
+	all, err := t.rights(user, home, query, args)
+	own := all[home]
+	if err != nil || tenant == home {
+		return own, err
+	}
+	r := all[tenant]
+	r.Own = own.Own
+	return r, err
+}
+
+// RightsAway gives what a user has for each tenant but his own in which he has something.
+func (t *Tx) RightsAway(user UserID, home TenantID, now time.Time) (map[TenantID]Rights, error) {
+	query, args := rightsQuery(user, home, "", now)
+	all, err := t.rights(user, home, query, args)
+	own := all[home].Own
+	delete(all, home)
+	for tenant, r := range all {
+		r.Own = own
+		all[tenant] = r
+	}
+	return all, err
+}
+
+// rights gives by tenant what one of its own queries finds. What is the user's own is only
+// with his home.
+func (t *Tx) rights(user UserID, home TenantID, query string, args []any) (map[TenantID]Rights, error) {
 	type none struct{}
-	scan := func(s scanner) (none, error) {
+	all := map[TenantID]Rights{}
+	_, err := rows(t, func(s scanner) (none, error) {
 		var kind, roles, id string
+		var tenant TenantID
 		var part Part
 		var until moment
-		err := s.Scan(&kind, &roles, &part.Site, &part.System, &until, &id)
+		err := s.Scan(&kind, &tenant, &roles, &part.Site, &part.System, &until, &id)
+		r := all[tenant]
 		switch kind {
 		case "own":
 			for _, role := range rolesOf(roles) {
@@ -29,26 +59,31 @@ func (t *Tx) Rights(user UserID, home, tenant TenantID, now time.Time) (r Rights
 		case "glass":
 			r.Glass = append(r.Glass, BreakGlass{ID: BreakGlassID(id), Tenant: tenant, Home: home, User: user, Expires: until.Time})
 		}
+		all[tenant] = r
 		return none{}, err
-	}
-	query, args := rightsQuery(user, home, tenant, now)
-	_, err = rows(t, scan, query, args...)
-	return r, err
+	}, query, args...)
+	return all, err
 }
 
-// rightsQuery is what each request of a user asks for: few rows, by indexes.
+// rightsQuery is what each request of a user asks for: few rows, by indexes. Without a
+// tenant it is about all.
 func rightsQuery(user UserID, home, tenant TenantID, now time.Time) (query string, args []any) {
-	query = `SELECT 'own', role, site_id, system_id, CAST(0 AS BIGINT), '' FROM user_grants JOIN users ON users.id = user_id
+	query = `SELECT 'own', tenant_id, role, site_id, system_id, CAST(0 AS BIGINT), '' FROM user_grants JOIN users ON users.id = user_id
 		WHERE user_id = $1 AND tenant_id = $2 AND NOT disabled`
 	args = []any{user, home}
-	if home != tenant {
-		query += ` UNION ALL SELECT 'given', roles, site_id, system_id, until, tenant_grants.id FROM tenant_grants JOIN tenants ON tenants.id = grantee
-			WHERE grantee = $2 AND tenant_id = $3 AND kind <> 'operator' AND (until = 0 OR until > $4)
-			UNION ALL SELECT 'glass', '', '', '', expires, id FROM break_glass
-			WHERE user_id = $1 AND home = $2 AND tenant_id = $3 AND ended = 0 AND expires > $4`
-		args = append(args, tenant, now)
+	if tenant == home {
+		return query, args
 	}
-	return query, args
+	in := "tenant_id <> $2"
+	args = append(args, now)
+	if tenant != "" {
+		in = "tenant_id = $4"
+		args = append(args, tenant)
+	}
+	return query + ` UNION ALL SELECT 'given', tenant_id, roles, site_id, system_id, until, tenant_grants.id FROM tenant_grants JOIN tenants ON tenants.id = grantee
+		WHERE grantee = $2 AND ` + in + ` AND tenants.kind <> 'operator' AND (until = 0 OR until > $3)
+		UNION ALL SELECT 'glass', tenant_id, '', '', '', expires, id FROM break_glass
+		WHERE user_id = $1 AND home = $2 AND ` + in + ` AND ended = 0 AND expires > $3`, args
 }
 
 // UserByID gives a user of whatever tenant.

@@ -39,6 +39,11 @@ func (t *Tx) Tenant(id TenantID) (Tenant, error) {
 	return row(t, scanTenant, "SELECT "+tenantColumns+" FROM tenants WHERE id = $1", id)
 }
 
+// SomeTenants gives those of some ids, in any order.
+func (t *Tx) SomeTenants(ids []TenantID) ([]Tenant, error) {
+	return rows(t, scanTenant, "SELECT "+tenantColumns+" FROM tenants WHERE id IN "+t.list("$1"), listOf(wellFormedOf(ids)))
+}
+
 // Tenants gives all, those made first before the others.
 func (t *Tx) Tenants() ([]Tenant, error) {
 	return rows(t, scanTenant, "SELECT "+tenantColumns+" FROM tenants ORDER BY created, id")
