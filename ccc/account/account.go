@@ -70,7 +70,6 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/configs"
@@ -104,8 +103,8 @@ type Accounts struct {
 	sessions *scs.SessionManager
 	key      [32]byte // of the hashes of prefixes
 	known    *known
-	slots    *semaphore.Weighted
-	queue    *semaphore.Weighted
+	checks   slots         // for passwords that are tried
+	creates  slots         // for new ones
 	party    *relyingParty // nil: there are no passkeys
 	// providers are those of Config.OIDC, asked with web.
 	providers []*provider
@@ -131,8 +130,7 @@ func New(cfg Config) (*Accounts, error) {
 	a := &Accounts{
 		cfg: cfg, db: cfg.Store,
 		known: &known{most: cfg.Limits.KnownNetworks, all: map[string]struct{}{}},
-		slots: semaphore.NewWeighted(int64(cfg.Hash.Parallel)),
-		queue: semaphore.NewWeighted(int64(cfg.Hash.Parallel + cfg.Hash.Queue)),
+		checks: newSlots(cfg.Hash.Parallel, cfg.Hash.Queue), creates: newSlots(cfg.Hash.NewParallel, cfg.Hash.NewQueue),
 	}
 	_, _ = rand.Read(a.key[:]) // never fails
 	a.resets = make(chan struct{}, 1)
@@ -227,7 +225,7 @@ func (a *Accounts) SignIn(ctx context.Context, email, password string, prefix ne
 func (a *Accounts) signedIn(ctx context.Context, t *try, user store.User, password string, old bool) (store.User, error) {
 	was := user.PasswordHash
 	if old {
-		hash, err := a.hash(ctx, normalizePassword(password))
+		hash, err := a.hashAt(ctx, a.checks, normalizePassword(password)) // a part of the sign-in
 		if err != nil {
 			return store.User{}, err
 		}

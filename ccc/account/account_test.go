@@ -2,12 +2,14 @@ package account
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/ccc/store/storetest"
 )
 
 const (
@@ -46,7 +49,7 @@ func openStore(t testing.TB, path string) *store.DB {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	db := openStore(t, filepath.Join(t.TempDir(), "db"))
+	db := openStore(t, storetest.SQLite(t).Path)
 	t.Cleanup(func() { _ = db.Close() })
 	tenant := store.Tenant{ID: store.NewID[store.TenantID](), Kind: store.KindCustomer, Name: "Example", Created: time.Now()}
 	if err := db.Update(t.Context(), func(tx *store.Tx) error { return tx.CreateTenant(tenant) }); err != nil {
@@ -511,6 +514,45 @@ func TestQueue(t *testing.T) {
 	}
 }
 
+// New passwords have slots of their own: however many accounts are to be made, people sign
+// in, and what goes beyond these slots is refused.
+func TestNewPasswordsKeepNobodyOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	cfg := config(w.db)
+	cfg.Hash.Parallel, cfg.Hash.Queue, cfg.Hash.NewParallel, cfg.Hash.NewQueue = 1, 1, 1, 1
+	w.restart(t, cfg)
+	release, err := w.creates.take(t.Context()) // as one whose hash is being computed
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := w.creates.take(ctx)
+		waiting <- err
+	}()
+	for w.creates.all.TryAcquire(1) { // until it waits
+		w.creates.all.Release(1)
+		runtime.Gosched()
+	}
+	one := NewUser{Tenant: w.tenant, Email: "new@example.com", Roles: []store.Role{store.RoleMonitoring}, Language: store.German, Password: password}
+	if _, err := w.Create(t.Context(), one); !errors.Is(err, ErrLimited) {
+		t.Errorf("an account beyond the queue: %v", err)
+	}
+	if _, err := w.SignIn(t.Context(), email, password, netip.Prefix{}); err != nil {
+		t.Errorf("a sign-in meanwhile: %v", err)
+	}
+	cancel()
+	if err := <-waiting; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	release()
+	if _, err := w.Create(t.Context(), one); err != nil {
+		t.Errorf("with a free slot: %v", err)
+	}
+}
+
 func TestValidate(t *testing.T) {
 	t.Parallel()
 	if err := DefaultConfig().Validate(); err != nil {
@@ -530,6 +572,9 @@ func TestValidate(t *testing.T) {
 		"hash.lanes":           {Hash: Hash{Lanes: 17}},
 		"hash.parallel":        {Hash: Hash{Parallel: -1}},
 		"hash.queue":           {Hash: Hash{Queue: -1}},
+		"hash.new_parallel":    {Hash: Hash{NewParallel: -1}},
+		"hash.new_queue":       {Hash: Hash{NewQueue: -1}},
+		"invitation_again":     {InvitationAgain: time.Second},
 		"limits.account_tries": {Limits: Limits{AccountTries: -1}},
 		"limits.prefix_tries":  {Limits: Limits{PrefixTries: -1}},
 		"limits.first_delay":   {Limits: Limits{FirstDelay: time.Hour}},

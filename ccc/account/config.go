@@ -41,6 +41,9 @@ type Config struct {
 
 	// Invitation is how long an invitation is good. 1h to 720h. Default: 72h.
 	Invitation time.Duration `yaml:"invitation"`
+	// InvitationAgain is how long after an invitation was mailed to an address the tenant can
+	// mail one to it again. 1m to 24h. Default: 10m.
+	InvitationAgain time.Duration `yaml:"invitation_again"`
 	// Reset is how long a link for a new password is good. 5m to 24h. Default: 30m.
 	Reset time.Duration `yaml:"reset"`
 	// OIDC are OpenID providers at which people sign in. They are asked when they are
@@ -89,6 +92,11 @@ type Hash struct {
 	// Queue is how many sign-ins may wait for their hash; more are refused with
 	// ErrLimited. 1 to 10000. Default: 64.
 	Queue int `yaml:"queue"`
+	// NewParallel and NewQueue are the same for the hashes of new passwords, of accounts and
+	// of resets, so that these do not keep people from signing in. 1 to 64 and 1 to 10000.
+	// Default: 1 and 16.
+	NewParallel int `yaml:"new_parallel"`
+	NewQueue    int `yaml:"new_queue"`
 }
 
 // Limits of wrong passwords. After so many within Window, each further try has to wait
@@ -120,8 +128,8 @@ type Limits struct {
 func DefaultConfig() Config {
 	return Config{
 		Idle: 30 * time.Minute, Lifetime: 12 * time.Hour, SecondFactor: Required, Fresh: 15 * time.Minute,
-		Invitation: 72 * time.Hour, Reset: 30 * time.Minute, OIDCTimeout: 10 * time.Second,
-		Hash: Hash{Memory: 64 << 20, Passes: 3, Lanes: 4, Parallel: 2, Queue: 64},
+		Invitation: 72 * time.Hour, InvitationAgain: 10 * time.Minute, Reset: 30 * time.Minute, OIDCTimeout: 10 * time.Second,
+		Hash: Hash{Memory: 64 << 20, Passes: 3, Lanes: 4, Parallel: 2, Queue: 64, NewParallel: 1, NewQueue: 16},
 		Limits: Limits{
 			Window: 24 * time.Hour, AccountTries: 5, EverywhereTries: 100, KnownNetworks: 100_000, PrefixTries: 50,
 			FirstDelay: time.Second, MaxDelay: 15 * time.Minute,
@@ -136,6 +144,7 @@ func (c Config) withDefaults() Config {
 	c.SecondFactor = cmp.Or(c.SecondFactor, d.SecondFactor)
 	c.Fresh = cmp.Or(c.Fresh, d.Fresh)
 	c.Invitation = cmp.Or(c.Invitation, d.Invitation)
+	c.InvitationAgain = cmp.Or(c.InvitationAgain, d.InvitationAgain)
 	c.Reset = cmp.Or(c.Reset, d.Reset)
 	c.OIDCTimeout = cmp.Or(c.OIDCTimeout, d.OIDCTimeout)
 	c.Hash.Memory = cmp.Or(c.Hash.Memory, d.Hash.Memory)
@@ -143,6 +152,8 @@ func (c Config) withDefaults() Config {
 	c.Hash.Lanes = cmp.Or(c.Hash.Lanes, d.Hash.Lanes)
 	c.Hash.Parallel = cmp.Or(c.Hash.Parallel, d.Hash.Parallel)
 	c.Hash.Queue = cmp.Or(c.Hash.Queue, d.Hash.Queue)
+	c.Hash.NewParallel = cmp.Or(c.Hash.NewParallel, d.Hash.NewParallel)
+	c.Hash.NewQueue = cmp.Or(c.Hash.NewQueue, d.Hash.NewQueue)
 	c.Limits.Window = cmp.Or(c.Limits.Window, d.Limits.Window)
 	c.Limits.AccountTries = cmp.Or(c.Limits.AccountTries, d.Limits.AccountTries)
 	c.Limits.EverywhereTries = cmp.Or(c.Limits.EverywhereTries, d.Limits.EverywhereTries)
@@ -171,6 +182,7 @@ func (c Config) Validate() error {
 	check(c.SecondFactor == Required || c.SecondFactor == Offered, "second_factor", "is neither required nor offered")
 	check(c.Fresh >= time.Minute && c.Fresh <= 24*time.Hour, "fresh", "is not between 1m and 24h")
 	check(c.Invitation >= time.Hour && c.Invitation <= 720*time.Hour, "invitation", "is not between 1h and 720h")
+	check(c.InvitationAgain >= time.Minute && c.InvitationAgain <= min(24*time.Hour, c.Limits.Window), "invitation_again", "is not between 1m and 24h, or is longer than limits.window")
 	check(c.Reset >= 5*time.Minute && c.Reset <= 24*time.Hour, "reset", "is not between 5m and 24h")
 	check(c.OIDCTimeout >= time.Second && c.OIDCTimeout <= time.Minute, "oidc_timeout", "is not between 1s and 1m")
 	all = append(all, c.validateOIDC())
@@ -182,6 +194,8 @@ func (c Config) Validate() error {
 	check(c.Hash.Lanes <= 16, "hash.lanes", "is not between 1 and 16")
 	check(c.Hash.Parallel >= 1 && c.Hash.Parallel <= 64, "hash.parallel", "is not between 1 and 64")
 	check(c.Hash.Queue >= 1 && c.Hash.Queue <= 10000, "hash.queue", "is not between 1 and 10000")
+	check(c.Hash.NewParallel >= 1 && c.Hash.NewParallel <= 64, "hash.new_parallel", "is not between 1 and 64")
+	check(c.Hash.NewQueue >= 1 && c.Hash.NewQueue <= 10000, "hash.new_queue", "is not between 1 and 10000")
 	l := c.Limits
 	check(l.AccountTries >= 1 && l.AccountTries <= 1000, "limits.account_tries", "is not between 1 and 1000")
 	check(l.EverywhereTries >= l.AccountTries && l.EverywhereTries <= 100000, "limits.everywhere_tries", "is not between account_tries and 100000")

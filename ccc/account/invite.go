@@ -3,7 +3,9 @@ package account
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"time"
 
@@ -17,6 +19,17 @@ var ErrLink = errors.New("the link is not good")
 
 // expiredInvitations is how long an invitation that is over can still be sent again.
 const expiredInvitations = 30 * 24 * time.Hour
+
+// SentLatelyError: a mail with an invitation has gone to the address a short time ago.
+type SentLatelyError struct{ Again time.Time } // when it can be sent again
+
+// Error says when.
+func (e *SentLatelyError) Error() string {
+	return "an invitation was sent to the address a short time ago; again from " + e.Again.UTC().Format(time.RFC3339)
+}
+
+// invitationMails are mails with invitations, counted as attempts to sign in are.
+const invitationMails = "invitation"
 
 // NewInvitation is somebody who is to be invited.
 type NewInvitation struct {
@@ -38,7 +51,8 @@ type Invited struct {
 
 // Invite invites somebody, in a transaction. The errors are [InvalidError] for the address,
 // and a store.ConflictError "email" where the tenant has a user with it, or "invitation"
-// where it has invited it. An account that the address has elsewhere changes nothing but
+// where it has invited it, and a [SentLatelyError] where it has lately. An account that the
+// address has elsewhere changes nothing but
 // the mail: it says so to who has the address.
 func (a *Accounts) Invite(tx *store.Tx, v NewInvitation) (Invited, error) {
 	email, err := NormalizeEmail(v.Email)
@@ -58,19 +72,70 @@ func (a *Accounts) Invite(tx *store.Tx, v NewInvitation) (Invited, error) {
 	return Invited{i, link}, tx.CreateInvitation(i)
 }
 
-// InviteAgain gives an invitation a new link, and sends it: the one before is void. The
-// error is store.ErrNotFound.
+// InviteAgain gives an invitation a new link, and sends it: the one before is void, and is
+// not sent if it still waits. The errors are store.ErrNotFound and [SentLatelyError].
 func (a *Accounts) InviteAgain(tx *store.Tx, tenant store.Tenant, id store.InvitationID, by store.User) (Invited, error) {
 	i, err := tx.Invitation(tenant.ID, id)
 	if err != nil {
 		return Invited{}, err
 	}
+	before := i.Mail
 	secret, link, err := a.invitationMail(tx, &i, tenant, by.Name)
 	if err != nil {
 		return Invited{}, err
 	}
+	if before != "" {
+		if _, err := tx.WithdrawMail(before, time.Now()); err != nil {
+			return Invited{}, err
+		}
+	}
 	i.Secret, i.Expires = hashToken(secret), time.Now().UTC().Truncate(time.Millisecond).Add(a.cfg.Invitation)
 	return Invited{i, link}, tx.RenewInvitation(tenant.ID, id, i.Secret, i.Mail, i.Expires)
+}
+
+// Uninvite takes an invitation back: its link is void, and a mail that still waits is not
+// sent. store.ErrNotFound.
+func (a *Accounts) Uninvite(tx *store.Tx, tenant store.TenantID, id store.InvitationID) error {
+	i, err := tx.Invitation(tenant, id)
+	if err != nil {
+		return err
+	}
+	if err := a.withdraw(tx, i); err != nil {
+		return err
+	}
+	return tx.DeleteInvitation(tenant, id)
+}
+
+// withdraw has the mail of an invitation not be sent, if it waits. One that nobody has tried
+// to send does not count as sent.
+func (a *Accounts) withdraw(tx *store.Tx, i store.Invitation) error {
+	if i.Mail == "" {
+		return nil
+	}
+	untried, err := tx.WithdrawMail(i.Mail, time.Now())
+	if err != nil || !untried {
+		return err
+	}
+	return tx.ClearAttempts(invitationMails, invitationSubject(i))
+}
+
+// invitationSubject is what mails with invitations to an address are counted under.
+func invitationSubject(i store.Invitation) string {
+	sum := sha256.Sum256([]byte("ccc invitation " + string(i.Tenant) + " " + i.Email))
+	return hex.EncodeToString(sum[:16])
+}
+
+// mayMail counts a mail with an invitation; a [SentLatelyError] says that it is too soon.
+func (a *Accounts) mayMail(tx *store.Tx, i store.Invitation) error {
+	now, subject := time.Now(), invitationSubject(i)
+	n, last, err := tx.CountAttempts(invitationMails, subject, now.Add(-a.cfg.InvitationAgain))
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		return &SentLatelyError{Again: last.Add(a.cfg.InvitationAgain)}
+	}
+	return tx.AddAttempt(invitationMails, subject, now)
 }
 
 // invitationMail makes the secret of an invitation and queues its mail, whose id the
@@ -89,8 +154,11 @@ func (a *Accounts) invitationMail(tx *store.Tx, i *store.Invitation, tenant stor
 	if !a.cfg.Mail.Enabled() {
 		return secret, link, nil
 	}
+	if err := a.mayMail(tx, *i); err != nil {
+		return "", "", err
+	}
 	m := mail.Message{
-		Kind: mail.Invitation, To: i.Email, Name: i.Name, Language: i.Language, Brand: a.brand(tenant), Tenant: tenant.Name, By: by,
+		Of: tenant.ID, Kind: mail.Invitation, To: i.Email, Name: i.Name, Language: i.Language, Brand: a.brand(tenant), Tenant: tenant.Name, By: by,
 		Link: link, Life: a.cfg.Invitation,
 	}
 	if taken {
@@ -194,7 +262,7 @@ func (a *Accounts) takeUp(tx *store.Tx, i store.Invitation, user *store.User, ch
 	if err != nil {
 		return err
 	}
-	if err := tx.DeleteInvitation(i.Tenant, i.ID); err != nil {
+	if err := errors.Join(a.withdraw(tx, i), tx.DeleteInvitation(i.Tenant, i.ID)); err != nil {
 		return err
 	}
 	*user, err = tx.User(i.Tenant, user.ID)

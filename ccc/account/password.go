@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/alexedwards/argon2id"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/mail"
@@ -84,9 +85,13 @@ func checkPassword(password, email string) (string, error) {
 	return normal, nil
 }
 
-// hash waits for a slot.
+// hash makes the hash of a new password. It waits for a slot.
 func (a *Accounts) hash(ctx context.Context, password string) (string, error) {
-	release, err := a.slot(ctx)
+	return a.hashAt(ctx, a.creates, password)
+}
+
+func (a *Accounts) hashAt(ctx context.Context, at slots, password string) (string, error) {
+	release, err := at.take(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -96,7 +101,7 @@ func (a *Accounts) hash(ctx context.Context, password string) (string, error) {
 
 // check compares a password that somebody gave; old is for a hash of other parameters.
 func (a *Accounts) check(ctx context.Context, password, hash string) (ok, old bool, err error) {
-	release, err := a.slot(ctx)
+	release, err := a.checks.take(ctx)
 	if err != nil {
 		return false, false, err
 	}
@@ -112,19 +117,26 @@ func (a *Accounts) compare(password, hash string) (ok, old bool, err error) {
 	return ok, *params != *a.cfg.Hash.params(), nil
 }
 
-// slot waits until a hash can be computed. Where too many wait already it fails with a
+// slots bound how many hashes are computed at once, and how many wait for that.
+type slots struct{ running, all *semaphore.Weighted }
+
+func newSlots(parallel, queue int) slots {
+	return slots{semaphore.NewWeighted(int64(parallel)), semaphore.NewWeighted(int64(parallel + queue))}
+}
+
+// take waits until a hash can be computed. Where too many wait already it fails with a
 // LimitedError.
-func (a *Accounts) slot(ctx context.Context) (release func(), err error) {
-	if !a.queue.TryAcquire(1) {
+func (s slots) take(ctx context.Context) (release func(), err error) {
+	if !s.all.TryAcquire(1) {
 		return nil, &LimitedError{RetryAfter: time.Second}
 	}
-	if err := a.slots.Acquire(ctx, 1); err != nil {
-		a.queue.Release(1)
+	if err := s.running.Acquire(ctx, 1); err != nil {
+		s.all.Release(1)
 		return nil, err
 	}
 	return func() {
-		a.slots.Release(1)
-		a.queue.Release(1)
+		s.running.Release(1)
+		s.all.Release(1)
 	}, nil
 }
 

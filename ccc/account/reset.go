@@ -141,7 +141,7 @@ func (a *Accounts) tell(tx *store.Tx, user store.User, m mail.Message) error {
 	if err != nil {
 		return err
 	}
-	m.To, m.Name, m.Language, m.Brand = user.Email, user.Name, user.Language, a.brand(tenant)
+	m.Of, m.To, m.Name, m.Language, m.Brand = tenant.ID, user.Email, user.Name, user.Language, a.brand(tenant)
 	_, err = a.cfg.Mail.Queue(tx, m)
 	return err
 }

@@ -198,7 +198,7 @@ func (a *API) told(ctx context.Context, op operation, err error) error {
 // their number is bounded.
 func (a *API) untold(act *store.Act, code Code) bool {
 	switch code {
-	case CodeUnauthenticated, CodeLoginLimited, CodeRateLimited, CodeCrossOrigin:
+	case CodeUnauthenticated, CodeLoginLimited, CodeRateLimited, CodeSentLately, CodeCrossOrigin:
 		return true
 	case CodeBadCredentials:
 		return false

@@ -138,6 +138,12 @@ var causes = map[Code]func(t *testing.T) answer{
 		c := w.signedIn(w.north, store.RoleOwner)
 		return c.program(access.SystemRead).do(http.MethodPost, "/groups", `{"name":"x"}`)
 	},
+	CodeSentLately: func(t *testing.T) answer {
+		w := newWorld(t, withMail).serve()
+		c := w.signedIn(w.north, store.RoleOwner)
+		made := read[Invitation](c.do(http.MethodPost, "/invitations", inviting("new@example.com", "")).want(http.StatusCreated))
+		return c.do(http.MethodPost, "/invitations/"+made.ID+"/mail", "")
+	},
 	CodeNoFactor: func(t *testing.T) answer {
 		w := newWorld(t).serve()
 		return w.signedIn(w.north, store.RoleOwner).do(http.MethodPost, "/account/recovery-codes", "")

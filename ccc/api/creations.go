@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// parallelCreations is how many accounts are made at once. Their passwords are hashed
-	// where those of sign-ins are, and more would keep people from signing in.
+	// parallelCreations is how many accounts are made at once here. Invitations and resets
+	// have their passwords hashed in the same slots.
 	parallelCreations = 2
 	// takenTries is how many addresses that are taken somebody may come upon in takenWindow:
 	// whether one has an account is not to be found out by trying.

@@ -99,12 +99,12 @@ func (a *API) registerInvitations() {
 	add(a, operation{
 		id: "createInvitation", method: http.MethodPost, path: list, tag: tagAccess, rule: inTenant(access.UsersManage), status: http.StatusCreated,
 		summary: "Invite somebody", description: "Nobody gives a role that he does not have. The answer is the same where the address has an account with another tenant.",
-		codes: []Code{CodeConflict, CodeNotToGive, CodeIdempotencyBusy, CodeIdempotencyMismatch},
+		codes: []Code{CodeConflict, CodeNotToGive, CodeSentLately, CodeIdempotencyBusy, CodeIdempotencyMismatch},
 	}, a.createInvitation)
 	add(a, operation{
 		id: "resendInvitation", method: http.MethodPost, path: one + "/mail", tag: tagAccess, rule: inTenant(access.UsersManage),
-		summary: "Send an invitation again", description: "With a new link; the one before is void.",
-		codes: []Code{CodeConflict, CodeNotToGive},
+		summary: "Send an invitation again", description: "With a new link; the one before is void. Not again before account.invitation_again is over.",
+		codes: []Code{CodeConflict, CodeNotToGive, CodeSentLately},
 	}, a.resendInvitation)
 	add(a, operation{
 		id: "withdrawInvitation", method: http.MethodDelete, path: one, tag: tagAccess, rule: inTenant(access.UsersManage), status: http.StatusNoContent,
@@ -182,6 +182,9 @@ func invited(i account.Invited, by store.User) Invitation {
 
 // inviteProblem makes problems of what ccc/account refuses about an address.
 func inviteProblem(err error, at string) error {
+	if lately, ok := errors.AsType[*account.SentLatelyError](err); ok {
+		return problem(CodeSentLately, "again from "+lately.Again.UTC().Format(time.RFC3339)).after(time.Until(lately.Again))
+	}
 	if invalid, ok := errors.AsType[*account.InvalidError](err); ok {
 		return problem(CodeInvalid, "", FieldError{at + invalid.Field, FieldInvalid, invalid.Problem})
 	}
@@ -261,7 +264,7 @@ func (a *API) resendInvitation(ctx context.Context, in *InvitationPath) (*body[I
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, inviteProblem(err, "")
 	}
 	return &body[Invitation]{Body: invited(made, who.user)}, nil
 }
@@ -273,7 +276,7 @@ func (a *API) withdrawInvitation(ctx context.Context, in *InvitationPath) (*noth
 		if err != nil {
 			return err
 		}
-		return tx.DeleteInvitation(who.tenant.ID, id)
+		return a.cfg.Accounts.Uninvite(tx, who.tenant.ID, id)
 	})
 }
 

@@ -36,6 +36,15 @@ func (w *world) mails(to string) (all []mail.Message) {
 	return all
 }
 
+// later is as if the time was over after which an invitation is sent again.
+func (w *world) later() {
+	w.t.Helper()
+	w.update(func(tx *store.Tx) error {
+		_, err := tx.SweepAttempts(time.Now().Add(time.Hour))
+		return err
+	})
+}
+
 // secretOf is what is after # in a link.
 func secretOf(link string) string {
 	_, secret, _ := strings.Cut(link, "#")
@@ -67,11 +76,20 @@ func TestInvitation(t *testing.T) {
 			t.Fatalf("%+v", mails)
 		}
 		old := secretOf(mails[0].Link)
+		soon := owner.do(http.MethodPost, "/invitations/"+made.ID+"/mail", "")
+		if p := soon.problem(CodeSentLately); !strings.HasPrefix(p.Detail, "again from 20") || soon.header.Get("Retry-After") != "600" {
+			t.Errorf("%+v, again after %s", p, soon.header.Get("Retry-After"))
+		}
+		w.later()
 		again := read[Invitation](owner.do(http.MethodPost, "/invitations/"+made.ID+"/mail", "").want(http.StatusOK))
 		if again.ID != made.ID {
 			t.Errorf("%+v", again)
 		}
-		secret := secretOf(w.mails("new@example.com")[1].Link)
+		mails = w.mails("new@example.com")
+		if len(mails) != 1 {
+			t.Fatalf("the first one waits still: %+v", mails)
+		}
+		secret := secretOf(mails[0].Link)
 		c := w.client()
 		void := string(c.do(http.MethodPost, "/invitation", `{"secret":"nothing"}`).want(http.StatusGone).body)
 		if got := c.do(http.MethodPost, "/invitation", `{"secret":"`+old+`"}`); string(got.body) != void {
@@ -117,6 +135,9 @@ func TestInvitation(t *testing.T) {
 		} {
 			i := read[Invitation](owner.do(http.MethodPost, "/invitations", inviting("late@example.com", "")).want(http.StatusCreated))
 			all := w.mails("late@example.com")
+			if len(all) != 1 {
+				t.Errorf("what was withdrawn waits still: %+v", all)
+			}
 			secret := secretOf(all[len(all)-1].Link)
 			w.client().do(http.MethodPost, "/invitation", `{"secret":"`+secret+`"}`).want(http.StatusOK)
 			end(i.ID)

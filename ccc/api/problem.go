@@ -70,6 +70,7 @@ const (
 
 // codes has status and title of each code.
 var codes = map[Code]struct {
+	CodeSentLately          Code = "sent_lately"
 	status int
 	title  string
 }{
@@ -135,6 +136,7 @@ const (
 	FieldType      FieldCode = "type"
 	FieldTooShort  FieldCode = "too_short"
 	FieldTooLong   FieldCode = "too_long"
+	CodeSentLately:          {http.StatusTooManyRequests, "An invitation was sent to the address a short time ago"},
 	FieldTooMany   FieldCode = "too_many"
 	FieldDuplicate FieldCode = "duplicate"
 	FieldPattern   FieldCode = "pattern"

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
@@ -51,6 +52,13 @@ type Config struct {
 	Parallel int `yaml:"parallel"`
 	// PerHour is how many are sent in any hour; others wait. 1 to 1000000. Default: 1000.
 	PerHour int `yaml:"per_hour"`
+	// Reserved is how many of these only mails about passwords can be, which also come before
+	// invitations; at most half of PerHour. 1 to 1000000. Default: 100.
+	Reserved int `yaml:"reserved"`
+	// PerTenant is how many of one tenant's are sent in any hour, invitations and mails about
+	// passwords each; others wait. Where many wait, tenants have turns. 1 to 1000000.
+	// Default: 100.
+	PerTenant int `yaml:"per_tenant"`
 	// LookEvery is how often it is looked what is to be sent. 10ms to 1m. Default: 2s.
 	LookEvery time.Duration `yaml:"look_every"`
 	// RetryMin and RetryMax are the wait after a try that failed, which doubles from one to
@@ -69,12 +77,14 @@ type Config struct {
 	Keys  *seal.Keyring `yaml:"-"`
 	// Logger; nil means silence. It is told no address.
 	Logger hclog.Logger `yaml:"-"`
+	// Metrics; nil means that none are registered.
+	Metrics prometheus.Registerer `yaml:"-"`
 }
 
 // DefaultConfig gives the values that stand for the zero value.
 func DefaultConfig() Config {
 	return Config{
-		TLS: StartTLS, Timeout: 30 * time.Second, Parallel: 4, PerHour: 1000, LookEvery: 2 * time.Second,
+		TLS: StartTLS, Timeout: 30 * time.Second, Parallel: 4, PerHour: 1000, Reserved: 100, PerTenant: 100, LookEvery: 2 * time.Second,
 		RetryMin: time.Minute, RetryMax: time.Hour, GiveUp: 48 * time.Hour, Keep: 720 * time.Hour,
 	}
 }
@@ -85,6 +95,8 @@ func (c Config) withDefaults() Config {
 	c.Timeout = cmp.Or(c.Timeout, d.Timeout)
 	c.Parallel = cmp.Or(c.Parallel, d.Parallel)
 	c.PerHour = cmp.Or(c.PerHour, d.PerHour)
+	c.Reserved = min(cmp.Or(c.Reserved, d.Reserved), c.PerHour/2)
+	c.PerTenant = cmp.Or(c.PerTenant, d.PerTenant)
 	c.LookEvery = cmp.Or(c.LookEvery, d.LookEvery)
 	c.RetryMin = cmp.Or(c.RetryMin, d.RetryMin)
 	c.RetryMax = cmp.Or(c.RetryMax, d.RetryMax)
@@ -125,6 +137,12 @@ func (c Config) Validate() error {
 	}
 	if c.PerHour < 1 || c.PerHour > 1_000_000 {
 		wrong("per_hour", "is not between 1 and 1000000", "")
+	}
+	if c.Reserved < 0 || c.Reserved > 1_000_000 {
+		wrong("reserved", "is not between 1 and 1000000", "")
+	}
+	if c.PerTenant < 1 || c.PerTenant > 1_000_000 {
+		wrong("per_tenant", "is not between 1 and 1000000", "")
 	}
 	if c.TLS != StartTLS && c.TLS != Implicit && c.TLS != None {
 		wrong("tls", "is neither starttls, tls nor none", "")

@@ -19,6 +19,13 @@
 // after a while. It has the same Message-ID then, as nothing else can be done about the
 // moment between the server's answer and the note that it came.
 //
+// # Turns
+//
+// How many are sent in an hour is bounded, of all tenants and of each. Mails about passwords
+// come before invitations, and a part of the bound is theirs alone. Of the tenants whose
+// mails wait, that one comes first of which the fewest were sent, so that one that has queued
+// very many waits for itself. What is withdrawn while it waits is not sent.
+//
 // # Contents
 //
 // Texts are in German, English and French, as plain text and as HTML that loads nothing.

@@ -227,7 +227,7 @@ func TestRestart(t *testing.T) {
 func TestQueue(t *testing.T) {
 	t.Parallel()
 	f, w := newFake(t), newWorld(t)
-	o := w.outbox(Config{Server: f.addr, TLS: None, PerHour: 2})
+	o := w.outbox(Config{Server: f.addr, TLS: None, PerHour: 4, Reserved: 2})
 	var undone store.MailID
 	err := w.db.Update(t.Context(), func(tx *store.Tx) (err error) {
 		if undone, err = o.Queue(tx, invitation("undone@example.com")); err != nil {

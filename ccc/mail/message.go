@@ -27,6 +27,19 @@ const (
 	PasswordChanged Kind = "password_changed" // Link
 )
 
+// priority: an invitation can wait for what somebody at a sign-in waits for.
+func (k Kind) priority() store.MailPriority {
+	if k == Invitation || k == InvitationTaken {
+		return store.MailOrdinary
+	}
+	return store.MailUrgent
+}
+
+// kinds are all of them.
+func kinds() []Kind {
+	return []Kind{Invitation, InvitationTaken, PasswordReset, PasswordElse, PasswordChanged}
+}
+
 // Brand is whose mail it is.
 type Brand struct {
 	Name  string `json:"name"`
@@ -39,6 +52,8 @@ type Message struct {
 	To       string         `json:"to"` // an address
 	Language store.Language `json:"language"`
 	Brand    Brand          `json:"brand"`
+	// Of is the tenant among whose mails it counts.
+	Of store.TenantID `json:"-"`
 	// Name is what the person is called; empty: it is not known.
 	Name string `json:"name,omitempty"`
 	// Tenant, By and Provider are names; see the kinds.

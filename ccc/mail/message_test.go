@@ -110,7 +110,7 @@ func TestConfig(t *testing.T) {
 	for key, change := range map[string]func(*Config){
 		"server": func(c *Config) { c.Server = "mail.example.net" }, "from": func(c *Config) { c.From = "CCC <ccc@example.net>" },
 		"reply_to": func(c *Config) { c.ReplyTo = "x\n@y" }, "tls": func(c *Config) { c.TLS = None }, "password_file": func(c *Config) { c.User = "ccc" },
-		"timeout": func(c *Config) { c.Timeout = 1 }, "parallel": func(c *Config) { c.Parallel = -1 }, "per_hour": func(c *Config) { c.PerHour = -1 },
+		"timeout": func(c *Config) { c.Timeout = 1 }, "parallel": func(c *Config) { c.Parallel = -1 }, "per_hour": func(c *Config) { c.PerHour = -1 }, "reserved": func(c *Config) { c.Reserved = -1 }, "per_tenant": func(c *Config) { c.PerTenant = -1 },
 		"retry_min": func(c *Config) { c.RetryMin = 1 }, "retry_max": func(c *Config) { c.RetryMax = 1 << 60 }, "give_up": func(c *Config) { c.GiveUp = 1 },
 		"keep": func(c *Config) { c.Keep = 1 }, "look_every": func(c *Config) { c.LookEvery = 1 },
 	} {

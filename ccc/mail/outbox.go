@@ -31,8 +31,9 @@ const (
 // Outbox queues mails and sends them. It can be used by several goroutines, and several
 // processes may send from one store.
 type Outbox struct {
-	cfg Config
-	tls *tls.Config
+	cfg     Config
+	tls     *tls.Config
+	metrics *metrics
 }
 
 // New makes an outbox. It starts nothing.
@@ -43,6 +44,7 @@ func New(cfg Config) (*Outbox, error) {
 	if cfg.Store == nil || cfg.Keys == nil {
 		return nil, errors.New("mail: Store and Keys are needed")
 	}
+	var err error
 	o := &Outbox{cfg: cfg.withDefaults(), tls: &tls.Config{MinVersion: tls.VersionTLS12}}
 	if cfg.CAFile != "" {
 		text, err := os.ReadFile(cfg.CAFile)
@@ -58,6 +60,9 @@ func New(cfg Config) (*Outbox, error) {
 		if _, err := cfg.PasswordFile.Read(); err != nil {
 			return nil, &configs.KeyError{Key: "password_file", Problem: err.Error(), Cause: err}
 		}
+	}
+	if o.metrics, err = newMetrics(o.cfg.Metrics, cfg.Store); err != nil {
+		return nil, err
 	}
 	return o, nil
 }
@@ -90,7 +95,9 @@ func (o *Outbox) Queue(tx *store.Tx, m Message) (store.MailID, error) {
 	if m.Life > 0 {
 		life = min(life, m.Life)
 	}
-	return id, tx.CreateMail(store.Mail{ID: id, Kind: string(m.Kind), Sealed: sealed, Due: now, Expires: now.Add(life), Created: now})
+	return id, tx.CreateMail(store.Mail{
+		ID: id, Tenant: m.Of, Kind: string(m.Kind), Priority: m.Kind.priority(), Sealed: sealed, Due: now, Expires: now.Add(life), Created: now,
+	})
 }
 
 // Run sends what is due, until ctx ends.
@@ -152,15 +159,9 @@ func (o *Outbox) work(ctx context.Context) {
 // store.ErrNotFound: none is, or there were as many in this hour as may be.
 func (o *Outbox) take(ctx context.Context) (m store.Mail, err error) {
 	now := time.Now()
-	err = o.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		n, err := tx.CountSentMails(now.Add(-time.Hour))
-		if err == nil && n >= o.cfg.PerHour {
-			err = store.ErrNotFound
-		}
-		if err != nil {
-			return err
-		}
-		m, err = tx.TakeMail(now, now.Add(2*o.cfg.Timeout+time.Minute))
+	bounds := store.MailBounds{Since: now.Add(-time.Hour), All: o.cfg.PerHour, Reserved: o.cfg.Reserved, PerTenant: o.cfg.PerTenant}
+	err = o.cfg.Store.Update(ctx, func(tx *store.Tx) (err error) {
+		m, err = tx.TakeMail(now, now.Add(2*o.cfg.Timeout+time.Minute), bounds)
 		return err
 	})
 	return m, err
@@ -188,11 +189,15 @@ func (o *Outbox) deliver(ctx context.Context, m store.Mail) {
 		return tx.PostponeMail(m.ID, now.Add(o.wait(m.Tries)), failure)
 	})
 	switch {
+	case errors.Is(err, store.ErrNotFound):
+		log.Info("a mail was withdrawn while it was tried", "failure", failure)
 	case err != nil:
 		log.Error("what has become of a mail is not noted; it may be sent once more", "error", err)
 	case failure == "":
+		o.metrics.sent.WithLabelValues(m.Kind).Inc()
 		log.Info("a mail was sent")
 	case final:
+		o.metrics.failed.WithLabelValues(m.Kind).Inc()
 		log.Warn("a mail was given up", "failure", failure)
 	default:
 		log.Info("a mail was not sent, and is tried again", "failure", failure)

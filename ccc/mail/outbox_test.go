@@ -18,6 +18,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/mail/mailtest"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/ccc/store/storetest"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 )
 
@@ -59,9 +60,11 @@ func (w *world) must(err error) {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, path: filepath.Join(t.TempDir(), "ccc.db")}
+	cfg := storetest.SQLite(t)
+	cfg.ScrubAfter = time.Millisecond
+	w := &world{t: t, path: cfg.Path}
 	var err error
-	w.db, err = store.Open(t.Context(), store.Config{Path: w.path, ScrubAfter: time.Millisecond})
+	w.db, err = store.Open(t.Context(), cfg)
 	w.must(err)
 	t.Cleanup(func() { w.must(w.db.Close()) })
 	w.keys, err = seal.New(seal.NewKey())

@@ -81,6 +81,7 @@ func New(ctx context.Context, cfg Config) (s *Server, first *Admin, err error) {
 		return s, nil, configs.Under("store", err)
 	}
 	cfg.Mail.Store, cfg.Mail.Keys, cfg.Mail.Logger = s.db, keys, cfg.Logger.Named("mail")
+	cfg.Mail.Metrics = cfg.Metrics
 	if s.mail, err = mail.New(cfg.Mail); err != nil {
 		return s, nil, configs.Under("mail", err)
 	}
