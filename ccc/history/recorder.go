@@ -131,10 +131,15 @@ func (*Recorder) stopped(ctx context.Context, err error) error {
 func (r *Recorder) loop(ctx context.Context, changes <-chan fleet.Change) error {
 	w := &writer{recorder: r, done: make(chan error, 1)}
 	var pairings <-chan time.Time // nil: nobody said that they have changed
-	all, quiet, sweep, sign := time.NewTicker(pairingsEvery), time.NewTicker(quietEvery), time.NewTicker(sweepEvery), time.NewTicker(signEvery)
-	for _, t := range []*time.Ticker{all, quiet, sweep, sign} {
+	all, quiet, sign := time.NewTicker(pairingsEvery), time.NewTicker(quietEvery), time.NewTicker(signEvery)
+	for _, t := range []*time.Ticker{all, quiet, sign} {
 		defer t.Stop()
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	var sweeper sync.WaitGroup
+	defer sweeper.Wait()
+	defer cancel()
+	sweeper.Go(func() { r.sweeps(ctx) })
 	w.soon(0)
 	for {
 		var err error
@@ -160,8 +165,6 @@ func (r *Recorder) loop(ctx context.Context, changes <-chan fleet.Change) error 
 		case <-sign.C:
 			w.all = true
 			w.soon(0)
-		case <-sweep.C:
-			err = r.sweep(ctx)
 		case <-w.due:
 			w.write(ctx)
 		case err = <-w.done:
@@ -296,14 +299,6 @@ func (r *Recorder) pairings(ctx context.Context, seen time.Time) error {
 		}
 	}
 	return nil
-}
-
-// sweep removes what is too old or too much.
-func (r *Recorder) sweep(ctx context.Context) error {
-	return r.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		_, err := tx.SweepHistory(time.Now().Add(-r.cfg.Keep), r.cfg.Intervals)
-		return err
-	})
 }
 
 // writer writes what waits, one batch at a time, beside the loop.

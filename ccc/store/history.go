@@ -220,19 +220,6 @@ func (t *Tx) Reasons(tenant TenantID, within *Within, since time.Time) ([]Reason
 		JOIN systems s ON s.serial = h.serial AND s.epoch = h.epoch WHERE `+w.sql.String()+" GROUP BY h.reason ORDER BY h.reason", w.args...)
 }
 
-// SweepHistory removes intervals that ended before a time, and the oldest of those of which
-// an ownership has more than most; it tells how many.
-func (t *Tx) SweepHistory(before time.Time, most int) (int, error) {
-	old, err := t.sweep("DELETE FROM presence_history WHERE ended > 0 AND ended < $1", before)
-	if err != nil {
-		return 0, err
-	}
-	many, err := t.sweep(`DELETE FROM presence_history WHERE id IN (SELECT id FROM
-		(SELECT id, row_number() OVER (PARTITION BY serial, epoch ORDER BY started DESC, id DESC) AS place FROM presence_history) ranked
-		WHERE place > $1)`, most)
-	return old + many, err
-}
-
 // SetRecorderSeen notes when who writes the history was there.
 func (t *Tx) SetRecorderSeen(at time.Time) error {
 	_, err := t.exec("INSERT INTO presence_recorder (id, seen) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET seen = excluded.seen", at)

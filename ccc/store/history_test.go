@@ -122,29 +122,6 @@ func TestHistoryIsOfAnOwnership(t *testing.T) {
 	})
 }
 
-func TestSweepHistory(t *testing.T) {
-	t.Parallel()
-	databases(t, func(t *testing.T, db *store.DB) {
-		populate(t, db, "owner@example.com")
-		sweep := func(before time.Time, most, want int) {
-			t.Helper()
-			if n := get(t, db, func(*store.Tx) (n int, err error) {
-				err = db.Update(t.Context(), func(tx *store.Tx) error {
-					n, err = tx.SweepHistory(before, most)
-					return err
-				})
-				return n, err
-			}); n != want {
-				t.Errorf("%d were removed that ended before %s, of more than %d; want %d", n, before, most, want)
-			}
-		}
-		sweep(now.Add(-20*time.Minute), 3, 0)
-		sweep(now.Add(-15*time.Minute), 3, 1)
-		sweep(now.Add(-time.Hour), 1, 1)
-		sweep(now.Add(time.Hour), 1, 0) // what lasts has no end
-	})
-}
-
 func TestPlaceSite(t *testing.T) {
 	t.Parallel()
 	databases(t, func(t *testing.T, db *store.DB) {
