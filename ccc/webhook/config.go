@@ -37,10 +37,12 @@ type Config struct {
 	// RetryFirst and RetryMost bound the waits between tries. Default: 10s and 2h.
 	RetryFirst time.Duration `yaml:"retry_first"`
 	RetryMost  time.Duration `yaml:"retry_most"`
-	// Parallel is how many deliveries one webhook gets at once, Total how many all get.
-	// Default: 4 and 256.
-	Parallel int `yaml:"parallel"`
-	Total    int `yaml:"total"`
+	// Parallel is how many deliveries one webhook gets at once, PerTenant how many those of
+	// one tenant get, Total how many all get. A tenant gets no more than it leaves free, so
+	// that nobody waits for receivers of others that hang. Default: 4, 64 and 256.
+	Parallel  int `yaml:"parallel"`
+	PerTenant int `yaml:"per_tenant"`
+	Total     int `yaml:"total"`
 	// BreakAfter is after how many failures in a row a receiver is left alone, BreakFor for
 	// how long. Default: 10, 5m.
 	BreakAfter int           `yaml:"break_after"`
@@ -64,7 +66,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Timeout: 10 * time.Second, RetryFor: 24 * time.Hour, RetryFirst: 10 * time.Second, RetryMost: 2 * time.Hour,
-		Parallel: 4, Total: 256, BreakAfter: 10, BreakFor: 5 * time.Minute, SecretOverlap: 24 * time.Hour, Keep: 720 * time.Hour,
+		Parallel: 4, PerTenant: 64, Total: 256, BreakAfter: 10, BreakFor: 5 * time.Minute, SecretOverlap: 24 * time.Hour, Keep: 720 * time.Hour,
 	}
 }
 
@@ -75,6 +77,7 @@ func (c Config) withDefaults() Config {
 	c.RetryFirst = cmp.Or(c.RetryFirst, d.RetryFirst)
 	c.RetryMost = cmp.Or(c.RetryMost, d.RetryMost)
 	c.Parallel = cmp.Or(c.Parallel, d.Parallel)
+	c.PerTenant = cmp.Or(c.PerTenant, d.PerTenant)
 	c.Total = cmp.Or(c.Total, d.Total)
 	c.BreakAfter = cmp.Or(c.BreakAfter, d.BreakAfter)
 	c.BreakFor = cmp.Or(c.BreakFor, d.BreakFor)
@@ -124,7 +127,7 @@ func (c Config) Validate() error {
 	for _, n := range []struct {
 		key     string
 		v, most int
-	}{{"parallel", c.Parallel, 100}, {"total", c.Total, 10000}, {"break_after", c.BreakAfter, 1000}} {
+	}{{"parallel", c.Parallel, 100}, {"per_tenant", c.PerTenant, 10000}, {"total", c.Total, 10000}, {"break_after", c.BreakAfter, 1000}} {
 		if n.v < 1 || n.v > n.most {
 			wrong(n.key, fmt.Sprintf("is not between 1 and %d", n.most), "")
 		}

@@ -14,12 +14,13 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/configs"
 )
 
-// What keeps a delivery from being received.
+// What keeps a delivery from being received. There are no other words than these, and none
+// tells what names, addresses and servers there are where the control centre runs.
 const (
 	FailureStatus      = "status"      // the answer is not 2xx
 	FailureTimeout     = "timeout"     // there was none in time
-	FailureName        = "name"        // the name is not known
-	FailureNotPublic   = "not_public"  // the name leads to an address that is not public
+	FailureName        = "name"        // the name is not known, or leads to no public address
+	FailureNotPublic   = "not_public"  // the address itself is none that may be reached any more
 	FailureCertificate = "certificate" // it is not good for the name
 	FailureConnection  = "connection"  // there was none, or it broke
 	FailureSecret      = "secret"      // the secret does not open: the key is missing
@@ -38,7 +39,9 @@ func (s *Service) deliver(ctx context.Context, w store.Webhook, d store.Delivery
 	start := time.Now()
 	try := store.Try{At: start}
 	try.Status, try.Failure = s.send(ctx, w, d, start)
-	try.Milliseconds = time.Since(start).Milliseconds()
+	if try.Failure != FailureName { // how long it takes would tell which names are known
+		try.Milliseconds = time.Since(start).Milliseconds()
+	}
 	if ctx.Err() != nil && try.Failure != "" {
 		return // another process, or the next one, takes it
 	}

@@ -21,12 +21,14 @@
 // twice as long each time (full jitter), for Config.RetryFor. 410 disables the webhook.
 // After Config.BreakAfter failures in a row the receiver is left alone for
 // Config.BreakFor, and is then tried with one delivery: until that is received the others
-// wait. Each receiver has its own few connections, so that one that hangs holds up no other.
+// wait. What is on its way at once is shared among tenants and their receivers, so that those
+// that hang hold up no other.
 //
 // # Where it is sent
 //
 // To public addresses only: what the name resolves to is looked at when the connection is
 // made, so that no name that changes its mind leads inside. Config.AllowNetworks lets
 // networks in. Redirections are not followed, and no proxy is used that the environment
-// names. Of an answer only the status is kept.
+// names. Of an answer only the status is kept, and of a failure one of [Failures]; a name
+// that leads inside looks like one that there is not.
 package webhook

@@ -26,10 +26,7 @@ type Service struct {
 	guard guard
 	http  *http.Client
 	wake  chan struct{} // something may be due; has room for one
-
-	mu    sync.Mutex              // guards busy and total
-	busy  map[store.WebhookID]int // deliveries on their way
-	total int
+	share *shares       // of the deliveries on their way
 	wg    sync.WaitGroup
 }
 
@@ -42,7 +39,7 @@ func New(cfg Config) (*Service, error) {
 		return nil, errors.New("webhook: Store and Keys are needed")
 	}
 	cfg = cfg.withDefaults()
-	s := &Service{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), busy: map[store.WebhookID]int{}}
+	s := &Service{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), share: newShares(cfg.PerTenant, cfg.Total)}
 	var err error
 	if s.guard, err = newGuard(cfg.AllowNetworks); err != nil {
 		return nil, err
@@ -142,58 +139,52 @@ func (s *Service) begin(ctx context.Context) error {
 		due, err = tx.DueWebhooks(now)
 		return err
 	})
-	if err != nil {
-		return err
-	}
 	rand.Shuffle(len(due), func(i, j int) { due[i], due[j] = due[j], due[i] }) // where there is not room for all
-	var first error
-	for _, w := range due {
-		if err := s.beginOne(ctx, w, now); err != nil && first == nil {
-			first = err
-		}
-	}
-	return first
-}
-
-// beginOne begins deliveries to one webhook.
-func (s *Service) beginOne(ctx context.Context, w store.Webhook, now time.Time) error {
-	most := s.cfg.Parallel
-	if w.Failures >= s.cfg.BreakAfter {
-		most = 1 // to see whether it is back
-	}
-	s.mu.Lock()
-	room := min(most-s.busy[w.ID], s.cfg.Total-s.total)
-	if room > 0 {
-		s.busy[w.ID] += room
-		s.total += room
-	}
-	s.mu.Unlock()
-	if room <= 0 {
-		return nil
-	}
-	var claimed []store.Delivery
-	err := s.cfg.Store.Update(ctx, func(tx *store.Tx) (err error) {
-		claimed, err = tx.ClaimDeliveries(w.ID, now, now.Add(s.cfg.Timeout+grace), room)
-		return err
-	})
-	s.release(w.ID, room-len(claimed))
-	for _, d := range claimed {
-		s.wg.Go(func() {
-			defer s.Wake()
-			defer s.release(w.ID, 1)
-			s.deliver(ctx, w, d)
-		})
+	for err == nil && len(due) > 0 {
+		due, err = s.beginLots(ctx, s.share.allot(due, s.most), now)
 	}
 	return err
 }
 
-func (s *Service) release(id store.WebhookID, n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.total -= n
-	if s.busy[id] -= n; s.busy[id] <= 0 {
-		delete(s.busy, id)
+// most gives how many deliveries a webhook gets at once.
+func (s *Service) most(w store.Webhook) int {
+	if w.Failures >= s.cfg.BreakAfter {
+		return 1 // to see whether it is back
 	}
+	return s.cfg.Parallel
+}
+
+// beginLots begins deliveries, and gives the webhooks that have used what they got: there
+// may be more for them.
+func (s *Service) beginLots(ctx context.Context, lots []lot, now time.Time) (more []store.Webhook, err error) {
+	claimed := make([][]store.Delivery, len(lots))
+	if len(lots) > 0 {
+		err = s.cfg.Store.Update(ctx, func(tx *store.Tx) (err error) {
+			for i, l := range lots {
+				if claimed[i], err = tx.ClaimDeliveries(l.webhook.ID, now, now.Add(s.cfg.Timeout+grace), l.n); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for i, l := range lots {
+		if err != nil {
+			claimed[i] = nil // by a transaction that was undone
+		}
+		s.share.release(l.webhook, l.n-len(claimed[i]))
+		for _, d := range claimed[i] {
+			s.wg.Go(func() {
+				defer s.Wake()
+				defer s.share.release(l.webhook, 1)
+				s.deliver(ctx, l.webhook, d)
+			})
+		}
+		if len(claimed[i]) == l.n {
+			more = append(more, l.webhook)
+		}
+	}
+	return more, err
 }
 
 // reseal takes secrets to the newest key.
@@ -231,10 +222,8 @@ func failureOf(err error) string {
 	var network net.Error
 	var certificate *tls.CertificateVerificationError
 	switch {
-	case errors.Is(err, ErrNotPublic):
-		return FailureNotPublic
-	case errors.As(err, &dns):
-		return FailureName
+	case errors.Is(err, ErrNotPublic), errors.As(err, &dns):
+		return FailureName // whether a name inside is known is nobody's business
 	case errors.As(err, &certificate):
 		return FailureCertificate
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():

@@ -23,7 +23,6 @@ import (
 	"github.com/miekg/dns"
 	"go.uber.org/goleak"
 
-	"github.com/comtrexx-cloud/comtrexx/ccc/fleet"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
@@ -36,12 +35,13 @@ type place struct {
 	cfg    Config
 	s      *Service
 	tenant store.TenantID
+	path   string // of the database
 }
 
 func newPlace(t *testing.T, change ...func(*Config)) *place {
 	t.Helper()
-	p := &place{t: t, tenant: store.NewID[store.TenantID]()}
-	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "ccc.db")})
+	p := &place{t: t, path: filepath.Join(t.TempDir(), "ccc.db")}
+	db, err := store.Open(t.Context(), store.Config{Path: p.path})
 	p.must(err)
 	t.Cleanup(func() { p.must(db.Close()) })
 	keys, err := seal.New(seal.NewKey())
@@ -52,10 +52,18 @@ func newPlace(t *testing.T, change ...func(*Config)) *place {
 	}
 	p.s, err = New(p.cfg)
 	p.must(err)
+	return p.another("North")
+}
+
+// another is the same service with a tenant of its own.
+func (p *place) another(name string) *place {
+	p.t.Helper()
+	o := *p
+	o.tenant = store.NewID[store.TenantID]()
 	p.update(func(tx *store.Tx) error {
-		return tx.CreateTenant(store.Tenant{ID: p.tenant, Kind: store.KindCustomer, Name: "North", LegalName: "North", Created: time.Now()})
+		return tx.CreateTenant(store.Tenant{ID: o.tenant, Kind: store.KindCustomer, Name: name, LegalName: name, Created: time.Now()})
 	})
-	return p
+	return &o
 }
 
 func (p *place) must(err error) {
@@ -436,7 +444,7 @@ func TestNamesThatLeadInside(t *testing.T) {
 	closed := newPlace(t, func(c *Config) { c.AllowNetworks, c.Resolver = nil, resolver })
 	w, _ := closed.hook("https://rebind.example:" + port + "/hook")
 	status, failure := closed.s.send(t.Context(), w, store.Delivery{ID: "d1", Body: "{}"}, time.Now())
-	if status != 0 || failure != FailureNotPublic {
+	if status != 0 || failure != FailureName {
 		t.Errorf("got %d, %s", status, failure)
 	}
 	// Where it is allowed the same name is reached, which is no server of https.
@@ -450,7 +458,7 @@ func TestNamesThatLeadInside(t *testing.T) {
 	}
 }
 
-// nameServer answers with an address.
+// nameServer answers with an address; empty: with none.
 func nameServer(t *testing.T, address string) string {
 	t.Helper()
 	pc, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
@@ -461,7 +469,7 @@ func nameServer(t *testing.T, address string) string {
 	srv := &dns.Server{PacketConn: pc, NotifyStartedFunc: func() { close(up) }, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
 		m := new(dns.Msg)
 		m.SetReply(r)
-		if q := r.Question[0]; q.Qtype == dns.TypeA {
+		if q := r.Question[0]; q.Qtype == dns.TypeA && address != "" {
 			rr, err := dns.NewRR(fmt.Sprintf("%s 0 IN A %s", q.Name, address))
 			if err == nil {
 				m.Answer = append(m.Answer, rr)
@@ -495,38 +503,6 @@ func TestRedirections(t *testing.T) {
 	p.s.http.CloseIdleConnections()
 }
 
-func TestPresence(t *testing.T) {
-	t.Parallel()
-	p := newPlace(t)
-	url, got := receiver(t, ok)
-	p.hook(url)
-	system := store.System{ID: store.NewID[store.SystemID](), Tenant: p.tenant, Serial: "0123456789", Name: "Office", State: store.StatePaired, StateSince: time.Now(), Created: time.Now(), Epoch: 1}
-	p.update(func(tx *store.Tx) error {
-		return errors.Join(tx.CreateSystem(system), tx.CreatePairing(store.Pairing{
-			ID: store.NewID[store.PairingID](), System: system.ID, Tenant: p.tenant, Serial: system.Serial, Epoch: 1,
-			UserSealed: []byte("u"), PasswordSealed: []byte("p"), Offer: "o1", Paired: time.Now(),
-		}))
-	})
-	p.run()
-	changes := make(chan fleet.Change)
-	done := make(chan error, 1)
-	go func() { done <- p.s.Presence(context.Background(), changes) }()
-	changes <- fleet.Change{Serial: "0123456789", Moved: true, Status: fleet.Status{}}
-	changes <- fleet.Change{Serial: "9999999999", Moved: true, Status: fleet.Status{Online: true}} // nobody's
-	changes <- fleet.Change{Serial: "0123456789", Status: fleet.Status{Online: true}}              // only by another way
-	r := <-got
-	if !strings.Contains(r.body, `"type":"system.offline"`) || !strings.Contains(r.body, `"serial":"0123456789"`) || !strings.Contains(r.body, `"reason":"unknown"`) {
-		t.Errorf("got %s", r.body)
-	}
-	close(changes)
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	if len(got) != 0 {
-		t.Errorf("it also tells %s", (<-got).body)
-	}
-}
-
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	if err := (Config{}).Validate(); err != nil {
@@ -534,7 +510,7 @@ func TestConfig(t *testing.T) {
 	}
 	for key, c := range map[string]Config{
 		"allow_networks": {AllowNetworks: []string{"10.0.0.0"}}, "proxy": {Proxy: "x"}, "timeout": {Timeout: time.Hour}, "retry_for": {RetryFor: 1},
-		"retry_first": {RetryFirst: 1}, "retry_most": {RetryMost: 1}, "parallel": {Parallel: -1}, "total": {Total: -1}, "break_after": {BreakAfter: -1},
+		"retry_first": {RetryFirst: 1}, "retry_most": {RetryMost: 1}, "parallel": {Parallel: -1}, "per_tenant": {PerTenant: -1}, "total": {Total: -1}, "break_after": {BreakAfter: -1},
 		"break_for": {BreakFor: 1}, "secret_overlap": {SecretOverlap: 1}, "keep": {Keep: 1},
 	} {
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), key) {
