@@ -101,7 +101,9 @@ func (m *maker) exportGrants(ctx context.Context, f *File) error {
 		if !g.Until.IsZero() {
 			v.Until = &g.Until
 		}
-		f.Grants.Items = append(f.Grants.Items, v)
+		if !slices.ContainsFunc(f.Grants.Items, func(o Grant) bool { return o.whole() == v.whole() }) { // two that are alike do what one does
+			f.Grants.Items = append(f.Grants.Items, v)
+		}
 	}
 	return err
 }
@@ -144,8 +146,15 @@ func (m *maker) exportTemplates(ctx context.Context, f *File) error {
 
 func (m *maker) exportWebhooks(ctx context.Context, f *File) error {
 	list, err := m.c.ListWebhooks(ctx)
+	count := map[string]int{}
+	for _, v := range list.Items {
+		count[v.URL]++
+	}
 	for _, v := range list.Items {
 		w := Webhook{URL: v.URL, Events: sorted(v.Events)}
+		if count[v.URL] > 1 {
+			w.ID = v.ID
+		}
 		if !v.Enabled {
 			w.Enabled = new(false)
 		}

@@ -2,6 +2,7 @@ package apply
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -64,6 +65,7 @@ type Filter struct {
 
 // Webhook is where it is told what happens.
 type Webhook struct {
+	ID      string   `yaml:"id,omitempty"` // of one that there is; needed where several have its address
 	URL     string   `yaml:"url"`
 	Events  []string `yaml:"events"`
 	Enabled *bool    `yaml:"enabled,omitempty"` // default: true
@@ -84,7 +86,7 @@ var ErrFile = errors.New("the file cannot be used")
 // keys are all that a file can have, for proposals.
 var keys = []string{
 	"version", "sites", "groups", "users", "grants", "filters", "webhooks", "templates", "prune", "items", "name", "email", "roles", "tenant", "site",
-	"until", "filter", "url", "events", "enabled", "settings",
+	"until", "filter", "id", "url", "events", "enabled", "settings",
 }
 
 var unknownField = regexp.MustCompile(`unknown field "([^"]*)"`)
@@ -163,9 +165,9 @@ func (f File) check() error {
 		unique("sites", f.Sites.Items, func(v Site) string { return v.Name }),
 		unique("groups", f.Groups.Items, func(v Group) string { return v.Name }),
 		unique("users", f.Users.Items, func(v User) string { return strings.ToLower(v.Email) }),
-		unique("grants", f.Grants.Items, Grant.key),
+		unique("grants", f.Grants.Items, Grant.whole),
 		unique("filters", f.Filters.Items, func(v Filter) string { return v.Name }),
-		unique("webhooks", f.Webhooks.Items, func(v Webhook) string { return v.URL }),
+		unique("webhooks", f.Webhooks.Items, func(v Webhook) string { return cmp.Or(v.ID, v.URL) }),
 		unique("templates", f.Templates.Items, func(v Template) string { return v.Name }),
 	)
 	if f.Users.Prune {
@@ -179,6 +181,9 @@ func (f File) check() error {
 		}
 	}
 	for i, w := range f.Webhooks.Items {
+		if w.URL == "" {
+			all = append(all, fmt.Errorf("webhooks.items[%d].url: is missing", i))
+		}
 		if len(w.Events) == 0 {
 			all = append(all, fmt.Errorf("webhooks.items[%d].events: has none", i))
 		}
@@ -192,6 +197,30 @@ func (g Grant) key() string {
 		return g.Tenant
 	}
 	return g.Tenant + " at " + g.Site
+}
+
+// whole tells also those apart that let the same tenant in to the same.
+func (g Grant) whole() string {
+	if strings.TrimSpace(g.Tenant) == "" {
+		return ""
+	}
+	return fmt.Sprint(g.key(), sorted(g.Roles), g.until())
+}
+
+// end gives when it ends; the zero time: never.
+func (g Grant) end() time.Time {
+	if g.Until == nil {
+		return time.Time{}
+	}
+	return *g.Until
+}
+
+// until gives the same as a text.
+func (g Grant) until() string {
+	if g.Until == nil || g.Until.IsZero() {
+		return ""
+	}
+	return g.Until.UTC().Format(time.RFC3339)
 }
 
 func unique[T any](kind string, items []T, name func(T) string) error {

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/client"
 )
@@ -58,7 +57,7 @@ func (m *maker) siteKind(ctx context.Context, f File) error {
 	}
 	return add(m, side[Site, client.Site]{
 		kind: "site", want: f.Sites, have: list.Items,
-		name: func(v Site) string { return v.Name }, called: func(v client.Site) string { return v.Name },
+		name: func(v Site) string { return v.Name }, called: func(v client.Site) string { return v.Name }, id: func(v client.Site) string { return v.ID },
 		fields:  func(Site) []Field { return nil },
 		differs: func(Site, client.Site) []Field { return nil },
 		create: func(v Site) step {
@@ -84,7 +83,7 @@ func (m *maker) groupKind(ctx context.Context, f File) error {
 	}
 	return add(m, side[Group, client.Group]{
 		kind: "group", want: f.Groups, have: list.Items,
-		name: func(v Group) string { return v.Name }, called: func(v client.Group) string { return v.Name },
+		name: func(v Group) string { return v.Name }, called: func(v client.Group) string { return v.Name }, id: func(v client.Group) string { return v.ID },
 		fields:  func(Group) []Field { return nil },
 		differs: func(Group, client.Group) []Field { return nil },
 		create: func(v Group) step {
@@ -163,6 +162,7 @@ func (m *maker) userKind(ctx context.Context, f File) error {
 	return add(m, side[User, client.Person]{
 		kind: "user", want: f.Users, have: have,
 		name: func(v User) string { return strings.ToLower(v.Email) }, called: func(v client.Person) string { return strings.ToLower(v.Email) },
+		id: func(v client.Person) string { return v.ID },
 		differs: func(v User, p client.Person) []Field {
 			return differ("roles", m.roleTexts(p.Roles), strings.Join(sorted(v.Roles), ", "))
 		},
@@ -257,107 +257,6 @@ func (m *maker) roleGrants(all []string) ([]client.RoleGrant, error) {
 	return out, nil
 }
 
-func (m *maker) grantKind(ctx context.Context, f File) error {
-	if len(f.Grants.Items) == 0 && !f.Grants.Prune {
-		return nil
-	}
-	list, err := m.c.ListTenantGrants(ctx)
-	if err != nil {
-		return err
-	}
-	have := slices.DeleteFunc(list.Items, func(g client.TenantGrant) bool { return g.Over || g.SystemID != "" })
-	until := func(t time.Time) string {
-		if t.IsZero() {
-			return ""
-		}
-		return t.UTC().Format(time.RFC3339)
-	}
-	ofFile := func(t *time.Time) time.Time {
-		if t == nil {
-			return time.Time{}
-		}
-		return *t
-	}
-	fresh := func(g Grant) step {
-		return does(func(ctx context.Context) error {
-			site, err := m.siteNamed(g.Site)
-			if err == nil {
-				_, err = m.c.CreateTenantGrant(ctx, client.NewTenantGrant{TenantID: g.Tenant, Roles: sorted(g.Roles), SiteID: site, Until: ofFile(g.Until)})
-			}
-			return err
-		})
-	}
-	return add(m, side[Grant, client.TenantGrant]{
-		kind: "grant", want: f.Grants, have: have,
-		name: Grant.key,
-		called: func(g client.TenantGrant) string {
-			return Grant{Tenant: g.TenantID, Site: siteOrNone(m, g.SiteID)}.key()
-		},
-		fields: func(g Grant) []Field {
-			return append(differ("roles", "", strings.Join(sorted(g.Roles), ", ")), differ("until", "", until(ofFile(g.Until)))...)
-		},
-		differs: func(g Grant, e client.TenantGrant) []Field {
-			return append(differ("roles", strings.Join(sorted(e.Roles), ", "), strings.Join(sorted(g.Roles), ", ")), differ("until", until(e.Until), until(ofFile(g.Until)))...)
-		},
-		create: fresh,
-		modify: func(g Grant, e client.TenantGrant) step {
-			return func(ctx context.Context) (string, error) { // the new one first, so that nobody is put out in between
-				if _, err := fresh(g)(ctx); err != nil {
-					return "", err
-				}
-				return "", m.c.RemoveTenantGrant(ctx, e.ID)
-			}
-		},
-		remove: func(e client.TenantGrant) step {
-			return does(func(ctx context.Context) error { return m.c.RemoveTenantGrant(ctx, e.ID) })
-		},
-	})
-}
-
-func siteOrNone(m *maker, id string) string {
-	if id == "" {
-		return ""
-	}
-	return m.siteName(id)
-}
-
-func (m *maker) webhookKind(ctx context.Context, f File) error {
-	if len(f.Webhooks.Items) == 0 && !f.Webhooks.Prune {
-		return nil
-	}
-	list, err := m.c.ListWebhooks(ctx)
-	if err != nil {
-		return err
-	}
-	events := func(all []string) string { return strings.Join(sorted(all), ", ") }
-	enabled := func(v Webhook) bool { return v.Enabled == nil || *v.Enabled }
-	return add(m, side[Webhook, client.Webhook]{
-		kind: "webhook", want: f.Webhooks, have: list.Items,
-		name: func(v Webhook) string { return v.URL }, called: func(v client.Webhook) string { return v.URL },
-		fields: func(v Webhook) []Field {
-			return append(differ("events", "", events(v.Events)), differ("enabled", "", fmt.Sprint(enabled(v)))...)
-		},
-		differs: func(v Webhook, e client.Webhook) []Field {
-			return append(differ("events", events(e.Events), events(v.Events)), differ("enabled", fmt.Sprint(e.Enabled), fmt.Sprint(enabled(v)))...)
-		},
-		create: func(v Webhook) step {
-			return func(ctx context.Context) (string, error) {
-				made, err := m.c.CreateWebhook(ctx, client.NewWebhook{URL: v.URL, Events: sorted(v.Events), Enabled: new(enabled(v))})
-				return made.Secret, err
-			}
-		},
-		modify: func(v Webhook, e client.Webhook) step {
-			return does(func(ctx context.Context) error {
-				_, err := m.c.UpdateWebhook(ctx, e.ID, client.WebhookChange{Events: sorted(v.Events), Enabled: new(enabled(v))})
-				return err
-			})
-		},
-		remove: func(e client.Webhook) step {
-			return does(func(ctx context.Context) error { return m.c.RemoveWebhook(ctx, e.ID) })
-		},
-	})
-}
-
 // canonical writes JSON in one way.
 func canonical(v any) string {
 	text, err := json.Marshal(v)
@@ -415,7 +314,7 @@ func (m *maker) filterKind(ctx context.Context, f File) error {
 	}
 	return add(m, side[Filter, client.Filter]{
 		kind: "filter", want: f.Filters, have: slices.DeleteFunc(list.Items, func(v client.Filter) bool { return !v.Shared }),
-		name: func(v Filter) string { return v.Name }, called: func(v client.Filter) string { return v.Name },
+		name: func(v Filter) string { return v.Name }, called: func(v client.Filter) string { return v.Name }, id: func(v client.Filter) string { return v.ID },
 		fields:  func(v Filter) []Field { return differ("filter", "", shown(v)) },
 		differs: func(v Filter, e client.Filter) []Field { return differ("filter", canonical(e.Filter), shown(v)) },
 		create: func(v Filter) step {
@@ -472,7 +371,7 @@ func (m *maker) templateKind(ctx context.Context, f File) error {
 	}
 	return add(m, side[Template, client.Template]{
 		kind: "template", want: f.Templates, have: list.Items,
-		name: func(v Template) string { return v.Name }, called: func(v client.Template) string { return v.Name },
+		name: func(v Template) string { return v.Name }, called: func(v client.Template) string { return v.Name }, id: func(v client.Template) string { return v.ID },
 		fields: func(v Template) []Field { return differ("settings", "", canonical(wanted[v.Name])) },
 		differs: func(v Template, e client.Template) []Field {
 			return differ("settings", canonical(e.Settings), canonical(wanted[v.Name]))

@@ -1,7 +1,9 @@
 package apply
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -30,10 +32,12 @@ type Field struct {
 type Change struct {
 	Kind   string  `json:"kind"`
 	Name   string  `json:"name"`
+	ID     string  `json:"id,omitempty"` // of what is there
 	Action Action  `json:"action"`
 	Fields []Field `json:"fields,omitempty"`
 
-	do func(context.Context) (secret string, err error)
+	several bool // others have the name, too
+	do      step
 }
 
 // Plan is what makes a tenant be as a file says. Make it with [Make].
@@ -58,7 +62,11 @@ func (p *Plan) String() string {
 	count := map[Action]int{}
 	for _, c := range p.Changes {
 		count[c.Action]++
-		fmt.Fprintf(&out, "%s %s %q\n", signs[c.Action], c.Kind, c.Name)
+		fmt.Fprintf(&out, "%s %s %q", signs[c.Action], c.Kind, c.Name)
+		if c.several {
+			out.WriteString(" " + c.ID)
+		}
+		out.WriteString("\n")
 		for _, f := range c.Fields {
 			value := or(f.New)
 			if c.Action == Modify {
@@ -78,12 +86,19 @@ func or(s string) string {
 	return s
 }
 
-// same tells whether two plans do the same.
-func same(a, b *Plan) bool { return a.String() == b.String() }
+// same tells whether two plans do the same to the same things, and not to others that
+// have got their names meanwhile.
+func same(a, b *Plan) bool {
+	one, err1 := json.Marshal(a.Changes)
+	other, err2 := json.Marshal(b.Changes)
+	return err1 == nil && err2 == nil && bytes.Equal(one, other)
+}
 
 var (
 	// ErrChanged: somebody else has changed something since the plan was made.
 	ErrChanged = errors.New("something has changed since the plan was made; nothing was done")
+	// ErrAmbiguous: several things could be the one that the file means.
+	ErrAmbiguous = errors.New("the file does not say which one it means")
 	// ErrOwnRights: the file takes the right to apply it from the one who does.
 	ErrOwnRights = errors.New("this would take your own right to do it away")
 )
@@ -115,56 +130,6 @@ func (p *Plan) Apply(ctx context.Context, tell func(Result) error) error {
 		}
 	}
 	return nil
-}
-
-// step is what is done for one thing.
-type step = func(context.Context) (secret string, err error)
-
-// side is how things of one kind are compared and made.
-type side[T, E any] struct {
-	kind    string
-	want    Kind[T]
-	have    []E
-	name    func(T) string
-	called  func(E) string
-	fields  func(T) []Field    // of a new one
-	differs func(T, E) []Field // empty: it is as it is to be
-	create  func(T) step
-	modify  func(T, E) step
-	remove  func(E) step
-}
-
-// changes gives what is to be done: deletions apart, which come last.
-func (s side[T, E]) changes() (first, last []Change, err error) {
-	have := map[string]E{}
-	for _, e := range s.have {
-		have[s.called(e)] = e
-	}
-	wanted := map[string]bool{}
-	for _, t := range s.want.Items {
-		name := s.name(t)
-		wanted[name] = true
-		e, there := have[name]
-		if !there {
-			if s.create == nil {
-				return nil, nil, fmt.Errorf("%s %q: is not there", s.kind, name)
-			}
-			first = append(first, Change{s.kind, name, Create, s.fields(t), s.create(t)})
-			continue
-		}
-		if fields := s.differs(t, e); len(fields) > 0 {
-			first = append(first, Change{s.kind, name, Modify, fields, s.modify(t, e)})
-		}
-	}
-	if !s.want.Prune {
-		return first, nil, nil
-	}
-	for _, e := range s.have {
-		if name := s.called(e); !wanted[name] {
-			last = append(last, Change{s.kind, name, Delete, nil, s.remove(e)})
-		}
-	}
-	return first, last, nil
 }
 
 // differ gives a field where its values are not the same.
