@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,11 +28,10 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/rollout"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/ccc/store/storetest"
 	"github.com/comtrexx-cloud/comtrexx/ccc/webhook"
-	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
-	"github.com/comtrexx-cloud/comtrexx/pki/store/pgtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -84,31 +82,6 @@ type options struct {
 
 type view = func(context.Context, func(*store.Tx) error) error
 
-// empty is a database of SQLite with its tables, which are made once for all tests.
-var empty struct {
-	once sync.Once
-	text []byte
-	err  error
-}
-
-func emptyDatabase(t *testing.T) []byte {
-	t.Helper()
-	empty.once.Do(func() {
-		path := filepath.Join(t.TempDir(), "ccc.db")
-		db, err := store.Open(context.Background(), store.Config{Path: path})
-		if err == nil {
-			err = db.Close()
-		}
-		if empty.err = err; err == nil {
-			empty.text, empty.err = os.ReadFile(path)
-		}
-	})
-	if empty.err != nil {
-		t.Fatal(empty.err)
-	}
-	return empty.text
-}
-
 func newWorld(t *testing.T, change ...func(*options)) *world {
 	t.Helper()
 	o := options{account: cheap(), remote: remote.Config{ARAURL: "https://ara.example.net:8443", RequireSecondFactor: new(false)}, replace: func(p Pairing) Pairing { return p }, view: func(v view) view { return v }, adapt: asItIs, extra: func(*API) {}}
@@ -120,7 +93,7 @@ func newWorld(t *testing.T, change ...func(*options)) *world {
 	var err error
 	if o.store.Engine == "" {
 		o.store.Path = w.path
-		w.must(os.WriteFile(w.path, emptyDatabase(t), 0o600))
+		storetest.Write(t, w.path)
 	}
 	w.db, err = store.Open(t.Context(), o.store)
 	w.must(err)
@@ -179,13 +152,8 @@ func engines(t *testing.T, test func(t *testing.T, w *world), change ...func(*op
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		file := filepath.Join(t.TempDir(), "url")
-		if err := os.WriteFile(file, []byte(pgtest.Database(t)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		test(t, newWorld(t, append(slices.Clone(change), func(o *options) {
-			o.store = store.Config{Engine: store.Postgres, URLFile: configs.SecretFile(file)}
-		})...).serve())
+		cfg := storetest.Postgres(t)
+		test(t, newWorld(t, append(slices.Clone(change), func(o *options) { o.store = cfg })...).serve())
 	})
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,9 +16,8 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/ccc/fleet"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
-	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/ccc/store/storetest"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
-	"github.com/comtrexx-cloud/comtrexx/pki/store/pgtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -37,17 +34,15 @@ func engines(t *testing.T, test func(t *testing.T, db *store.DB)) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		file := filepath.Join(t.TempDir(), "url")
-		if err := os.WriteFile(file, []byte(pgtest.Database(t)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		test(t, open(t, store.Config{Engine: store.Postgres, URLFile: configs.SecretFile(file), RetryFor: patience}))
+		cfg := storetest.Postgres(t)
+		cfg.RetryFor = patience
+		test(t, open(t, cfg))
 	})
 }
 
 func sqlite(t *testing.T) *store.DB {
 	t.Helper()
-	return open(t, store.Config{Path: filepath.Join(t.TempDir(), "ccc.db")})
+	return open(t, storetest.SQLite(t))
 }
 
 func open(t *testing.T, cfg store.Config) *store.DB {

@@ -8,8 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -23,10 +21,10 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/ccc/store/storetest"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
-	"github.com/comtrexx-cloud/comtrexx/pki/store/pgtest"
 )
 
 const (
@@ -49,6 +47,8 @@ type site struct {
 	logs *buffer
 	a, b Actor
 	url  string // of the database, where it is PostgreSQL
+	// urlFile has it, for the store.
+	urlFile configs.SecretFile
 
 	beside *sql.DB // see raw
 
@@ -70,37 +70,14 @@ func engines(t *testing.T, test func(t *testing.T, s *site)) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		address, schema := pgtest.Schema(t)
-		pgtest.Exec(t, address, "CREATE SCHEMA "+schema)
-		u, err := url.Parse(address)
+		cfg := storetest.Postgres(t)
+		url, err := cfg.URLFile.Read()
 		if err != nil {
 			t.Fatal(err)
 		}
-		q := u.Query()
-		q.Set("search_path", schema)
-		u.RawQuery = q.Encode()
-		test(t, newSite(t, func(s *site) { s.url = u.String() }))
+		test(t, newSite(t, func(s *site) { s.url, s.urlFile = strings.TrimSpace(string(url)), cfg.URLFile }))
 	})
 }
-
-// emptyTables is the file of a new SQLite database: what makes the tables reads the steps
-// to them with 4 MiB of buffer each, which hundreds of sites need not do again.
-var emptyTables = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "ccc-pairing-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	path := filepath.Join(dir, "ccc.db")
-	db, err := store.Open(context.Background(), store.Config{Path: path})
-	if err != nil {
-		return nil, err
-	}
-	if err := db.Close(); err != nil { // puts all of it into the file
-		return nil, err
-	}
-	return os.ReadFile(path)
-})
 
 // newSite opens a site. Options change the configuration before.
 func newSite(t testing.TB, options ...func(*site)) *site {
@@ -129,19 +106,9 @@ func newSite(t testing.TB, options ...func(*site)) *site {
 	}
 	cfg := store.Config{Path: s.file(), BusyTimeout: time.Minute, ScrubAfter: time.Hour}
 	if s.url != "" {
-		file := filepath.Join(s.dir, "url")
-		if err := os.WriteFile(file, []byte(s.url), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		cfg = store.Config{Engine: store.Postgres, URLFile: configs.SecretFile(file), RetryFor: time.Minute}
+		cfg = store.Config{Engine: store.Postgres, URLFile: s.urlFile, RetryFor: time.Minute}
 	} else {
-		tables, err := emptyTables()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(s.file(), tables, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		storetest.Write(t, s.file())
 	}
 	if s.cfg.Store, err = store.Open(t.Context(), cfg); err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package remote
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/ccc/store/storetest"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/grant"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -103,7 +103,7 @@ func newSite(t *testing.T, change ...func(*Config)) *site {
 		pbx: &pbx{creds: ca.Credentials(identity.Device(td, serial)), state: grant.Pending},
 	}
 	var err error
-	s.db, err = store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "ccc.db")})
+	s.db, err = store.Open(t.Context(), storetest.SQLite(t))
 	must(t, err)
 	t.Cleanup(func() { must(t, s.db.Close()) })
 	s.a, s.sys = s.tenant("Acker", serial)

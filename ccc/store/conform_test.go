@@ -6,12 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
-	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/ccc/store/storetest"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/store/pgtest"
 )
@@ -36,65 +35,9 @@ func sqliteConfig(t testing.TB) store.Config {
 
 func postgresConfig(t testing.TB) store.Config {
 	t.Helper()
-	return inPostgres(t, pgtest.Database(t))
-}
-
-func inPostgres(t testing.TB, url string) store.Config {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "url")
-	if err := os.WriteFile(file, []byte(url+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return store.Config{Engine: store.Postgres, URLFile: configs.SecretFile(file), RetryFor: time.Minute}
-}
-
-// To bring an empty database up to date takes half of the time of most tests, so that
-// they begin with a copy of one.
-var templates struct {
-	sqlite, postgres sync.Mutex
-	file             []byte // guarded by sqlite
-	url              string // guarded by postgres
-}
-
-// sqliteTemplate is the file of a database without contents.
-func sqliteTemplate(t testing.TB) []byte {
-	t.Helper()
-	templates.sqlite.Lock()
-	defer templates.sqlite.Unlock()
-	if templates.file == nil {
-		cfg := sqliteConfig(t)
-		migrated(t, cfg)
-		var err error
-		if templates.file, err = os.ReadFile(cfg.Path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return templates.file
-}
-
-// postgresTemplate is the URL of a database without contents.
-func postgresTemplate(t testing.TB) string {
-	t.Helper()
-	templates.postgres.Lock()
-	defer templates.postgres.Unlock()
-	if templates.url == "" {
-		url := pgtest.Database(t)
-		migrated(t, inPostgres(t, url))
-		templates.url = url
-	}
-	return templates.url
-}
-
-// migrated brings the database up to date.
-func migrated(t testing.TB, cfg store.Config) {
-	t.Helper()
-	db, err := store.Open(t.Context(), cfg)
-	if err == nil {
-		err = db.Close()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg := storetest.At(t, pgtest.Database(t))
+	cfg.RetryFor = time.Minute
+	return cfg
 }
 
 // databases runs a test on an open database of each engine.
@@ -106,7 +49,9 @@ func databases(t *testing.T, test func(t *testing.T, db *store.DB)) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		test(t, open(t, inPostgres(t, pgtest.Copy(t, postgresTemplate(t)))))
+		cfg := storetest.Postgres(t)
+		cfg.RetryFor = time.Minute
+		test(t, open(t, cfg))
 	})
 }
 
@@ -114,9 +59,7 @@ func databases(t *testing.T, test func(t *testing.T, db *store.DB)) {
 func open(t testing.TB, cfg store.Config) *store.DB {
 	t.Helper()
 	if _, err := os.Stat(cfg.Path); cfg.Engine != store.Postgres && errors.Is(err, fs.ErrNotExist) {
-		if err := os.WriteFile(cfg.Path, sqliteTemplate(t), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		storetest.Write(t, cfg.Path)
 	}
 	db, err := store.Open(t.Context(), cfg)
 	if err != nil {

@@ -25,6 +25,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/ccc/store/storetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -40,8 +41,9 @@ type place struct {
 
 func newPlace(t *testing.T, change ...func(*Config)) *place {
 	t.Helper()
-	p := &place{t: t, path: filepath.Join(t.TempDir(), "ccc.db")}
-	db, err := store.Open(t.Context(), store.Config{Path: p.path})
+	cfg := storetest.SQLite(t)
+	p := &place{t: t, path: cfg.Path}
+	db, err := store.Open(t.Context(), cfg)
 	p.must(err)
 	t.Cleanup(func() { p.must(db.Close()) })
 	keys, err := seal.New(seal.NewKey())
