@@ -47,10 +47,11 @@ type flow struct {
 	limit    func(ctx context.Context, n int) error
 	await    func(f func()) bool // nil: it never parks
 
-	phase atomic.Int32
-	last  atomic.Int64 // when bytes last moved or a write began, ns since start
-	asked atomic.Bool  // to park, by a read deadline in the past
-	n     int64        // bytes written; owned by copy
+	phase  atomic.Int32
+	last   atomic.Int64 // when bytes last moved or a write began, ns since start
+	rested atomic.Int64 // when it last parked, ns since start
+	asked  atomic.Bool  // to park, by a read deadline in the past
+	n      int64        // bytes written; owned by copy
 
 	cancel func() // guarded by join.mu; ends the wait of a poller; nil without one
 }

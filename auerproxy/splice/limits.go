@@ -57,9 +57,9 @@ func (j *join) nextLocked() time.Duration {
 		next = left
 	}
 	if j.parks() {
-		left := j.moved() + parkAfter - now
+		left := max(j.moved(), j.woke) + j.while - now
 		if left <= 0 { // it has been asked to, or could not
-			left = parkAfter
+			left = parkMost
 		}
 		next = min(next, left)
 	}

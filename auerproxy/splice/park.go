@@ -18,8 +18,13 @@ import (
 //	   └──── there is something to read ─┴─────────────┘
 //
 // Parking and waking cost some microseconds, which no request in a row of requests
-// should pay: hence the while.
-const parkAfter = 300 * time.Millisecond
+// should pay: hence the while. It is short for a splice that is new or has rested, of
+// which many open at once and then wait, and doubles with each look that finds the
+// splice at work and with each rest that was shorter than parkMost.
+const (
+	parkLeast = 20 * time.Millisecond
+	parkMost  = 320 * time.Millisecond
+)
 
 // errPark is the end of a copy that is to park.
 var errPark = errors.New("parks")
@@ -72,6 +77,7 @@ func (f *flow) park() bool {
 	if f.src.SetReadDeadline(time.Time{}) != nil {
 		return false // which Read will tell, too
 	}
+	f.rested.Store(int64(time.Since(f.join.start)))
 	f.phase.Store(parked)
 	if f.await(f.resume) {
 		return true
@@ -83,13 +89,33 @@ func (f *flow) park() bool {
 // resume goes on in another goroutine.
 func (f *flow) resume() {
 	f.phase.Store(reading)
+	f.join.rested(time.Duration(f.rested.Load()))
 	f.join.arm() // a parked splice does without most checks
 	f.run()
 }
 
+// rested sets the while anew after a rest since then.
+func (j *join) rested(since time.Duration) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.woke = time.Since(j.start)
+	if j.woke-since < parkMost {
+		j.while = min(2*j.while, parkMost)
+	} else {
+		j.while = parkLeast
+	}
+}
+
 // quiet asks the directions that wait to park, if nothing has moved for a while.
 func (j *join) quiet(now time.Duration) {
-	if now-j.moved() < parkAfter {
+	j.mu.Lock()
+	still := now - max(j.moved(), j.woke)
+	soon := still < j.while
+	if still < j.while/2 {
+		j.while = min(2*j.while, parkMost)
+	}
+	j.mu.Unlock()
+	if soon {
 		return
 	}
 	for _, f := range []*flow{&j.ab, &j.ba} {

@@ -106,7 +106,7 @@ func TestParks(t *testing.T) {
 		splice.Start(a, bn, splice.Options{}, func(r splice.Result) { done <- r })
 		parks := func() {
 			t.Helper()
-			time.Sleep(299 * time.Millisecond)
+			time.Sleep(19 * time.Millisecond)
 			synctest.Wait()
 			if a.parked() {
 				t.Error("parks too early")
@@ -132,6 +132,56 @@ func TestParks(t *testing.T) {
 		if r := <-done; r.Reason != tunnel.CodeOK || r.AtoB != 3 {
 			t.Errorf("%+v", r)
 		}
+	})
+}
+
+// TestParksLater: a splice that is woken soon after it has parked, or is seen at work, waits
+// longer before it parks, and after a long rest as little as at first.
+func TestParksLater(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := newAwaiter()
+		b, bn := pair()
+		done := make(chan splice.Result, 1)
+		splice.Start(a, bn, splice.Options{}, func(r splice.Result) { done <- r })
+		// after gives how long it takes to park after a byte.
+		after := func() time.Duration {
+			t.Helper()
+			a.say('x')
+			read(t, b, "x")
+			for begin := time.Now(); ; time.Sleep(time.Millisecond) {
+				synctest.Wait()
+				if took := time.Since(begin); a.parked() || took > time.Second {
+					return took
+				}
+			}
+		}
+		for _, want := range []time.Duration{20, 40, 80, 160, 320, 320} {
+			if got := after(); got < want*time.Millisecond || got > (want+2)*time.Millisecond {
+				t.Errorf("parks after %v, want %d ms", got, want)
+			}
+		}
+		time.Sleep(time.Minute)
+		if got := after(); got > 22*time.Millisecond {
+			t.Errorf("parks %v after a long rest", got)
+		}
+		time.Sleep(time.Minute)
+		for range 50 { // a request each 5 ms
+			a.say('x')
+			read(t, b, "x")
+			time.Sleep(5 * time.Millisecond)
+			synctest.Wait()
+			if a.parked() {
+				t.Fatal("parks between requests in a row")
+			}
+		}
+		if got := after(); got < 160*time.Millisecond {
+			t.Errorf("parks %v after requests in a row", got)
+		}
+		a.say()
+		_, _ = b.Read(make([]byte, 1))
+		_ = b.Close()
+		<-done
 	})
 }
 
@@ -208,7 +258,11 @@ func TestSocketsPark(t *testing.T) {
 		t.Helper()
 		a, b, res := startSockets(t, o)
 		n := int64(0)
-		for pause := 290 * time.Millisecond; pause < 310*time.Millisecond; pause += 2 * time.Millisecond {
+		for i := range 30 {
+			pause := 15*time.Millisecond + time.Duration(i%10)*time.Millisecond
+			if i%10 == 0 {
+				pause += 330 * time.Millisecond // after which it parks soon
+			}
 			_ = b.SetReadDeadline(time.Now().Add(pause)) // a pause that ends by itself
 			_, _ = b.Read(make([]byte, 1))
 			_ = b.SetReadDeadline(time.Time{})
@@ -239,7 +293,7 @@ func TestParkedSocketsEnd(t *testing.T) {
 		for i := range splices {
 			a, b, res := startSockets(t, o)
 			all.Go(func() {
-				_ = b.SetReadDeadline(time.Now().Add(290*time.Millisecond + time.Duration(i)*time.Millisecond)) // parked or about to
+				_ = b.SetReadDeadline(time.Now().Add(10*time.Millisecond + time.Duration(i)*time.Millisecond)) // parked or about to
 				_, _ = b.Read(make([]byte, 1))
 				_ = b.SetReadDeadline(time.Time{})
 				_ = a.SetLinger(0)

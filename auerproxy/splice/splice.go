@@ -124,6 +124,7 @@ func newJoin(a, b Conn, o Options) *join {
 		ctx:    ctx,
 		cancel: cancel,
 		poller: o.Poller,
+		while:  parkLeast,
 	}
 	j.ab.join, j.ba.join = j, j
 	j.halfClosed = min(j.idle, orDefault(o.HalfClosedTimeout, DefaultHalfClosedTimeout))
@@ -168,8 +169,10 @@ type join struct {
 	left                    atomic.Int32    // directions that have not ended
 	poller                  *Poller
 
-	mu     sync.Mutex  // guards what follows
-	timer  *time.Timer // next check of the limits; nil without one
+	mu     sync.Mutex    // guards what follows
+	while  time.Duration // how long nothing moves before directions park
+	woke   time.Duration // when a direction last woke, counted from the start
+	timer  *time.Timer   // next check of the limits; nil without one
 	over   bool        // failed or finished: no check and no failure any more
 	reason tunnel.Code
 	err    error
