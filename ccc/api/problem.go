@@ -62,6 +62,7 @@ const (
 	CodeVersionRequired     Code = "version_required"
 	CodeRateLimited         Code = "rate_limited"
 	CodeLoginLimited        Code = "login_limited"
+	CodeSentLately          Code = "sent_lately"
 	CodeQuotaOffers         Code = "quota_offers"
 	CodeQuotaRemote         Code = "quota_remote"
 	CodeInternal            Code = "internal"
@@ -70,7 +71,6 @@ const (
 
 // codes has status and title of each code.
 var codes = map[Code]struct {
-	CodeSentLately          Code = "sent_lately"
 	status int
 	title  string
 }{
@@ -120,6 +120,7 @@ var codes = map[Code]struct {
 	CodeVersionRequired:     {http.StatusPreconditionRequired, "If-Match is missing"},
 	CodeRateLimited:         {http.StatusTooManyRequests, "Too many requests"},
 	CodeLoginLimited:        {http.StatusTooManyRequests, "Too many attempts to sign in"},
+	CodeSentLately:          {http.StatusTooManyRequests, "An invitation was sent to the address a short time ago"},
 	CodeQuotaOffers:         {http.StatusTooManyRequests, "Too many offers"},
 	CodeQuotaRemote:         {http.StatusTooManyRequests, "Too many remote accesses"},
 	CodeInternal:            {http.StatusInternalServerError, "The server failed"},
@@ -136,7 +137,6 @@ const (
 	FieldType      FieldCode = "type"
 	FieldTooShort  FieldCode = "too_short"
 	FieldTooLong   FieldCode = "too_long"
-	CodeSentLately:          {http.StatusTooManyRequests, "An invitation was sent to the address a short time ago"},
 	FieldTooMany   FieldCode = "too_many"
 	FieldDuplicate FieldCode = "duplicate"
 	FieldPattern   FieldCode = "pattern"
