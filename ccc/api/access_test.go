@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -155,6 +156,42 @@ func TestParts(t *testing.T) {
 		if got := list(c, ""); !slices.Equal(got, systems[1:2]) {
 			t.Errorf("without the site: %v", got)
 		}
+	})
+}
+
+// TestRolesChangedMeanwhile: who replaces roles that he has seen does not undo what another
+// has done since.
+func TestRolesChangedMeanwhile(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, w *world) {
+		c, other := w.signedIn(w.north, store.RoleOwner), w.signedIn(w.north, store.RoleMonitoring)
+		path := "/users/" + string(other.user.ID) + "/roles"
+		person := func() Person {
+			for _, p := range read[PersonList](c.do(http.MethodGet, "/users", "").want(http.StatusOK)).Items {
+				if p.ID == string(other.user.ID) {
+					return p
+				}
+			}
+			t.Fatal("the user is not in the list")
+			return Person{}
+		}
+		seen := "If-Match: " + strconv.Quote(person().RolesVersion)
+		a := c.do(http.MethodPut, path, `{"roles":[{"role":"remote"},{"role":"backup"}]}`, seen).want(http.StatusOK)
+		if a.header.Get("ETag") != strconv.Quote(person().RolesVersion) || read[Person](a).RolesVersion != person().RolesVersion {
+			t.Errorf("the answer has the version %s, and the list %s", a.header.Get("ETag"), person().RolesVersion)
+		}
+		c.do(http.MethodPut, path, `{"roles":[]}`, seen).problem(CodeVersion)
+		c.do(http.MethodPut, path, `{"roles":[]}`, "If-Match: nonsense").problem(CodeVersion)
+		if got := person().Roles; len(got) != 2 {
+			t.Errorf("what was refused has changed them: %+v", got)
+		}
+		// The same roles in another order are the same, and nobody need say what he knows.
+		now := "If-Match: " + strconv.Quote(person().RolesVersion)
+		c.do(http.MethodPut, path, `{"roles":[{"role":"backup"},{"role":"remote"}]}`, now).want(http.StatusOK)
+		c.do(http.MethodPut, path, `{"roles":[{"role":"auditor"}]}`, now).want(http.StatusOK)
+		c.do(http.MethodPut, path, `{"roles":[{"role":"remote"}]}`, "If-Match: *").want(http.StatusOK)
+		c.do(http.MethodPut, path, `{"roles":[]}`).want(http.StatusOK)
+		c.do(http.MethodPut, "/users/nobody/roles", `{"roles":[]}`, now).problem(CodeNotFound)
 	})
 }
 

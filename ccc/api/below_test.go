@@ -28,7 +28,7 @@ func TestBelow(t *testing.T) {
 		name(rival, "Müller of the rival")
 		c := w.signedIn(reseller, store.RoleAdministrator)
 		first := read[KnownTenantList](c.do(http.MethodGet, "/tenants/below?q=MULLER&limit=1", "").want(http.StatusOK))
-		if first.Total != 2 || len(first.Items) != 1 || first.Items[0] != (KnownTenant{string(own), "Müller 2", store.KindCustomer}) {
+		if first.Total != 2 || len(first.Items) != 1 || first.Items[0] != (KnownTenant{ID: string(own), Name: "Müller 2", Kind: store.KindCustomer}) {
 			t.Errorf("the first page: %+v", first)
 		}
 		rest := read[KnownTenantList](c.do(http.MethodGet, "/tenants/below?q=MULLER&limit=1&cursor="+first.Next, "").want(http.StatusOK))
@@ -147,6 +147,9 @@ func TestRoles(t *testing.T) {
 		}
 		if has := slices.Contains(list.BreakGlass, v); has != table["break-glass"][string(v)] {
 			t.Errorf("%s by breaking glass: %v", v, has)
+		}
+		if has := slices.Contains(list.Tokens, v); has == access.LetsIn(v) {
+			t.Errorf("%s by a token: %v", v, has)
 		}
 	}
 	if strings.Contains(string(w.client().do(http.MethodGet, "/roles", "").body), "verbs") {

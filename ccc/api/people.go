@@ -2,10 +2,14 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/access"
@@ -21,6 +25,8 @@ type Person struct {
 	CreatedAt time.Time      `json:"created_at"`
 	Disabled  bool           `json:"disabled"`
 	Roles     []RoleGrant    `json:"roles" nullable:"false"`
+	// Two who have the same roles have the same version.
+	RolesVersion string `json:"roles_version" doc:"Of the roles, for If-Match where they are replaced"`
 }
 
 // RoleGrant is a role, for all of the tenant or for a part of it.
@@ -78,7 +84,7 @@ func (a *API) registerPeople() {
 	add(a, operation{
 		id: "setUserRoles", method: http.MethodPut, path: "/users/{id}/roles", tag: tagAccess, rule: inTenant(access.UsersManage),
 		summary: "Give a user other roles", description: "Nobody gives or takes a role that he does not have. A tenant keeps an owner.",
-		codes: []Code{CodeLastOwner, CodeNotToGive},
+		codes: []Code{CodeLastOwner, CodeNotToGive, CodeVersion},
 	}, a.setUserRoles)
 	add(a, operation{
 		id: "setUserDisabled", method: http.MethodPut, path: "/users/{id}/disabled", tag: tagAccess, rule: inTenant(access.UsersManage), status: http.StatusNoContent,
@@ -98,7 +104,19 @@ func personOf(u store.User, grants []store.UserGrant) Person {
 			p.Roles = append(p.Roles, RoleGrant{g.Role, string(g.Site), string(g.System)})
 		}
 	}
+	p.RolesVersion = rolesVersion(p.Roles)
 	return p
+}
+
+// rolesVersion is the same for the same roles, in whatever order.
+func rolesVersion(all []RoleGrant) string {
+	lines := make([]string, len(all))
+	for i, g := range all {
+		lines[i] = strings.Join([]string{string(g.Role), g.SiteID, g.SystemID}, "\x00")
+	}
+	slices.Sort(lines)
+	sum := sha256.Sum256([]byte(strings.Join(slices.Compact(lines), "\n")))
+	return hex.EncodeToString(sum[:12])
 }
 
 func (a *API) listUsers(ctx context.Context, in *PersonQuery) (*body[PersonList], error) {
@@ -269,13 +287,36 @@ func keepsOwner(tx *store.Tx, tenant store.TenantID, before []store.UserGrant) e
 
 type setUserRolesInput struct {
 	UserPath
-	Body RolesChange
+	Version string `header:"If-Match" maxLength:"64" doc:"Version of the roles as the client knows them, as an ETag; absent: whatever they are"`
+	Body    RolesChange
 }
 
-func (a *API) setUserRoles(ctx context.Context, in *setUserRolesInput) (*body[Person], error) {
+type personOutput struct {
+	ETag string `header:"ETag" doc:"Version of the roles"`
+	Body Person
+}
+
+// hasRoles finds fault where a user has other roles than those of an If-Match (RFC 9110,
+// §13.1.1).
+func hasRoles(tx *store.Tx, tenant store.TenantID, user store.UserID, version string) error {
+	found, err := tx.User(tenant, user)
+	if err != nil || version == "" || version == "*" {
+		return err
+	}
+	now, err := tx.UserGrants(tenant, user)
+	if err == nil && strconv.Quote(personOf(found, now).RolesVersion) != version {
+		err = problem(CodeVersion, "")
+	}
+	return err
+}
+
+func (a *API) setUserRoles(ctx context.Context, in *setUserRolesInput) (*personOutput, error) {
 	who, id := mustActor(ctx), store.UserID(in.ID)
-	out := &body[Person]{}
+	out := &personOutput{}
 	err := a.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		if err := hasRoles(tx, who.tenant.ID, id, in.Version); err != nil {
+			return err
+		}
 		if err := a.setRoles(tx, who, id, grantsOf(id, in.Body.Roles)); err != nil {
 			return err
 		}
@@ -285,6 +326,7 @@ func (a *API) setUserRoles(ctx context.Context, in *setUserRolesInput) (*body[Pe
 		}
 		grants, err := tx.UserGrants(who.tenant.ID, id)
 		out.Body = personOf(user, grants)
+		out.ETag = strconv.Quote(out.Body.RolesVersion)
 		return err
 	})
 	if err != nil {

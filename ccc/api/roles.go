@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
@@ -18,6 +19,7 @@ type RoleInfo struct {
 // RoleList is who may do what.
 type RoleList struct {
 	Items      []RoleInfo    `json:"items" nullable:"false"`
+	Tokens     []access.Verb `json:"tokens" nullable:"false" doc:"What an API token may have, as far as the person who makes it may do it"`
 	BreakGlass []access.Verb `json:"break_glass" nullable:"false" doc:"What the operator's staff may do who entered without being let in, as far as their own roles permit it too"`
 }
 
@@ -29,7 +31,7 @@ func (a *API) registerRoles() {
 }
 
 func (a *API) listRoles(context.Context, *nothing) (*body[RoleList], error) {
-	out := &body[RoleList]{Body: RoleList{BreakGlass: access.OfGlass()}}
+	out := &body[RoleList]{Body: RoleList{Tokens: slices.DeleteFunc(access.Verbs(), access.LetsIn), BreakGlass: access.OfGlass()}}
 	for _, role := range store.Roles() {
 		out.Body.Items = append(out.Body.Items, RoleInfo{Role: role, Verbs: access.OfRole(role), Granted: access.OfGranted(role)})
 	}

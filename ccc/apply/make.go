@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/client"
@@ -170,7 +171,8 @@ func (m *maker) userKind(ctx context.Context, f File) error {
 			return does(func(ctx context.Context) error {
 				roles, err := m.roleGrants(v.Roles)
 				if err == nil {
-					_, err = m.c.SetUserRoles(ctx, p.ID, client.RolesChange{Roles: roles})
+					// Only those that the plan has shown.
+					_, err = m.c.SetUserRoles(ctx, p.ID, client.RolesChange{Roles: roles}, &client.SetUserRolesParams{IfMatch: strconv.Quote(p.RolesVersion)})
 				}
 				return err
 			})

@@ -1563,10 +1563,30 @@ func (c *Client) SetUserDisabled(ctx context.Context, id string, in Disabling) e
 	return c.call(ctx, r, nil)
 }
 
+// SetUserRolesParams are the parameters of [Client.SetUserRoles] that can be left out.
+type SetUserRolesParams struct {
+	// Version of the roles as the client knows them, as an ETag; absent: whatever they are
+	IfMatch string
+}
+
+func (p *SetUserRolesParams) query() url.Values {
+	v := url.Values{}
+	return v
+}
+
+func (p *SetUserRolesParams) header() http.Header {
+	v := http.Header{}
+	add(v, "If-Match", p.IfMatch)
+	return v
+}
+
 // SetUserRoles: Give a user other roles. Nobody gives or takes a role that he does not have. A
 // tenant keeps an owner. It takes users.manage.
-func (c *Client) SetUserRoles(ctx context.Context, id string, in RolesChange) (out Person, err error) {
+func (c *Client) SetUserRoles(ctx context.Context, id string, in RolesChange, p *SetUserRolesParams) (out Person, err error) {
 	r := Request{Method: http.MethodPut, Path: "/users/" + url.PathEscape(id) + "/roles", JSON: in}
+	if p != nil {
+		r.Query, r.Header = p.query(), p.header()
+	}
 	err = c.call(ctx, r, &out)
 	return out, err
 }
@@ -2581,6 +2601,8 @@ type Person struct {
 	Language string      `json:"language"`
 	Name     string      `json:"name"`
 	Roles    []RoleGrant `json:"roles"`
+	// Of the roles, for If-Match where they are replaced.
+	RolesVersion string `json:"roles_version"`
 }
 
 // PersonList is what [Client.ListUsers] gives.
@@ -2804,6 +2826,8 @@ type RoleList struct {
 	// permit it too.
 	BreakGlass []string   `json:"break_glass"`
 	Items      []RoleInfo `json:"items"`
+	// What an API token may have, as far as the person who makes it may do it.
+	Tokens []string `json:"tokens"`
 }
 
 // RolesChange is what [Client.SetUserRoles] takes.
@@ -3653,6 +3677,7 @@ func Operations() []Operation {
 			{Name: "created_at", Type: "time", Required: true},
 			{Name: "disabled", Type: "boolean", Required: true},
 			{Name: "roles", Type: "object", Repeated: true, Required: true},
+			{Name: "roles_version", Type: "string", Required: true, Doc: "Of the roles, for If-Match where they are replaced"},
 		}},
 		{ID: "createWebhook", Method: "POST", Path: "/webhooks", Tag: "webhooks", Summary: "Make a webhook", Description: "The answer has its secret, which is not shown again.", Of: "tenant", Verb: "webhooks.manage", Once: true, ContentType: "application/json", Body: []Field{
 			{Name: "url", Type: "string", Required: true, Doc: "https, at a public address"},
@@ -4279,6 +4304,7 @@ func Operations() []Operation {
 			{Name: "created_at", Type: "time", Required: true},
 			{Name: "disabled", Type: "boolean", Required: true},
 			{Name: "roles", Type: "object", Repeated: true, Required: true},
+			{Name: "roles_version", Type: "string", Required: true, Doc: "Of the roles, for If-Match where they are replaced"},
 		}},
 		{ID: "listWebhookDeliveries", Method: "GET", Path: "/webhooks/{id}/deliveries", Tag: "webhooks", Summary: "What a webhook was told", Of: "tenant", Verb: "webhooks.read", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the webhook"}},
@@ -4496,6 +4522,7 @@ func Operations() []Operation {
 		}, Status: 204},
 		{ID: "setUserRoles", Method: "PUT", Path: "/users/{id}/roles", Tag: "tenants and access", Summary: "Give a user other roles", Description: "Nobody gives or takes a role that he does not have. A tenant keeps an owner.", Of: "tenant", Verb: "users.manage", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the user"}},
+			{In: "header", Field: Field{Name: "If-Match", Type: "string", Doc: "Version of the roles as the client knows them, as an ETag; absent: whatever they are"}},
 		}, ContentType: "application/json", Body: []Field{
 			{Name: "roles", Type: "object", Repeated: true, Required: true},
 		}, Status: 200, Answer: "application/json", Columns: []Field{
@@ -4506,6 +4533,7 @@ func Operations() []Operation {
 			{Name: "created_at", Type: "time", Required: true},
 			{Name: "disabled", Type: "boolean", Required: true},
 			{Name: "roles", Type: "object", Repeated: true, Required: true},
+			{Name: "roles_version", Type: "string", Required: true, Doc: "Of the roles, for If-Match where they are replaced"},
 		}},
 		{ID: "showInvitation", Method: "POST", Path: "/invitation", Tag: "session", Summary: "What an invitation is about", Of: "public", ContentType: "application/json", Body: []Field{
 			{Name: "secret", Type: "string", Required: true, Doc: "What is after # in the address of the link. Secret"},

@@ -27,6 +27,7 @@ export type Meta = Schemas['Meta'];
 export type Factors = Schemas['Factors'];
 export type SessionInfo = Schemas['SessionInfo'];
 export type Passkey = Schemas['Passkey'];
+export type ProviderLink = Schemas['ProviderLink'];
 export type APIToken = Schemas['APIToken'];
 export type Invitation = Schemas['Invitation'];
 export type TenantAccess = Schemas['TenantAccess'];

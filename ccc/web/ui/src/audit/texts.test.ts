@@ -3,7 +3,7 @@ import document from '../../../../api/openapi.json';
 import { operations } from './texts';
 
 /** What the log does not tell of, though it is no GET; see ccc/api/audited.go. */
-const quiet = ['beginPasskeySignIn', 'beginOIDCSignIn', 'showInvitation'];
+const quiet = ['beginPasskeySignIn', 'beginOIDCSignIn', 'beginProviderLink', 'showInvitation'];
 
 test('each operation that the log tells of has a text', () => {
   const told = Object.values(document.paths).flatMap((methods) =>

@@ -2,7 +2,7 @@ import type { TFunction } from 'i18next';
 import type { AuditEntry } from '../api/types';
 import texts from '../i18n/en/audit.json';
 
-const groups = ['event', 'remote', 'cli'] as const;
+const groups = ['event', 'remote', 'oidc', 'cli'] as const;
 
 /** What was done, in words of the language; the id of what is too new for these pages. */
 export function operationText(t: TFunction, operation: string): string {
@@ -31,6 +31,8 @@ export function actorText(t: TFunction, e: AuditEntry): string {
       return name || t('audit.deleted');
     case 'token':
       return `${name || t('audit.deleted')} · ${t('audit.actor.token')}`;
+    case 'provider':
+      return `${e.actor.name || e.actor.id || ''} · ${t('audit.actor.provider')}`;
     case 'device':
       return `${t('audit.actor.device')} ${e.actor.id ?? ''}`;
     case 'ccc':

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { System } from '../api/types';
-import { countKinds, type Filter, followsPresence, matcher, sorted, tagCounts } from './select';
+import { countKinds, type Filter, followsPresence, matcher, reasonCounts, sorted, tagCounts } from './select';
 import { testSystem } from './testing';
 
 const north = { id: 'g-1', name: 'Nord' };
@@ -13,6 +13,7 @@ const systems: System[] = [
     groups: [north],
     online: false,
     last_seen_at: '2026-03-01T08:00:00Z',
+    offline_reason: 'power',
   }),
   testSystem({
     id: '3',
@@ -44,6 +45,8 @@ describe('matcher', () => {
     [{ kind: 'offline' as const }, '2'],
     [{ kind: 'attention' as const }, '4'],
     [{ kind: 'setup' as const }, ''],
+    [{ reason: 'power' as const }, '2'],
+    [{ reason: 'network' as const }, ''],
     [{ group: 'g-1' }, '2'],
     [{ group: 'g-9' }, ''],
     [{ tags: ['pilot'] }, '13'],
@@ -72,6 +75,7 @@ describe('sorted', () => {
 
 it('counts', () => {
   expect(countKinds(systems)).toEqual({ online: 2, offline: 1, setup: 0, attention: 1 });
+  expect(reasonCounts(systems)).toEqual([{ reason: 'power', count: 1 }]);
   expect(tagCounts(systems)).toEqual([
     { name: 'isdn', count: 1 },
     { name: 'pilot', count: 2 },
@@ -82,4 +86,5 @@ it('knows what moves when a system comes online', () => {
   expect(followsPresence({ key: 'name', descending: false }, none)).toBe(false);
   expect(followsPresence({ key: 'status', descending: false }, none)).toBe(true);
   expect(followsPresence({ key: 'name', descending: false }, { ...none, kind: 'offline' })).toBe(true);
+  expect(followsPresence({ key: 'name', descending: false }, { ...none, reason: 'power' })).toBe(true);
 });

@@ -1,4 +1,5 @@
 import type { System } from '../api/types';
+import { type Reason, reasonOf } from '../history/reason';
 import { type Kind, kindOfStatus, kinds, statuses, statusOf, statusSince } from './status';
 
 export const sortKeys = ['name', 'serial', 'status', 'since', 'created'] as const;
@@ -8,6 +9,8 @@ export type Sort = { key: SortKey; descending: boolean };
 export interface Filter {
   text: string;
   kind?: Kind | undefined;
+  /** Why a system is offline. */
+  reason?: Reason | undefined;
   group?: string | undefined;
   site?: string | undefined;
   /** Names of the sites, which are searched too. */
@@ -17,7 +20,8 @@ export interface Filter {
 
 /** Whether an order or a filter changes when a system goes online or offline. */
 export function followsPresence(sort: Sort, filter: Filter): boolean {
-  return sort.key === 'status' || sort.key === 'since' || filter.kind === 'online' || filter.kind === 'offline';
+  if (sort.key === 'status' || sort.key === 'since') return true;
+  return filter.kind === 'online' || filter.kind === 'offline' || filter.reason !== undefined;
 }
 
 const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: 'base' });
@@ -70,6 +74,7 @@ export function matcher(filter: Filter): (system: System) => boolean {
   const sites = new Map([...(filter.sites ?? [])].map(([id, name]) => [id, folded(name)]));
   return (system) => {
     if (filter.kind && kindOfStatus(statusOf(system)) !== filter.kind) return false;
+    if (filter.reason && reasonOf(system) !== filter.reason) return false;
     if (filter.group && !system.groups.some((g) => g.id === filter.group)) return false;
     if (filter.site && system.site_id !== filter.site) return false;
     if (!filter.tags.every((tag) => system.tags.includes(tag))) return false;
@@ -88,6 +93,16 @@ export function countKinds(systems: Iterable<System>): Record<Kind, number> {
   const counts = Object.fromEntries(kinds.map((k) => [k, 0])) as Record<Kind, number>;
   for (const system of systems) counts[kindOfStatus(statusOf(system))]++;
   return counts;
+}
+
+/** Why systems are offline with how many are so, the most frequent first. */
+export function reasonCounts(systems: Iterable<System>): { reason: Reason; count: number }[] {
+  const counts = new Map<Reason, number>();
+  for (const system of systems) {
+    const reason = reasonOf(system);
+    if (reason) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  }
+  return [...counts].map(([reason, count]) => ({ reason, count })).sort((a, b) => b.count - a.count);
 }
 
 /** All tags in use with how often, by name. */

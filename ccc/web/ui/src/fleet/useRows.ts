@@ -1,5 +1,14 @@
 import { useMemo } from 'react';
-import { countKinds, type Filter, followsPresence, matcher, type Sort, sorted, tagCounts } from './select';
+import {
+  countKinds,
+  type Filter,
+  followsPresence,
+  matcher,
+  reasonCounts,
+  type Sort,
+  sorted,
+  tagCounts,
+} from './select';
 import type { Kind } from './status';
 import { fleet, useFleet } from './store';
 
@@ -30,6 +39,13 @@ export function useKindCounts(): Record<Kind, number> {
   const { structure, presence } = useFleet();
   // biome-ignore lint/correctness/useExhaustiveDependencies: as above
   return useMemo(() => countKinds(fleet.all()), [structure, presence]);
+}
+
+/** Why systems are offline, with how many are so. */
+export function useReasonsInUse(): ReturnType<typeof reasonCounts> {
+  const { structure, presence } = useFleet();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: as above
+  return useMemo(() => reasonCounts(fleet.all()), [structure, presence]);
 }
 
 /** The tags in use, with how often. */

@@ -1,4 +1,5 @@
-import { Skeleton, Table, Text } from '@mantine/core';
+import { Anchor, Skeleton, Table, Text } from '@mantine/core';
+import { Link } from '@tanstack/react-router';
 import { problemText } from '../api/problemText';
 import { useText } from '../i18n';
 import { count } from '../time/format';
@@ -37,7 +38,15 @@ export function ReasonCounts() {
       <Table.Tbody>
         {all.map((reason) => (
           <Table.Tr key={reason}>
-            <Table.Td>{t(`history.reason.${reason}`)}</Table.Td>
+            <Table.Td>
+              {now.has(reason) ? (
+                <Anchor renderRoot={(props) => <Link {...props} to="/" search={{ reason }} />}>
+                  {t(`history.reason.${reason}`)}
+                </Anchor>
+              ) : (
+                t(`history.reason.${reason}`)
+              )}
+            </Table.Td>
             <Table.Td>{count(now.get(reason) ?? 0, language)}</Table.Td>
             <Table.Td>{count(day.get(reason) ?? 0, language)}</Table.Td>
           </Table.Tr>

@@ -9,7 +9,7 @@ import { useTitle } from '../app/useTitle';
 import { StatusText } from '../components/StatusText';
 import { fleet, useFleet } from '../fleet/store';
 import { ReasonCounts } from '../history/ReasonCounts';
-import { useHistoryRight } from '../history/reason';
+import { useHistoryRight } from '../history/rights';
 import { useText } from '../i18n';
 import { sitesQuery } from '../organisation/queries';
 import classes from './Map.module.css';

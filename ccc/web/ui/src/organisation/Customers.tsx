@@ -1,4 +1,4 @@
-import { Alert, Button, Group, Modal, Paper, Select, Stack, Text, TextInput } from '@mantine/core';
+import { Alert, Button, Checkbox, Group, Modal, Paper, Select, Stack, Text, TextInput } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { useDebouncedValue, useDisclosure } from '@mantine/hooks';
 import { IconBuildingPlus, IconSearch } from '@tabler/icons-react';
@@ -12,10 +12,12 @@ import type { KnownTenant } from '../api/types';
 import { useMay, useMe } from '../app/meta';
 import { tell } from '../components/notify';
 import { useText } from '../i18n';
+import { LinkOnce } from '../security/LinkOnce';
 import { GlassModal } from './GlassModal';
 import { Needs } from './Needs';
 import { PersonRest, usePersonFields } from './NewPerson';
 import classes from './Organisation.module.css';
+import { InviteOwnerAgain, OwnerInvited } from './OwnerInvited';
 import { Paged } from './Paged';
 import { belowQuery } from './queries';
 
@@ -27,6 +29,7 @@ export function CustomersPage() {
   const [typed, setTyped] = useState('');
   const [query] = useDebouncedValue(typed.trim(), 200);
   const [making, make] = useDisclosure(false);
+  const [link, setLink] = useState('');
   const [entered, enter] = useState<KnownTenant | null>(null);
   const may = whole('tenant.create');
   const below = useInfiniteQuery({ ...belowQuery(query), enabled: may, placeholderData: keepPreviousData });
@@ -54,6 +57,7 @@ export function CustomersPage() {
       <Text size="sm" c="dimmed" mb="xs" role="status">
         {total !== undefined && t('organisation.customers.count', { count: total })}
       </Text>
+      {link && <LinkOnce link={link} />}
       <Paper withBorder radius="lg" className={classes.section}>
         <Paged result={below} empty={t('organisation.customers.none')}>
           {(one) => (
@@ -63,7 +67,11 @@ export function CustomersPage() {
                 <span className={classes.more}>
                   {t(`organisation.kind.${one.kind}`)} · {one.id}
                 </span>
+                {one.invitation && <OwnerInvited invitation={one.invitation} />}
               </div>
+              {one.invitation && (
+                <InviteOwnerAgain tenant={one} email={one.invitation.email} onLink={setLink} />
+              )}
               {glass && (
                 <Button
                   variant="default"
@@ -85,40 +93,53 @@ export function CustomersPage() {
         title={t('organisation.customers.add')}
         closeButtonProps={{ 'aria-label': t('common.close') }}
       >
-        <NewTenant onClose={make.close} />
+        <NewTenant
+          onClose={make.close}
+          onMade={(made) => {
+            setLink(made);
+            make.close();
+          }}
+        />
       </Modal>
       <GlassModal opened={entered !== null} tenant={entered ?? undefined} onClose={() => enter(null)} />
     </>
   );
 }
 
-function NewTenant({ onClose }: { onClose(): void }) {
+function NewTenant({ onClose, onMade }: { onClose(): void; onMade(link: string): void }) {
   const { t } = useText();
   const { tenant } = useMe();
   const queryClient = useQueryClient();
   const key = useRef(idempotencyKey());
   const person = usePersonFields();
   const form = useForm({
-    initialValues: { kind: 'customer', tenant: '', legal: '', ...person.initial },
-    validate: { tenant: (v) => (v.trim() ? null : t('add.nameMissing')), ...person.validate },
+    initialValues: { kind: 'customer', tenant: '', legal: '', invite: false, ...person.initial },
+    validate: {
+      tenant: (v) => (v.trim() ? null : t('add.nameMissing')),
+      ...person.validate,
+      password: (v, { invite }) => (invite ? null : person.validate.password(v)),
+    },
   });
   const make = useMutation({
-    mutationFn: (v: typeof form.values) =>
-      call(
-        api.POST('/tenants', {
-          params: { header: { 'Idempotency-Key': key.current } },
-          body: {
-            kind: v.kind === 'reseller' ? 'reseller' : 'customer',
-            name: v.tenant.trim(),
-            ...(v.legal.trim() && { legal_name: v.legal.trim() }),
-            owner: person.body(v),
-          },
-        }),
-      ),
-    onSuccess: async ({ name }) => {
+    mutationFn: async (v: typeof form.values) => {
+      const params = { header: { 'Idempotency-Key': key.current } };
+      const { password, ...invitee } = person.body(v);
+      const body = {
+        kind: v.kind === 'reseller' ? ('reseller' as const) : ('customer' as const),
+        name: v.tenant.trim(),
+        ...(v.legal.trim() && { legal_name: v.legal.trim() }),
+      };
+      if (!v.invite) {
+        const { name } = await call(api.POST('/tenants', { params, body: { ...body, owner: { ...invitee, password } } }));
+        return { name, link: '' };
+      }
+      const made = await call(api.POST('/invited-tenants', { params, body: { ...body, owner: invitee } }));
+      return { name: made.tenant.name, link: made.invitation.link ?? '' };
+    },
+    onSuccess: async ({ name, link }) => {
       tell(t('organisation.customers.made', { name }));
       await queryClient.invalidateQueries({ queryKey: ['below'] });
-      onClose();
+      onMade(link);
     },
     onError: (thrown) => {
       key.current = idempotencyKey();
@@ -178,7 +199,12 @@ function NewTenant({ onClose }: { onClose(): void }) {
           {...form.getInputProps('name')}
         />
         <TextInput label={t('signIn.email')} type="email" autoComplete="off" {...form.getInputProps('email')} />
-        <PersonRest form={form} />
+        <Checkbox
+          label={t('organisation.customers.invite')}
+          description={t('signin.invitations.hint')}
+          {...form.getInputProps('invite', { type: 'checkbox' })}
+        />
+        <PersonRest form={form} password={!form.values.invite} />
         <Text size="sm" c="dimmed">
           {t('organisation.customers.noAccess')}
         </Text>

@@ -117,8 +117,14 @@ export function usePersonFields() {
   };
 }
 
-/** The language and the first password of a new person. */
-export function PersonRest({ form }: { form: { getInputProps(field: 'language' | 'password'): object } }) {
+/** The language of a new person, and the first password of one who does not choose it himself. */
+export function PersonRest({
+  form,
+  password = true,
+}: {
+  form: { getInputProps(field: 'language' | 'password'): object };
+  password?: boolean;
+}) {
   const { t } = useText();
   return (
     <>
@@ -128,16 +134,20 @@ export function PersonRest({ form }: { form: { getInputProps(field: 'language' |
         data={languages.map((l) => ({ value: l, label: languageNames[l] }))}
         {...form.getInputProps('language')}
       />
-      <PasswordInput
-        label={t('organisation.people.password')}
-        description={t('organisation.people.passwordHint')}
-        autoComplete="new-password"
-        visibilityToggleButtonProps={{ 'aria-label': t('signIn.showPassword') }}
-        {...form.getInputProps('password')}
-      />
-      <Text size="sm" c="dimmed">
-        {t('password.hint', { count: limits.newPassword })}
-      </Text>
+      {password && (
+        <>
+          <PasswordInput
+            label={t('organisation.people.password')}
+            description={t('organisation.people.passwordHint')}
+            autoComplete="new-password"
+            visibilityToggleButtonProps={{ 'aria-label': t('signIn.showPassword') }}
+            {...form.getInputProps('password')}
+          />
+          <Text size="sm" c="dimmed">
+            {t('password.hint', { count: limits.newPassword })}
+          </Text>
+        </>
+      )}
     </>
   );
 }

@@ -3,6 +3,7 @@ import { useTitle } from '../app/useTitle';
 import { useText } from '../i18n';
 import { FactorSection } from '../security/Factor';
 import { PasskeysSection } from '../security/Passkeys';
+import { ProviderLinksSection } from '../security/ProviderLinks';
 import classes from '../security/Security.module.css';
 import { SessionsSection } from '../security/Sessions';
 import { TokensSection } from '../security/Tokens';
@@ -16,6 +17,7 @@ export function AccountPage() {
       <Title order={1}>{t('security.title')}</Title>
       <FactorSection />
       <PasskeysSection />
+      <ProviderLinksSection />
       <SessionsSection />
       <TokensSection />
     </Container>

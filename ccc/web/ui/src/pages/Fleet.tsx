@@ -48,12 +48,13 @@ export function FleetPage() {
     () => ({
       text: deferred,
       kind: search.status,
+      reason: search.reason,
       group: search.group,
       site: search.site,
       sites: siteNames,
       tags: search.tags ?? [],
     }),
-    [deferred, search.status, search.group, search.site, siteNames, search.tags],
+    [deferred, search.status, search.reason, search.group, search.site, siteNames, search.tags],
   );
   const chosen = parseSort(search.sort);
   const sort = chosen ?? byName;
@@ -61,7 +62,7 @@ export function FleetPage() {
   const onSort = (key: SortKey) => set({ sort: nextSort(chosen, key) });
   const clear = () => {
     setText('');
-    set({ q: undefined, status: undefined, group: undefined, site: undefined, tags: undefined });
+    set({ q: undefined, status: undefined, reason: undefined, group: undefined, site: undefined, tags: undefined });
   };
 
   const pick = (chosen: FleetSearch) => {
@@ -69,6 +70,7 @@ export function FleetPage() {
     const none = {
       q: undefined,
       status: undefined,
+      reason: undefined,
       group: undefined,
       site: undefined,
       tags: undefined,
@@ -78,7 +80,9 @@ export function FleetPage() {
   };
   useDefaultFilter(search, pick);
 
-  const filtered = Boolean(text || search.status || search.group || search.site || search.tags?.length);
+  const filtered = Boolean(
+    text || search.status || search.reason || search.group || search.site || search.tags?.length,
+  );
   if (complete && loaded === 0) return <FleetEmpty />;
   return (
     <Container size="xl" className={classes.page}>

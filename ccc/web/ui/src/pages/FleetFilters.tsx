@@ -4,7 +4,8 @@ import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { groupsQuery } from '../api/groups';
 import { GroupsModal } from '../components/GroupsModal';
-import { useTagCounts } from '../fleet/useRows';
+import { useReasonsInUse, useTagCounts } from '../fleet/useRows';
+import { parseReason } from '../history/reason';
 import { useText } from '../i18n';
 import { sitesQuery } from '../organisation/queries';
 import { count } from '../time/format';
@@ -22,9 +23,10 @@ export function FleetFilters({ search, onChange }: Props) {
   const { data: groups = [] } = useQuery(groupsQuery);
   const { data: sites = [] } = useQuery(sitesQuery);
   const tags = useTagCounts();
+  const reasons = useReasonsInUse();
   const [managing, setManaging] = useState(false);
   const [opened, setOpened] = useState(false);
-  const active = (search.group ? 1 : 0) + (search.site ? 1 : 0) + (search.tags?.length ?? 0);
+  const active = (search.reason ? 1 : 0) + (search.group ? 1 : 0) + (search.site ? 1 : 0) + (search.tags?.length ?? 0);
   return (
     <>
       <Popover opened={opened} onChange={setOpened} width={300} position="bottom-start" shadow="md" trapFocus withRoles>
@@ -42,6 +44,28 @@ export function FleetFilters({ search, onChange }: Props) {
         </Indicator>
         <Popover.Dropdown aria-label={t('filter.button')}>
           <Stack gap="sm">
+            {(reasons.length > 0 || search.reason) && (
+              <Select
+                label={t('history.filter.label')}
+                placeholder={t('history.filter.any')}
+                data={[
+                  ...reasons.map(({ reason, count: n }) => ({
+                    value: reason,
+                    label: `${t(`history.reason.${reason}`)} (${count(n, language)})`,
+                  })),
+                  // One that no system is offline for any more.
+                  ...(search.reason && !reasons.some((r) => r.reason === search.reason)
+                    ? [{ value: search.reason, label: t(`history.reason.${search.reason}`) }]
+                    : []),
+                ]}
+                value={search.reason ?? null}
+                onChange={(reason) => onChange({ reason: parseReason(reason) })}
+                nothingFoundMessage={t('filter.none')}
+                clearable
+                searchable
+                openOnFocus={false}
+              />
+            )}
             <Select
               label={t('filter.group')}
               placeholder={t('filter.anyGroup')}
@@ -111,11 +135,26 @@ export function FilterPills({ search, onChange }: Props) {
   const { data: groups = [] } = useQuery(groupsQuery);
   const { data: sites = [] } = useQuery(sitesQuery);
   const tags = search.tags ?? [];
-  if (!search.group && !search.site && tags.length === 0) return null;
+  if (!search.reason && !search.group && !search.site && tags.length === 0) return null;
+  const reason = search.reason && t(`history.reason.${search.reason}`);
   const group = groups.find((g) => g.id === search.group);
   const site = sites.find((s) => s.id === search.site);
   return (
     <Pill.Group className={classes.pills}>
+      {reason && (
+        <Pill
+          className={classes.pill}
+          withRemoveButton
+          onRemove={() => onChange({ reason: undefined })}
+          removeButtonProps={{
+            'aria-label': t('filter.remove', { name: reason }),
+            tabIndex: 0,
+            'aria-hidden': false,
+          }}
+        >
+          {t('history.filter.label')}: {reason}
+        </Pill>
+      )}
       {search.group && (
         <Pill
           className={classes.pill}

@@ -3,14 +3,16 @@ import { nextSort, parseFleetSearch, parseSort } from './fleetSearch';
 
 describe('parseFleetSearch', () => {
   it('takes what it knows', () => {
-    const search = { q: 'praxis', status: 'online', group: 'g-1', tags: ['pilot'], sort: '-serial' };
+    const search = { q: 'praxis', status: 'online', reason: 'power', group: 'g-1', tags: ['pilot'], sort: '-serial' };
     expect(parseFleetSearch(search)).toEqual(search);
   });
   it('takes digits, which the address does not tell from text', () => {
     expect(parseFleetSearch({ q: 123456 })).toEqual({ q: '123456' });
   });
   it('leaves out what anybody may write into an address', () => {
-    expect(parseFleetSearch({ q: {}, status: 'gone', tags: 'pilot', sort: 'password', x: 1 })).toEqual({});
+    expect(
+      parseFleetSearch({ q: {}, status: 'gone', reason: 'constructor', tags: 'pilot', sort: 'password', x: 1 }),
+    ).toEqual({});
   });
 });
 

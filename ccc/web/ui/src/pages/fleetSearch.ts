@@ -1,10 +1,12 @@
 import { type Sort, type SortKey, sortKeys } from '../fleet/select';
 import { type Kind, kinds } from '../fleet/status';
+import { parseReason, type Reason } from '../history/reason';
 
 /** What of the table is in the page's address, so that it can be kept and passed on. */
 export interface FleetSearch {
   q?: string;
   status?: Kind;
+  reason?: Reason;
   group?: string;
   site?: string;
   tags?: string[];
@@ -15,10 +17,12 @@ export interface FleetSearch {
 export function parseFleetSearch(search: Record<string, unknown>): FleetSearch {
   const text = (v: unknown) => (typeof v === 'string' || typeof v === 'number' ? String(v).slice(0, 100) : '');
   const status = kinds.find((k) => k === search.status);
+  const reason = parseReason(search.reason);
   const tags = Array.isArray(search.tags) ? search.tags.map(text).filter(Boolean) : [];
   return {
     ...(text(search.q) && { q: text(search.q) }),
     ...(status && { status }),
+    ...(reason && { reason }),
     ...(text(search.group) && { group: text(search.group) }),
     ...(text(search.site) && { site: text(search.site) }),
     ...(tags.length > 0 && { tags }),

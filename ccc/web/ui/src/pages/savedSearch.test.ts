@@ -8,6 +8,8 @@ describe('saved filters', () => {
       {},
       { q: 'büro', status: 'online', group: 'g', site: 's', tags: ['a', 'b'], sort: '-since' },
       { status: 'offline', sort: 'since' },
+      { status: 'offline', reason: 'power' },
+      { reason: 'certificate_expired', sort: 'name' },
       { status: 'setup', sort: 'serial' },
       { status: 'attention', sort: '-name' },
       { sort: '-created' },
@@ -22,6 +24,7 @@ describe('saved filters', () => {
       sort: '-state_since',
       tag: ['a'],
     });
-    expect(searchOf({ state: ['left'], offline_reason: 'power' })).toEqual({});
+    expect(fieldsOf({ reason: 'power' })).toEqual({ offline_reason: 'power' });
+    expect(searchOf({ state: ['left'], offline_reason: 'bad_weather' })).toEqual({});
   });
 });

@@ -1,6 +1,7 @@
 import type { SavedFilter, SystemState } from '../api/types';
 import type { SortKey } from '../fleet/select';
 import type { Kind } from '../fleet/status';
+import { parseReason } from '../history/reason';
 import { type FleetSearch, parseSort } from './fleetSearch';
 
 type Fields = SavedFilter['filter'];
@@ -32,6 +33,7 @@ export function fieldsOf(search: FleetSearch): Fields {
     ...(search.q && { q: search.q }),
     ...(search.status && { state: states[search.status] }),
     ...(presence && { online: search.status === 'online' }),
+    ...(search.reason && { offline_reason: search.reason }),
     ...(search.group && { group: search.group }),
     ...(search.site && { site: search.site }),
     ...(search.tags && { tag: search.tags }),
@@ -49,10 +51,12 @@ function kindOf({ state = [], online }: Fields): Kind | undefined {
 /** The page's address for a filter; what only the API can say is left out. */
 export function searchOf(fields: Fields): FleetSearch {
   const status = kindOf(fields);
+  const reason = parseReason(fields.offline_reason);
   const key = (Object.keys(sorts) as SortKey[]).find((k) => [sorts[k], turned(sorts[k])].includes(fields.sort ?? ''));
   return {
     ...(fields.q && { q: fields.q }),
     ...(status && { status }),
+    ...(reason && { reason }),
     ...(fields.group && { group: fields.group }),
     ...(fields.site && { site: fields.site }),
     ...(fields.tag && fields.tag.length > 0 && { tags: fields.tag }),

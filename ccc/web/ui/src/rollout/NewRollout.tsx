@@ -1,16 +1,4 @@
-import {
-  Alert,
-  Button,
-  Checkbox,
-  Container,
-  MultiSelect,
-  NativeSelect,
-  NumberInput,
-  Paper,
-  Stack,
-  TextInput,
-  Title,
-} from '@mantine/core';
+import { Alert, Button, Container, MultiSelect, NativeSelect, Paper, Stack, TextInput, Title } from '@mantine/core';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { useNavigate } from '@tanstack/react-router';
 import { useState } from 'react';
@@ -23,6 +11,8 @@ import { fleet, useFleet } from '../fleet/store';
 import { useText } from '../i18n';
 import { sitesQuery } from '../organisation/queries';
 import { parseLines } from './lines';
+import { PlanFields } from './PlanFields';
+import { firstPlan, planOf, windowFits } from './plan';
 import { templatesQuery } from './queries';
 import classes from './Rollout.module.css';
 import { SettingLines } from './Templates';
@@ -44,17 +34,6 @@ function filterOf(scope: (typeof scopes)[number], part: string) {
   }
 }
 
-/** How a rollout proceeds, as the form has it. */
-interface Plan {
-  first: number;
-  percent: number;
-  parallel: number;
-  pause_minutes: number;
-  max_failures: number;
-  wait_hours: number;
-  restart: boolean;
-}
-
 /** Prepares a change of many PBXs; nothing is changed before it was shown what would be. */
 export function NewRolloutPage() {
   const { t } = useText();
@@ -67,15 +46,7 @@ export function NewRolloutPage() {
   const [scope, setScope] = useState<(typeof scopes)[number]>('all');
   const [part, setPart] = useState('');
   const [chosen, setChosen] = useState<string[]>([]);
-  const [plan, setPlan] = useState<Plan>({
-    first: 1,
-    percent: 10,
-    parallel: 10,
-    pause_minutes: 10,
-    max_failures: 0,
-    wait_hours: 72,
-    restart: false,
-  });
+  const [plan, setPlan] = useState(firstPlan);
   const [key] = useState(idempotencyKey);
   const templates = useQuery(templatesQuery).data ?? [];
   const sites = useQuery(sitesQuery).data ?? [];
@@ -98,14 +69,7 @@ export function NewRolloutPage() {
             kind,
             ...(kind === 'settings' && (template ? { template_id: template } : { settings: values })),
             ...(scope === 'chosen' ? { system_ids: chosen } : { filter: filterOf(scope, part) }),
-            plan: {
-              rings: [{ count: plan.first }, { percent: plan.percent }, { percent: 100 }],
-              parallel: plan.parallel,
-              pause_minutes: plan.pause_minutes,
-              max_failures: plan.max_failures,
-              wait_hours: plan.wait_hours,
-              restart: plan.restart,
-            },
+            plan: planOf(plan, kind),
           },
         }),
       ),
@@ -113,17 +77,6 @@ export function NewRolloutPage() {
   });
   const what = kind === 'restart' || template !== '' || (wrong === 0 && Object.keys(values).length > 0);
   const whom = scope === 'all' || (scope === 'chosen' ? chosen.length > 0 : part !== '');
-  const number = (field: Exclude<keyof Plan, 'restart'>, min: number, max: number) => (
-    <NumberInput
-      label={t(`rollout.plan.${field}`)}
-      min={min}
-      max={max}
-      clampBehavior="strict"
-      allowDecimal={false}
-      value={plan[field]}
-      onChange={(value) => setPlan({ ...plan, [field]: Number(value) || min })}
-    />
-  );
   return (
     <Container size="md" className={classes.page}>
       <BackLink to="/rollouts" label={t('rollout.title')} />
@@ -202,22 +155,7 @@ export function NewRolloutPage() {
           <Title order={2} mb="md">
             {t('rollout.make.how')}
           </Title>
-          <div className={classes.settings}>
-            {number('first', 1, 10_000)}
-            {number('percent', 1, 100)}
-            {number('parallel', 1, 64)}
-            {number('pause_minutes', 0, 10_080)}
-            {number('max_failures', 0, 10_000)}
-            {number('wait_hours', 1, 720)}
-          </div>
-          {kind === 'settings' && (
-            <Checkbox
-              mt="md"
-              label={t('rollout.plan.restart')}
-              checked={plan.restart}
-              onChange={(e) => setPlan({ ...plan, restart: e.currentTarget.checked })}
-            />
-          )}
+          <PlanFields plan={plan} kind={kind} onChange={setPlan} />
         </Paper>
         {create.error && (
           <Alert color="red" role="alert" mt="md">
@@ -231,7 +169,12 @@ export function NewRolloutPage() {
             </ul>
           </Alert>
         )}
-        <Button type="submit" mt="lg" loading={create.isPending} disabled={!name.trim() || !what || !whom}>
+        <Button
+          type="submit"
+          mt="lg"
+          loading={create.isPending}
+          disabled={!name.trim() || !what || !whom || !windowFits(plan)}
+        >
           {t('rollout.make.submit')}
         </Button>
       </form>

@@ -62,6 +62,7 @@ export function RolloutPage() {
           {rollout.not_before && rollout.state === 'running' && Date.parse(rollout.not_before) > Date.now() && (
             <Text size="sm">{t('rollout.notBefore', { time: dateTime(rollout.not_before, language) })}</Text>
           )}
+          {rollout.plan.window && <Text size="sm">{t('rollout.plan.window.text', rollout.plan.window)}</Text>}
           <Paper withBorder radius="lg" className={classes.card} component="section">
             <Title order={2} mb="md">
               {t('rollout.rings')}

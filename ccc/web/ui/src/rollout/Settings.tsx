@@ -13,6 +13,7 @@ import { useTitle } from '../app/useTitle';
 import { BackLink } from '../components/BackLink';
 import { tell, useComplain } from '../components/notify';
 import { SystemGate } from '../components/SystemGate';
+import { Unread } from '../components/Unread';
 import { useText } from '../i18n';
 import { Changes, useLabel, useValueText } from './Changes';
 import { type Configuration, configurationQuery, type Values, valuesOf } from './queries';
@@ -79,6 +80,19 @@ function Form({ system, configuration, write }: { system: System; configuration:
   const { values, bad } = changesOf(schema, before, texts);
   const keys = Object.keys(values);
 
+  // What there is now, after somebody else was faster.
+  const again = useMutation({
+    mutationFn: () =>
+      queryClient.fetchQuery({
+        ...configurationQuery(system.id),
+        queryKey: ['configuration', system.id, 'now'],
+        staleTime: 0,
+      }),
+    onSuccess: (now) => {
+      const theirs = valuesOf(now.settings);
+      setConflict({ now, keys: schema.map((s) => s.key).filter((key) => textOf(theirs[key]) !== textOf(before[key])) });
+    },
+  });
   const send = useMutation({
     mutationFn: ({ dryRun, version }: { dryRun: boolean; version: string }) =>
       call(
@@ -91,15 +105,8 @@ function Form({ system, configuration, write }: { system: System; configuration:
           body: { settings: values, base: Object.fromEntries(keys.map((key) => [key, before[key]])) },
         }),
       ),
-    onError: async (thrown) => {
-      if (asApiError(thrown).code !== 'version') return;
-      const now = await queryClient.fetchQuery({
-        ...configurationQuery(system.id),
-        queryKey: ['configuration', system.id, 'now'],
-        staleTime: 0,
-      });
-      const theirs = valuesOf(now.settings);
-      setConflict({ now, keys: schema.map((s) => s.key).filter((key) => textOf(theirs[key]) !== textOf(before[key])) });
+    onError: (thrown) => {
+      if (asApiError(thrown).code === 'version') again.mutate();
     },
     onSuccess: async (done) => {
       if (done.dry_run) return;
@@ -112,6 +119,7 @@ function Form({ system, configuration, write }: { system: System; configuration:
   const error = send.error ? asApiError(send.error) : undefined;
   const set = (key: string, text: string) => {
     send.reset();
+    again.reset();
     setTexts({ ...texts, [key]: text });
   };
   const fault = (key: string) => {
@@ -143,6 +151,9 @@ function Form({ system, configuration, write }: { system: System; configuration:
             {problemText(t, error)}
           </Alert>
         )}
+        {error?.code === 'version' && again.error && (
+          <Unread error={again.error} busy={again.isPending} onRetry={() => again.mutate()} />
+        )}
         {conflict && (
           <ConflictView
             conflict={conflict}
@@ -173,7 +184,11 @@ function Form({ system, configuration, write }: { system: System; configuration:
                 {t('rollout.settings.save')}
               </Button>
             ) : (
-              <Button type="submit" loading={send.isPending} disabled={keys.length === 0 || bad.length > 0}>
+              <Button
+                type="submit"
+                loading={send.isPending || again.isPending}
+                disabled={keys.length === 0 || bad.length > 0}
+              >
                 {t('rollout.settings.check')}
               </Button>
             )}

@@ -1,4 +1,4 @@
-import { Alert, Button, Code, Group, Modal, Paper, Select, Stack, Text, TextInput, Title } from '@mantine/core';
+import { Alert, Button, Group, Modal, Paper, Select, Stack, Text, TextInput, Title } from '@mantine/core';
 import { useForm } from '@mantine/form';
 import { useDisclosure } from '@mantine/hooks';
 import { IconMailPlus } from '@tabler/icons-react';
@@ -15,6 +15,7 @@ import { tell, useComplain } from '../components/notify';
 import { languages, useText } from '../i18n';
 import { RolesEditor } from '../organisation/RolesEditor';
 import { dateTime } from '../time/format';
+import { LinkOnce } from './LinkOnce';
 import classes from './Security.module.css';
 
 const invitationsQuery = queryOptions({
@@ -61,31 +62,12 @@ export function Invitations() {
         <InviteForm
           onClose={modal.close}
           onMade={(made) => {
-            setLink(made.link ? fullAddress(made.link) : '');
+            setLink(made.link ?? '');
             modal.close();
           }}
         />
       </Modal>
     </Paper>
-  );
-}
-
-/** The link with this site's address, where the server does not know that. */
-function fullAddress(link: string): string {
-  return new URL(link, location.origin).href;
-}
-
-function LinkOnce({ link }: { link: string }) {
-  const { t } = useText();
-  return (
-    <Alert color="yellow" mb="sm" role="status">
-      <Text size="sm" mb={4}>
-        {t('signin.invitations.linkText')}
-      </Text>
-      <Code block data-testid="invitation-link">
-        {link}
-      </Code>
-    </Alert>
   );
 }
 
@@ -100,7 +82,7 @@ function Line({ invitation, onLink }: { invitation: Invitation; onLink(link: str
   const again = useMutation({
     mutationFn: () => call(api.POST('/invitations/{id}/mail', path)),
     onSuccess: (made) => {
-      onLink(made.link ? fullAddress(made.link) : '');
+      onLink(made.link ?? '');
       if (!made.link) tell(t('signin.invitations.sent', { email: invitation.email }));
       return changed();
     },

@@ -1,12 +1,24 @@
-import { ActionIcon, Button, Group, Modal, MultiSelect, NumberInput, Stack, Text, TextInput } from '@mantine/core';
+import {
+  ActionIcon,
+  Button,
+  Group,
+  Modal,
+  MultiSelect,
+  NumberInput,
+  Select,
+  Stack,
+  Text,
+  TextInput,
+} from '@mantine/core';
 import { IconTrash } from '@tabler/icons-react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type FormEvent, useState } from 'react';
 import { api, ask, call } from '../api/client';
 import type { APIToken } from '../api/types';
-import { useMe } from '../app/meta';
+import type { Verb } from '../app/meta';
 import { useComplain } from '../components/notify';
 import { useText } from '../i18n';
+import { rolesQuery, tenantsQuery } from '../organisation/queries';
 import { useHalfMinute } from '../time/clock';
 import { dateTime } from '../time/format';
 import { useProven } from './Prove';
@@ -20,6 +32,8 @@ export function TokensSection() {
   const complain = useComplain();
   const queryClient = useQueryClient();
   const { data } = useQuery(tokensQuery);
+  const { data: tenants = [] } = useQuery(tenantsQuery);
+  const nameOf = (id: string) => tenants.find((one) => one.id === id)?.name ?? t('security.tokens.former');
   const [open, setOpen] = useState(false);
   const [asked, setAsked] = useState<string | null>(null);
   const refresh = () => queryClient.invalidateQueries({ queryKey: tokensQuery.queryKey });
@@ -37,6 +51,9 @@ export function TokensSection() {
           <li key={token.id} className={classes.item}>
             <div className={classes.what}>
               <Text fw={600}>{token.name}</Text>
+              {(tenants.length > 1 || tenants[0]?.id !== token.tenant_id) && tenants.length > 0 && (
+                <Text size="sm">{t('security.tokens.at', { name: nameOf(token.tenant_id) })}</Text>
+              )}
               <Text size="sm" c="dimmed">
                 {token.verbs.join(', ')}
               </Text>
@@ -84,15 +101,20 @@ export function TokensSection() {
   );
 }
 
-// No token has what makes users or lets somebody in.
-const letsIn = new Set(['tenant.create', 'users.manage', 'grants.manage', 'break_glass.begin']);
-
 function NewToken({ onMade }: { onMade(): void }) {
   const { t } = useText();
-  const { verbs: mine, some_verbs: some } = useMe();
+  const { data: tenants = [] } = useQuery(tenantsQuery);
+  const { data: roles } = useQuery(rolesQuery);
   const run = useProven();
   const [name, setName] = useState('');
   const [verbs, setVerbs] = useState<string[]>([]);
+  // The own one comes first.
+  const [chosen, setChosen] = useState('');
+  const tenant = tenants.find((one) => one.id === chosen) ?? tenants[0];
+  // What the person may do there, of what a token may have at all.
+  const offered = [...(tenant?.verbs ?? []), ...(tenant?.some_verbs ?? [])]
+    .filter((verb) => roles?.tokens.includes(verb))
+    .sort();
   const [days, setDays] = useState(90);
   const [sent, setSent] = useState(false);
   const [token, setToken] = useState('');
@@ -100,7 +122,9 @@ function NewToken({ onMade }: { onMade(): void }) {
     mutationFn: () =>
       run(async () => {
         const made = await ask(
-          api.POST('/account/tokens', { body: { name: name.trim(), verbs: verbs as typeof mine, days } }),
+          api.POST('/account/tokens', {
+            body: { name: name.trim(), verbs: verbs as Verb[], days, ...(tenant && { tenant_id: tenant.id }) },
+          }),
         );
         setToken(made.token);
         onMade();
@@ -131,9 +155,22 @@ function NewToken({ onMade }: { onMade(): void }) {
           error={sent && !name.trim() ? t('field.required') : undefined}
           onChange={(e) => setName(e.currentTarget.value)}
         />
+        {tenants.length > 1 && (
+          <Select
+            label={t('security.tokens.tenant')}
+            allowDeselect={false}
+            searchable
+            value={tenant?.id ?? null}
+            data={tenants.map((one) => ({ value: one.id, label: one.name }))}
+            onChange={(id) => {
+              setChosen(id ?? '');
+              setVerbs([]);
+            }}
+          />
+        )}
         <MultiSelect
           label={t('security.tokens.verbs')}
-          data={[...mine, ...some].filter((verb) => !letsIn.has(verb)).sort()}
+          data={offered}
           value={verbs}
           error={sent && verbs.length === 0 ? t('security.tokens.verbsMissing') : undefined}
           onChange={setVerbs}

@@ -12,6 +12,11 @@ export const passkeysQuery = queryOptions({
   queryFn: () => call(api.GET('/account/passkeys')),
 });
 
+export const providersQuery = queryOptions({
+  queryKey: ['account', 'providers'],
+  queryFn: () => call(api.GET('/account/providers')),
+});
+
 export const sessionsQuery = queryOptions({
   queryKey: ['account', 'sessions'],
   queryFn: () => call(api.GET('/account/sessions')),
