@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -34,16 +35,46 @@ func (s *Service) apply(ctx context.Context, r store.Rollout, d store.RolloutDev
 			return s.conclude(ctx, r, &d, store.DeviceDone, "")
 		}
 	}
-	back, err := s.restart(ctx, r, &d, pbx)
+	err = s.restart(ctx, r, &d, pbx, store.StepRestarting)
+	if err == nil && r.Kind == store.RolloutSettings {
+		if code, err = s.survived(ctx, d, pbx); code != "" {
+			return s.conclude(ctx, r, &d, store.DeviceFailed, code)
+		}
+	}
 	switch {
 	case errors.Is(err, errNoReturn):
 		return s.conclude(ctx, r, &d, store.DeviceFailed, codeNoReturn)
 	case err != nil:
 		return s.answered(ctx, r, &d, err, tries)
-	case !back:
-		return d, errLater
 	}
 	return s.conclude(ctx, r, &d, store.DeviceDone, "")
+}
+
+// survived looks whether a PBX has after a restart what was written before it; otherwise it
+// gives a code.
+func (s *Service) survived(ctx context.Context, d store.RolloutDevice, pbx PBX) (code string, err error) {
+	k, err := s.kept(d)
+	if err != nil {
+		return codeBackup, nil //nolint:nilerr // the code says it
+	}
+	return verify(ctx, pbx, wanted(k.Changes))
+}
+
+// verify gives a code where a PBX has not what was written.
+func verify(ctx context.Context, pbx PBX, want Values) (code string, err error) {
+	_, has, err := pbx.Settings(ctx)
+	if err != nil {
+		return "", err
+	}
+	return about(codeVerify, differing(has, want)), nil
+}
+
+// about names settings beside a code; without any there is none.
+func about(code string, keys []string) string {
+	if len(keys) == 0 {
+		return ""
+	}
+	return code + " " + strings.Join(keys[:min(len(keys), 10)], ",")
 }
 
 // write writes the settings, unless a former turn has. over: the system's turn has ended so,
@@ -65,6 +96,9 @@ func (s *Service) write(ctx context.Context, r store.Rollout, d *store.RolloutDe
 		if len(k.Changes) == 0 {
 			d.Code = ""
 			return store.DeviceUnchanged, nil
+		}
+		if d.Code = s.shown(*d, k); d.Code != "" {
+			return store.DeviceConflict, nil
 		}
 		d.Step, d.Base = store.StepWriting, version
 		if err := s.keep(d, k); err != nil {
@@ -95,41 +129,55 @@ func (s *Service) write(ctx context.Context, r store.Rollout, d *store.RolloutDe
 			return "", err
 		}
 	}
-	if _, has, err = pbx.Settings(ctx); err != nil {
-		return "", err
-	}
-	if bad := differing(has, want); len(bad) > 0 {
-		d.Code = codeVerify + " " + strings.Join(bad[:min(len(bad), 10)], ",")
+	code, err := verify(ctx, pbx, want)
+	if code != "" {
+		d.Code = code
 		return store.DeviceFailed, nil
 	}
-	return "", nil
+	return "", err
+}
+
+// shown gives a code where something else would be written than was shown: a PBX may have the
+// same version again with other values, or another firmware that knows other settings.
+func (s *Service) shown(d store.RolloutDevice, k kept) (code string) {
+	if d.Seen == "" {
+		return ""
+	}
+	was, err := s.kept(d)
+	switch {
+	case err != nil:
+		return codeBackup
+	case !bytes.Equal(encode(was), encode(k)):
+		return codeChanged
+	}
+	return ""
 }
 
 // errNoReturn: a PBX has not come back from its restart.
 var errNoReturn = errors.New("not returned")
 
-// restart restarts a PBX, unless a former turn has, and waits for its next boot. back is
-// false where it is to be looked at again later.
-func (s *Service) restart(ctx context.Context, r store.Rollout, d *store.RolloutDevice, pbx PBX) (back bool, err error) {
+// restart restarts a PBX, unless a former turn has, and waits for its next boot. The step is
+// kept with the boot of before.
+func (s *Service) restart(ctx context.Context, r store.Rollout, d *store.RolloutDevice, pbx PBX, step store.RolloutStep) error {
 	is, err := pbx.System(ctx)
-	again := d.Step == store.StepRestarting
+	again := d.Step == step
 	switch {
 	case err != nil && !again:
-		return false, err
-	case err == nil && again && is.Boot != d.Boot:
-		return true, nil
+		return err
 	case err == nil && is.Boot == "":
-		return false, pbxweb.ErrAnswer
+		return pbxweb.ErrAnswer
+	case err == nil && again && is.Boot != d.Boot:
+		return nil
 	case err == nil:
-		d.Step, d.Boot = store.StepRestarting, is.Boot
+		d.Step, d.Boot = step, is.Boot
 		if err := s.save(ctx, r, d); err != nil {
-			return false, err
+			return err
 		}
 		if err := pbx.Restart(ctx); err != nil {
 			// What the PBX has answered it does not do; without an answer it may.
 			_, answered := errors.AsType[*pbxweb.Error](err)
 			if _, _, final := verdict(err); final || answered {
-				return false, err
+				return err
 			}
 		}
 	}
@@ -137,7 +185,7 @@ func (s *Service) restart(ctx context.Context, r store.Rollout, d *store.Rollout
 }
 
 // awaitBoot waits until a PBX has another boot.
-func (s *Service) awaitBoot(ctx context.Context, d *store.RolloutDevice, pbx PBX) (bool, error) {
+func (s *Service) awaitBoot(ctx context.Context, d *store.RolloutDevice, pbx PBX) error {
 	deadline := time.NewTimer(s.cfg.ReturnTimeout)
 	defer deadline.Stop()
 	every := time.NewTicker(s.cfg.Retry)
@@ -145,13 +193,13 @@ func (s *Service) awaitBoot(ctx context.Context, d *store.RolloutDevice, pbx PBX
 	for {
 		select {
 		case <-ctx.Done():
-			return false, ctx.Err()
+			return ctx.Err()
 		case <-deadline.C:
-			return false, errNoReturn
+			return errNoReturn
 		case <-every.C:
 		}
 		if is, err := pbx.System(ctx); err == nil && is.Boot != "" && is.Boot != d.Boot {
-			return true, nil
+			return nil
 		}
 	}
 }

@@ -3,6 +3,8 @@ package rollout
 import (
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
@@ -57,13 +59,16 @@ func (s *Service) Control(ctx context.Context, who Actor, id store.RolloutID, a 
 		if a == Rollback && (r.Kind == store.RolloutRestart || r.Started == nil) {
 			return &Error{Code: CodeState, Detail: "there is nothing to roll back"}
 		}
+		if !slices.Contains(st.from, r.State) {
+			return &Error{Code: CodeState, Detail: "the rollout is " + string(r.State)}
+		}
 		if err := s.prepare(tx, &r, who, a, st); err != nil {
 			return err
 		}
 		return tx.SetRollout(who.Tenant, r, st.from...)
 	})
 	if conflict, ok := errors.AsType[*store.ConflictError](err); ok && conflict.What == "state" {
-		err = &Error{Code: CodeState, Detail: "the rollout is " + string(r.State)}
+		err = &Error{Code: CodeState, Detail: "somebody else was faster"}
 	}
 	if err != nil {
 		return r, err
@@ -72,11 +77,21 @@ func (s *Service) Control(ctx context.Context, who Actor, id store.RolloutID, a 
 	return r, nil
 }
 
+// later gives the deadline of a rollout that goes on. The time for which it stood still does
+// not count; where there is none left, who lets it go on gives it all of it again.
+func later(r store.Rollout, at time.Time) time.Time {
+	left := r.Plan.Wait
+	if r.Deadline != nil && r.Stood != nil && r.Stood.Before(*r.Deadline) {
+		left = r.Deadline.Sub(*r.Stood)
+	}
+	return at.Add(left)
+}
+
 // prepare notes what comes with an action.
 func (s *Service) prepare(tx *store.Tx, r *store.Rollout, who Actor, a Action, st step) error {
 	at := now()
-	was := r.State
-	r.State, r.Reason = st.to, ""
+	was := *r
+	r.State, r.Reason, r.Stood = st.to, "", nil
 	if a != Pause && a != Stop {
 		r.Acting = who.User
 	}
@@ -87,10 +102,9 @@ func (s *Service) prepare(tx *store.Tx, r *store.Rollout, who Actor, a Action, s
 		deadline := at.Add(r.Plan.Wait)
 		r.Started, r.Deadline = &at, &deadline
 	case Resume:
-		// As long as it stood still nobody could come online for it.
-		deadline := at.Add(r.Plan.Wait)
+		deadline := later(was, at)
 		r.Deadline = &deadline
-		if was != store.RolloutHalted {
+		if was.State != store.RolloutHalted {
 			return nil
 		}
 		counts, err := tx.RingCounts(r.ID)
@@ -105,6 +119,7 @@ func (s *Service) prepare(tx *store.Tx, r *store.Rollout, who Actor, a Action, s
 		deadline := at.Add(r.Plan.Wait)
 		r.Ended, r.Deadline = nil, &deadline
 	case Pause:
+		r.Stood = &at
 	}
 	return nil
 }

@@ -79,6 +79,9 @@ const (
 // errLater: it is to be tried again.
 var errLater = errors.New("to be tried again")
 
+// errAway: it is to be tried when the PBX is back.
+var errAway = errors.New("the PBX is away")
+
 // errSkip: the rollout is not where it was, so that the system is left alone.
 var errSkip = errors.New("not now")
 
@@ -201,7 +204,10 @@ func (s *Service) answered(ctx context.Context, r store.Rollout, d *store.Rollou
 			s.log.Debug("a PBX does not answer", "serial", d.Serial, "error", err)
 		}
 		return s.conclude(ctx, r, d, state, code)
-	case !s.cfg.Online(d.Serial) && r.State != store.RolloutReverting:
+	case s.cfg.Online(d.Serial):
+	case r.State == store.RolloutReverting:
+		return *d, errAway
+	default:
 		return s.conclude(ctx, r, d, store.DeviceOffline, "")
 	}
 	return *d, errLater
@@ -275,7 +281,7 @@ func (s *Service) compare(ctx context.Context, r store.Rollout, pbx PBX, version
 
 // ignore makes no error of what only means that there is nothing to do.
 func ignore(err error) error {
-	if errors.Is(err, errSkip) || errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
 	return err

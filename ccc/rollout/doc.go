@@ -29,8 +29,14 @@
 // One that is running takes ring after ring, in each some systems at once. A ring is over
 // when every system that can be reached has had its turn, and one of them at least is as it
 // is to be; who could not be reached goes with the next ring, and with the last one waits
-// until the deadline. Systems that fail count for their ring; more of them than the plan
-// permits halt the rollout.
+// until the deadline. Nobody asks for him meanwhile: [Service.CameOnline] says that he is
+// there. Systems that fail count for their ring; more of them than the plan permits halt the
+// rollout. No system has its turn outside the plan's window, and one that has it then ends it.
+//
+// The deadline is the plan's Wait after the start. The time for which a rollout is paused or
+// halted does not count. One that halted when its time was over has all of it again from the
+// moment when somebody lets it go on; one that it has stopped does not go on. To roll back has
+// a deadline of its own, as long.
 //
 // # A system
 //
@@ -38,16 +44,20 @@
 //	              │            │           │            └► failed: not_returned
 //	              │            │           └► failed: verify
 //	              │            └► conflict (the PBX: 412), refused (422, 403)
-//	              └► unchanged, conflict (another version than was shown), refused
+//	              └► unchanged, conflict (other than what was shown), refused
+//
+//	writing, written, restarting ──► restoring ──► returning ──► reverted: rolled_back, or
+//	                                     └─────────────────────►   conflict, refused, failed
 //
 // Before something is written the version that it is written over and the old values are
 // kept. The PBX takes a change for that version only. So whoever takes over from a process
 // that was killed reads the PBX: with the old version nothing was written, and it is written
 // now; with another one and the new values it was; otherwise somebody else was there, which
 // is a conflict. A restart is for the boot that was seen, and is not done again in another.
+// What a PBX says that it has taken is read again, also after a restart.
 //
 // To roll back is to write the old value of each setting that still has the one which the
-// rollout wrote. Others are a conflict, and stay.
+// rollout wrote, and to restart the PBX where that takes it. Others are a conflict, and stay.
 //
 // # Who may
 //
@@ -57,5 +67,11 @@
 // # Several processes
 //
 // Who works on a rollout has its lease, which ends by itself; without it nothing can be kept
-// of a system, and so nothing is begun there.
+// of a system, and so nothing is begun there. What goes on at systems ends with the lease, as
+// soon as that is seen; whoever has it then goes on as after a kill. The clocks of the
+// processes have to agree to within a fraction of the lease.
+//
+// # Keys
+//
+// What is kept of systems is sealed. [Service.Run] begins with taking it to the newest key.
 package rollout

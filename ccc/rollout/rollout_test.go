@@ -152,9 +152,7 @@ func TestRollbackOfWhatWaits(t *testing.T) {
 		w.pbxs[3].edit("ntp_server", `"new"`) // by hand, as it happens
 		w.control(s, id, Pause)
 		w.control(s, id, Rollback)
-		for _, i := range []int{0, 2} {
-			w.pbxs[i].set(func(p *fakePBX) { p.offline, p.neverBack = false, false })
-		}
+		w.back(w.pbxs[0], w.pbxs[2])
 		w.await(id, store.RolloutReverted)
 		if p := w.pbxs[3]; p.written() != 0 || p.boot != 0 || p.get("ntp_server") != `"new"` {
 			t.Errorf("written %d times, restarted %d times, has %s", p.written(), p.boot, p.get("ntp_server"))
@@ -180,7 +178,7 @@ func TestOffline(t *testing.T) {
 		began := time.Now()
 		w.control(s, id, Start)
 		w.awaitThat(id, "two are done", func(store.Rollout) bool { return w.states(id)["done"] == 2 })
-		w.pbxs[1].set(func(p *fakePBX) { p.offline = false })
+		w.back(w.pbxs[1])
 		w.awaitThat(id, "who is back is done", func(store.Rollout) bool { return w.states(id)["done"] == 3 })
 		r := w.await(id, store.RolloutStopped)
 		if waited := time.Since(began); r.Reason != "deadline" || waited < 2*time.Hour || waited > 3*time.Hour {

@@ -3,12 +3,16 @@ package rollout
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
 // Service configures PBXs. Make it with [New]; its methods may be called from several
@@ -18,6 +22,9 @@ type Service struct {
 	log   hclog.Logger
 	owner string        // of leases: another one in each process
 	wake  chan struct{} // a rollout is new or is to go on; has room for one
+
+	mu     sync.Mutex                 // guards drives
+	drives map[store.RolloutID]*drive // that run
 }
 
 // New checks the configuration. Nothing runs before [Service.Run].
@@ -29,14 +36,13 @@ func New(cfg Config) (*Service, error) {
 		return nil, errors.New("rollout: Store, Keys and Connect are needed")
 	}
 	cfg = cfg.withDefaults()
-	return &Service{cfg: cfg, log: cfg.Logger, owner: uuid.NewString(), wake: make(chan struct{}, 1)}, nil
+	return &Service{cfg: cfg, log: cfg.Logger, owner: uuid.NewString(), wake: make(chan struct{}, 1), drives: map[store.RolloutID]*drive{}}, nil
 }
 
 // now is the present as the store keeps it.
 func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
-// Wake has it be looked at once whether there is something to do, as where PBXs have come
-// online. It does not block.
+// Wake has it be looked at once whether there is something to do. It does not block.
 func (s *Service) Wake() {
 	select {
 	case s.wake <- struct{}{}:
@@ -44,16 +50,64 @@ func (s *Service) Wake() {
 	}
 }
 
+// CameOnline has the turn of a PBX be next that was waited for. It does not block.
+func (s *Service) CameOnline(serial identity.Serial) {
+	for _, d := range s.running() {
+		if d.away.back(serial) {
+			d.look()
+		}
+	}
+}
+
+// Resync looks at all PBXs that are waited for: somebody may have come online of whom nobody
+// was told. It does not block.
+func (s *Service) Resync() {
+	for _, d := range s.running() {
+		for _, serial := range d.away.serials() {
+			if s.cfg.Online(serial) && d.away.back(serial) {
+				d.look()
+			}
+		}
+	}
+}
+
+func (s *Service) running() []*drive {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.drives))
+}
+
+// drive gives the one of a rollout that runs, or begins one.
+func (s *Service) drive(r store.Rollout) (d *drive, begun bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d = s.drives[r.ID]; d != nil {
+		return d, false
+	}
+	d = newDrive(s, r)
+	s.drives[r.ID] = d
+	return d, true
+}
+
+// drop forgets a drive that has ended.
+func (s *Service) drop(id store.RolloutID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.drives, id)
+}
+
 // Run works on rollouts until ctx ends, and removes old ones. It returns when nothing of it
 // runs any more.
 func (s *Service) Run(ctx context.Context) error {
-	drives := map[store.RolloutID]*drive{}
 	ended := make(chan store.RolloutID)
 	defer func() {
-		for len(drives) > 0 {
-			delete(drives, <-ended)
+		for len(s.running()) > 0 {
+			s.drop(<-ended)
 		}
 	}()
+	if err := s.reseal(ctx); err != nil && ctx.Err() == nil {
+		s.log.Error("what is kept of rollouts stays with the key that it has", "error", err)
+	}
 	var swept time.Time
 	for {
 		claimed, err := s.claim(ctx)
@@ -65,12 +119,11 @@ func (s *Service) Run(ctx context.Context) error {
 			s.log.Warn("rollouts wait for the store", "error", err)
 		}
 		for _, r := range claimed {
-			if d := drives[r.ID]; d != nil {
+			d, begun := s.drive(r)
+			if !begun {
 				d.look()
 				continue
 			}
-			d := newDrive(s, r)
-			drives[r.ID] = d
 			go func() {
 				d.run(ctx)
 				s.release(ctx, r.ID)
@@ -83,7 +136,7 @@ func (s *Service) Run(ctx context.Context) error {
 			timer.Stop()
 			return ctx.Err()
 		case id := <-ended:
-			delete(drives, id)
+			s.drop(id)
 			timer.Stop()
 		case <-s.wake:
 			timer.Stop()

@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,9 +20,8 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/pbxweb"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
-	"github.com/comtrexx-cloud/comtrexx/configs"
+	"github.com/comtrexx-cloud/comtrexx/ccc/store/storetest"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
-	"github.com/comtrexx-cloud/comtrexx/pki/store/pgtest"
 )
 
 // fakePBX is a PBX in this process.
@@ -38,6 +37,8 @@ type fakePBX struct {
 	deaf      bool // a change is made, and its answer is lost
 	silent    bool // a change is said to be made
 	neverBack bool // from a restart
+	noBoot    bool // it does not say which boot it is
+	forgets   bool // with a restart it has the settings of before
 }
 
 var errGone = errors.New("connection lost")
@@ -95,6 +96,9 @@ func (p *fakePBX) Restart(context.Context) error {
 	defer p.mu.Unlock()
 	p.boot++
 	p.offline = p.offline || p.neverBack
+	if p.forgets {
+		p.values = factory()
+	}
 	return nil
 }
 
@@ -104,7 +108,15 @@ func (p *fakePBX) System(context.Context) (System, error) {
 	if p.offline {
 		return System{}, errGone
 	}
+	if p.noBoot {
+		return System{}, nil
+	}
 	return System{Boot: strconv.Itoa(p.boot)}, nil
+}
+
+// factory are the settings of a new PBX.
+func factory() Values {
+	return Values{"ntp_server": json.RawMessage(`"old"`), "country": json.RawMessage(`"DE"`)}
 }
 
 // edit is the PBX's own administrator at work.
@@ -144,13 +156,17 @@ type world struct {
 	pbxs    []*fakePBX
 	serials map[identity.Serial]*fakePBX
 	told    chan struct{}
-	update  func(context.Context, func(*store.Tx) error) error
+	asked   atomic.Int64 // how often it was asked who is online
+
+	mu       sync.Mutex // guards services
+	services []*Service
+	update   func(context.Context, func(*store.Tx) error) error
 }
 
 // inBubble runs a test on SQLite in a bubble, whose clock jumps.
 func inBubble(t *testing.T, n int, test func(t *testing.T, w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t, sqlite(t), n)) })
+	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t, storetest.SQLite(t), n)) })
 }
 
 // engines runs a test on both engines, in real time.
@@ -158,21 +174,12 @@ func engines(t *testing.T, n int, test func(t *testing.T, w *world)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		test(t, newWorld(t, sqlite(t), n))
+		test(t, newWorld(t, storetest.SQLite(t), n))
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		file := filepath.Join(t.TempDir(), "url")
-		if err := os.WriteFile(file, []byte(pgtest.Database(t)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		test(t, newWorld(t, store.Config{Engine: store.Postgres, URLFile: configs.SecretFile(file)}, n))
+		test(t, newWorld(t, storetest.Postgres(t), n))
 	})
-}
-
-func sqlite(t *testing.T) store.Config {
-	t.Helper()
-	return store.Config{Path: filepath.Join(t.TempDir(), "ccc.db")}
 }
 
 func newWorld(t *testing.T, cfg store.Config, n int) *world {
@@ -209,7 +216,7 @@ func (w *world) add(tx *store.Tx, i int) error {
 		ID: store.NewID[store.SystemID](), Tenant: w.tenant, Serial: identity.Serial(fmt.Sprintf("%010d", i)), Name: fmt.Sprint("PBX ", i),
 		State: store.StatePaired, Created: now(), StateSince: now(),
 	}
-	p := &fakePBX{version: 1, values: Values{"ntp_server": json.RawMessage(`"old"`), "country": json.RawMessage(`"DE"`)}}
+	p := &fakePBX{version: 1, values: factory()}
 	w.systems, w.pbxs = append(w.systems, s.ID), append(w.pbxs, p)
 	w.serials[s.Serial] = p
 	return errors.Join(tx.CreateSystem(s), tx.CreatePairing(store.Pairing{
@@ -232,6 +239,7 @@ func (w *world) start(change ...func(*Config)) (s *Service, stop func()) {
 		Store: w.db, Keys: w.keys, update: w.update,
 		Connect: func(p store.Pairing) PBX { return w.serials[p.Serial] },
 		Online: func(s identity.Serial) bool {
+			w.asked.Add(1)
 			p := w.serials[s]
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -252,6 +260,9 @@ func (w *world) start(change ...func(*Config)) (s *Service, stop func()) {
 	}
 	s, err := New(c)
 	w.must(err)
+	w.mu.Lock()
+	w.services = append(w.services, s)
+	w.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -267,6 +278,22 @@ func (w *world) start(change ...func(*Config)) (s *Service, stop func()) {
 	}
 	w.t.Cleanup(stop)
 	return s, stop
+}
+
+// back has PBXs be online again, which everybody is told.
+func (w *world) back(all ...*fakePBX) {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for serial, p := range w.serials {
+		if !slices.Contains(all, p) {
+			continue
+		}
+		p.set(func(p *fakePBX) { p.offline, p.neverBack = false, false })
+		for _, s := range w.services {
+			s.CameOnline(serial)
+		}
+	}
 }
 
 // actor is the administrator, with what he may now.

@@ -127,6 +127,13 @@ func (k *Keyring) Reseal(purpose, id string, sealed []byte) (out []byte, changed
 	return append(out, sealed[bodyStart:]...), true, nil
 }
 
+// Head is what each record begins with that the first key wraps, so that a store can look
+// for the others.
+func (k *Keyring) Head() []byte {
+	first := k.keys[0]
+	return append([]byte{version}, first.id[:]...)
+}
+
 // unwrap gives the record's key, and whether the first key wraps it.
 func (k *Keyring) unwrap(purpose, id string, sealed []byte) (data []byte, first bool, err error) {
 	switch {

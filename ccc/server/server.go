@@ -248,7 +248,7 @@ func (s *Server) Components() []daemon.Component {
 	return all
 }
 
-// tellOnline has the pairing service do what waits for a PBX that comes online.
+// tellOnline has done what waits for a PBX that comes online.
 func (s *Server) tellOnline(ctx context.Context, ready chan<- struct{}) error {
 	changes := s.fleet.Subscribe(ctx)
 	close(ready)
@@ -256,8 +256,10 @@ func (s *Server) tellOnline(ctx context.Context, ready chan<- struct{}) error {
 		switch {
 		case c.Resync:
 			s.pairing.Resync()
+			s.rollouts.Resync()
 		case c.Moved && c.Status.Online:
 			s.pairing.CameOnline(c.Serial)
+			s.rollouts.CameOnline(c.Serial)
 		}
 	}
 	return ctx.Err()

@@ -2,7 +2,12 @@ package store
 
 import "time"
 
-const deviceColumns = "d.rollout_id, d.system_id, d.serial, s.name, s.site_id, d.ring, d.state, d.code, d.step, d.checked, d.seen, d.base, d.diff, d.sealed, d.boot, d.changed"
+const (
+	deviceColumns = "d.rollout_id, d.system_id, d.serial, s.name, s.site_id, d.ring, d.state, d.code, d.step, d.checked, d.seen, d.base, d.diff, d.sealed, d.boot, d.changed"
+	// workColumns are the same without what is sealed: who works on many systems reads it
+	// when it is the turn of one.
+	workColumns = "d.rollout_id, d.system_id, d.serial, s.name, s.site_id, d.ring, d.state, d.code, d.step, d.checked, d.seen, d.base, d.diff, NULL, d.boot, d.changed"
+)
 
 const fromDevices = " FROM rollout_devices d JOIN systems s ON s.id = d.system_id WHERE "
 
@@ -106,25 +111,48 @@ func (t *Tx) RingCounts(id RolloutID) ([]RingCount, error) {
 	return t.ringCounts("rollout_id = $1", id)
 }
 
-// UncheckedDevices gives systems of a rollout that were not read before the start.
+// UncheckedDevices gives systems of a rollout that were not read before the start, without
+// what is sealed.
 func (t *Tx) UncheckedDevices(id RolloutID, limit int) ([]RolloutDevice, error) {
-	return t.someDevices("d.rollout_id = $1 AND NOT d.checked", limit, id)
+	return t.someDevices(unchecked, limit, id)
 }
 
-// DueDevices gives systems of a ring that are in one of some states.
+const unchecked = "d.rollout_id = $1 AND NOT d.checked ORDER BY d.ring, d.system_id"
+
+// DueDevices gives systems of a ring that are in one of some states, without what is sealed.
 func (t *Tx) DueDevices(id RolloutID, ring, limit int, states ...RolloutDeviceState) ([]RolloutDevice, error) {
 	return t.someDevices("d.rollout_id = $1 AND d.ring = $2 AND d.state IN "+t.list("$3"), limit, id, ring, listOf(states))
 }
 
 // WrittenDevices gives systems of a rollout that something may have been written to, and
-// that were not set back.
+// that were not set back, without what is sealed.
 func (t *Tx) WrittenDevices(id RolloutID, limit int) ([]RolloutDevice, error) {
-	return t.someDevices("d.rollout_id = $1 AND d.step IN ('writing', 'written', 'restarting') AND d.state IN ('done', 'failed', 'running', 'offline', 'refused')", limit, id)
+	return t.someDevices(`d.rollout_id = $1 AND d.step IN ('writing', 'written', 'restarting', 'restoring', 'returning')
+		AND d.state IN ('done', 'failed', 'running', 'offline', 'refused')`, limit, id)
 }
 
 func (t *Tx) someDevices(condition string, limit int, args ...any) ([]RolloutDevice, error) {
 	w := &where{t: t, args: args}
-	return rows(t, scanDevice, "SELECT "+deviceColumns+fromDevices+condition+" ORDER BY d.ring, d.system_id LIMIT "+w.parameter(limit), w.args...)
+	return rows(t, scanDevice, "SELECT "+workColumns+fromDevices+condition+" LIMIT "+w.parameter(limit), w.args...)
+}
+
+// SealedElsewise gives up to limit systems of rollouts, of whatever tenant, in the order of
+// their ids and after one, whose sealed changes do not begin with head. Only Rollout, System
+// and Sealed are set.
+func (t *Tx) SealedElsewise(head []byte, after RolloutDevice, limit int) ([]RolloutDevice, error) {
+	return rows(t, func(s scanner) (v RolloutDevice, err error) {
+		err = s.Scan(&v.Rollout, &v.System, blob{&v.Sealed})
+		return v, err
+	}, `SELECT rollout_id, system_id, sealed FROM rollout_devices WHERE length(sealed) > 0 AND substr(sealed, 1, $1) <> $2
+		AND (rollout_id, system_id) > ($3, $4) ORDER BY rollout_id, system_id LIMIT $5`,
+		len(head), head, string(after.Rollout), string(after.System), limit)
+}
+
+// ResealRolloutDevice replaces what v has sealed by the same, sealed with another key, unless
+// it is something else by now.
+func (t *Tx) ResealRolloutDevice(v RolloutDevice, sealed []byte) error {
+	_, err := t.exec("UPDATE rollout_devices SET sealed = $4 WHERE rollout_id = $1 AND system_id = $2 AND sealed = $3", v.Rollout, v.System, v.Sealed, sealed)
+	return err
 }
 
 // SaveRolloutDevice keeps how far a system is: all but its name and site. ErrNotFound where

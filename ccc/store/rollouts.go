@@ -89,6 +89,7 @@ type Rollout struct {
 	Started         *time.Time
 	Deadline        *time.Time
 	Ended           *time.Time
+	Stood           *time.Time // since when it is paused or halted; nil: it is not
 }
 
 // RolloutDeviceState says how far a system is in a rollout.
@@ -117,6 +118,11 @@ const (
 	StepWriting    RolloutStep = "writing"    // what is sealed may have been written, over the version Base
 	StepWritten    RolloutStep = "written"    // it was
 	StepRestarting RolloutStep = "restarting" // the boot that is to end is Boot
+
+	// Of a system that is set back.
+	StepRestoring RolloutStep = "restoring" // the old values may have been written
+	StepReturning RolloutStep = "returning" // the boot that is to end is Boot
+	StepReverted  RolloutStep = "reverted"  // its turn is over, whatever has come of it
 )
 
 // RolloutDevice is a system in a rollout.
@@ -140,25 +146,25 @@ type RolloutDevice struct {
 }
 
 const rolloutColumns = `id, tenant_id, name, kind, template_id, template_version, firmware_id, settings, plan, state, reason,
-	ring, not_before, forgiven, created, created_by, acting, started, deadline, ended`
+	ring, not_before, forgiven, created, created_by, acting, started, deadline, ended, stood`
 
 func scanRollout(s scanner) (v Rollout, err error) {
-	var notBefore, created, started, deadline, ended moment
+	var notBefore, created, started, deadline, ended, stood moment
 	var settings, plan string
 	err = s.Scan(&v.ID, &v.Tenant, &v.Name, &v.Kind, &v.Template, &v.TemplateVersion, &v.Firmware, &settings, &plan, &v.State, &v.Reason,
-		&v.Ring, &notBefore, &v.Forgiven, &created, &v.CreatedBy, &v.Acting, &started, &deadline, &ended)
+		&v.Ring, &notBefore, &v.Forgiven, &created, &v.CreatedBy, &v.Acting, &started, &deadline, &ended, &stood)
 	if err == nil {
 		err = json.Unmarshal([]byte(plan), &v.Plan)
 	}
 	v.Settings, v.NotBefore, v.Created = []byte(settings), notBefore.Time, created.Time
 	v.Started, v.Deadline, v.Ended = started.pointer(), deadline.pointer(), ended.pointer()
+	v.Stood = stood.pointer()
 	return v, err
 }
 
 // CreateRollout adds a rollout with its systems: those of each ring. ErrNotFound where one of
 // these is not the tenant's.
 func (t *Tx) CreateRollout(v Rollout, rings [][]SystemID) error {
-	t.makes(v.Tenant, "rollout", string(v.ID), "")
 	t.makes(v.Tenant, "rollout", string(v.ID), "")
 	var c checks
 	c.id("ID", string(v.ID))
@@ -175,7 +181,7 @@ func (t *Tx) CreateRollout(v Rollout, rings [][]SystemID) error {
 		return err
 	}
 	_, err = t.exec("INSERT INTO rollouts ("+rolloutColumns+`, lease_owner, lease_until)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '', 0, 0, 0, $11, $12, $12, 0, 0, 0, '', 0)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '', 0, 0, 0, $11, $12, $12, 0, 0, 0, 0, '', 0)`,
 		v.ID, v.Tenant, v.Name, v.Kind, optional(v.Template), v.TemplateVersion, optional(v.Firmware), string(v.Settings), string(plan),
 		v.State, v.Created, optional(v.CreatedBy))
 	if err != nil {
@@ -257,17 +263,21 @@ func (t *Tx) ringCounts(condition string, args ...any) ([]RingCount, error) {
 	return rows(t, func(s scanner) (v RingCount, err error) {
 		err = s.Scan(&v.Rollout, &v.Ring, &v.State, &v.Tried, &v.Systems)
 		return v, err
-	}, `SELECT rollout_id, ring, state, step <> '', count(*) FROM rollout_devices WHERE `+condition+
-		" GROUP BY rollout_id, ring, state, step <> '' ORDER BY rollout_id, ring, state", args...)
+	}, ringCountsQuery(condition), args...)
+}
+
+func ringCountsQuery(condition string) string {
+	return `SELECT rollout_id, ring, state, step <> '', count(*) FROM rollout_devices WHERE ` + condition +
+		" GROUP BY rollout_id, ring, state, step <> '' ORDER BY rollout_id, ring, state"
 }
 
 // SetRollout takes a rollout of the tenant from one of some states to another, with what else
-// v says of State, Reason, Forgiven, Acting, Started, Deadline, Ended and NotBefore.
+// v says of State, Reason, Forgiven, Acting, Started, Deadline, Ended, NotBefore and Stood.
 // ErrConflict "state" where it is in another one.
 func (t *Tx) SetRollout(tenant TenantID, v Rollout, from ...RolloutState) error {
-	n, err := t.exec(`UPDATE rollouts SET state = $3, reason = $4, forgiven = $5, acting = $6, started = $7, deadline = $8, ended = $9, not_before = $10
-		WHERE tenant_id = $1 AND id = $2 AND state IN `+t.list("$11"),
-		tenant, v.ID, v.State, v.Reason, v.Forgiven, optional(v.Acting), moments(v.Started), moments(v.Deadline), moments(v.Ended), v.NotBefore, listOf(from))
+	n, err := t.exec(`UPDATE rollouts SET state = $3, reason = $4, forgiven = $5, acting = $6, started = $7, deadline = $8, ended = $9, not_before = $10, stood = $11
+		WHERE tenant_id = $1 AND id = $2 AND state IN `+t.list("$12"),
+		tenant, v.ID, v.State, v.Reason, v.Forgiven, optional(v.Acting), moments(v.Started), moments(v.Deadline), moments(v.Ended), v.NotBefore, moments(v.Stood), listOf(from))
 	if err == nil && n > 0 {
 		return t.Announce(Announcement{
 			Tenant: tenant, Topic: "rollout.changed", At: time.Now(), Data: map[string]string{"rollout_id": string(v.ID), "state": string(v.State)},
