@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -80,7 +79,7 @@ func (v verification) run(app *cli.App, cmd *cobra.Command, args []string) error
 	var reports []audit.Report
 	if v.inStore {
 		err = openDatabase(cmd.Context(), app, func(db database) (err error) {
-			reports, err = verifyStore(cmd.Context(), db.DB, open, heads, progressTo(cmd.ErrOrStderr()))
+			reports, err = storeVerifier{db: db.DB, open: open, heads: heads, progress: progressTo(cmd.ErrOrStderr())}.run(cmd.Context())
 			return err
 		})
 	} else {
@@ -138,120 +137,6 @@ func progressTo(w io.Writer) func(int64) {
 		return nil
 	}
 	return func(n int64) { _, _ = fmt.Fprintf(w, "\r%d entries", n) }
-}
-
-// verifyStore looks through all logs of a database, and compares them with the heads that
-// are kept there.
-func verifyStore(ctx context.Context, db *store.DB, open func(string) (audit.Head, error), heads []audit.Head, progress func(int64)) ([]audit.Report, error) {
-	var chains []store.AuditChain
-	err := db.View(ctx, func(tx *store.Tx) (err error) {
-		chains, err = tx.AuditChains()
-		return err
-	})
-	reports := make([]audit.Report, 0, len(chains))
-	for _, c := range chains {
-		r, failed := verifyChain(ctx, db, c, open, heads, progress)
-		if failed != nil {
-			return reports, failed
-		}
-		reports = append(reports, r)
-	}
-	for _, h := range heads {
-		if !hasChain(chains, h.Tenant) {
-			reports = append(reports, audit.Report{Tenant: h.Tenant, Fault: &audit.Fault{Kind: audit.Truncated, Seq: 1, Text: "there is no log of this tenant any more"}})
-		}
-	}
-	return reports, err
-}
-
-func hasChain(chains []store.AuditChain, tenant string) bool {
-	for _, c := range chains {
-		if string(c.Tenant) == tenant {
-			return true
-		}
-	}
-	return false
-}
-
-func verifyChain(ctx context.Context, db *store.DB, c store.AuditChain, open func(string) (audit.Head, error), heads []audit.Head, progress func(int64)) (r audit.Report, err error) {
-	from := c.Swept
-	r = audit.Report{Tenant: string(c.Tenant), After: from.Seq, Hash: from.Hash, Last: from.Seq}
-	if from.Seq == 0 && from.Hash != audit.Genesis(r.Tenant).Hash {
-		r.Fault = &audit.Fault{Kind: audit.Forked, Seq: 1, Text: "the beginning is not that of the tenant's chain"}
-		return r, nil
-	}
-	check := audit.NewChecker(from)
-	defer func() {
-		r.Last, r.Hash = check.Head().Seq, check.Head().Hash
-		r.Signed = r.Fault == nil && err == nil
-	}()
-	if r.Fault, err = known(ctx, db, c, check, open, heads); r.Fault != nil || err != nil {
-		return r, err
-	}
-	for {
-		var some []store.AuditEntry
-		err := db.View(ctx, func(tx *store.Tx) (err error) {
-			some, err = tx.AuditAfter(c.Tenant, check.Head().Seq, 2000)
-			return err
-		})
-		if err != nil {
-			return r, err
-		}
-		for _, e := range some {
-			if r.Fault = check.Add(e.Entry, e.Hash); r.Fault != nil {
-				return r, nil
-			}
-			r.Entries++
-		}
-		if len(some) == 0 || check.Head().Seq >= c.Last.Seq {
-			break
-		}
-		if progress != nil {
-			progress(r.Entries)
-		}
-	}
-	if f := check.Know(c.Last); f != nil {
-		r.Fault = f
-		return r, nil
-	}
-	r.Fault = check.End()
-	return r, nil
-}
-
-// known tells the checker of the heads of a chain: those of the command line, and those that
-// the database keeps. One is there of what was removed.
-func known(ctx context.Context, db *store.DB, c store.AuditChain, check *audit.Checker, open func(string) (audit.Head, error), heads []audit.Head) (*audit.Fault, error) {
-	var kept []store.AuditHead
-	err := db.View(ctx, func(tx *store.Tx) (err error) {
-		kept, err = tx.AuditHeads(c.Tenant)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	swept := c.Swept.Seq == 0
-	for _, k := range kept {
-		h, err := open(k.Head)
-		if err != nil {
-			return &audit.Fault{Kind: audit.Unsigned, Seq: k.Seq, Text: err.Error()}, nil
-		}
-		swept = swept || h.Seq == c.Swept.Seq
-		if f := check.Know(h); f != nil {
-			return f, nil
-		}
-	}
-	if !swept {
-		return &audit.Fault{Kind: audit.Missing, Seq: c.Swept.Seq, Text: "no head was left of what was removed before"}, nil
-	}
-	for _, h := range heads {
-		if h.Tenant != string(c.Tenant) {
-			continue
-		}
-		if f := check.Know(h); f != nil {
-			return f, nil
-		}
-	}
-	return nil, nil //nolint:nilnil // nothing is wrong
 }
 
 func (v verification) print(app *cli.App, cmd *cobra.Command, reports []audit.Report) error {

@@ -17,15 +17,31 @@ type Config struct {
 	// HeadEvery is how often heads of the chains that went on are signed, kept and
 	// logged: 1m to 24h. Default: 1h.
 	HeadEvery time.Duration `yaml:"head_every"`
+	// Heads is how long each of these heads is kept: 24h to 87600h. Of those that are older
+	// the last one of each day is left, for as long as its entries are. Default: 720h.
+	Heads time.Duration `yaml:"heads"`
+	// RepeatsWithin is for how long the same refusals of a person are counted after the
+	// first, which has an entry at once; then one entry has their number: 1m to 24h.
+	// Default: 1h.
+	RepeatsWithin time.Duration `yaml:"repeats_within"`
+	// Refusals is how many different refusals of a person have an entry of their own in that
+	// time, 1 to 10000; of more than that only what was tried is told apart, not with what
+	// thing. Default: 50.
+	Refusals int `yaml:"refusals"`
 }
 
 // DefaultConfig gives the values that stand for the zero value.
-func DefaultConfig() Config { return Config{Keep: 2 * 365 * 24 * time.Hour, HeadEvery: time.Hour} }
+func DefaultConfig() Config {
+	return Config{Keep: 2 * 365 * 24 * time.Hour, HeadEvery: time.Hour, Heads: 30 * 24 * time.Hour, RepeatsWithin: time.Hour, Refusals: 50}
+}
 
 // WithDefaults has them in place of zero values.
 func (c Config) WithDefaults() Config {
 	d := DefaultConfig()
-	return Config{Keep: cmp.Or(c.Keep, d.Keep), HeadEvery: cmp.Or(c.HeadEvery, d.HeadEvery)}
+	return Config{
+		Keep: cmp.Or(c.Keep, d.Keep), HeadEvery: cmp.Or(c.HeadEvery, d.HeadEvery), Heads: cmp.Or(c.Heads, d.Heads),
+		RepeatsWithin: cmp.Or(c.RepeatsWithin, d.RepeatsWithin), Refusals: cmp.Or(c.Refusals, d.Refusals),
+	}
 }
 
 // Validate checks the values, each error a [configs.KeyError] with the key below this
@@ -33,11 +49,22 @@ func (c Config) WithDefaults() Config {
 func (c Config) Validate() error {
 	c = c.WithDefaults()
 	var all []error
-	if c.Keep < 720*time.Hour || c.Keep > 87600*time.Hour {
-		all = append(all, &configs.KeyError{Key: "keep", Problem: "is not between 720h and 87600h"})
+	for _, b := range []struct {
+		key              string
+		got, least, most time.Duration
+		problem          string
+	}{
+		{"keep", c.Keep, 720 * time.Hour, 87600 * time.Hour, "is not between 720h and 87600h"},
+		{"head_every", c.HeadEvery, time.Minute, 24 * time.Hour, "is not between 1m and 24h"},
+		{"heads", c.Heads, 24 * time.Hour, 87600 * time.Hour, "is not between 24h and 87600h"},
+		{"repeats_within", c.RepeatsWithin, time.Minute, 24 * time.Hour, "is not between 1m and 24h"},
+	} {
+		if b.got < b.least || b.got > b.most {
+			all = append(all, &configs.KeyError{Key: b.key, Problem: b.problem})
+		}
 	}
-	if c.HeadEvery < time.Minute || c.HeadEvery > 24*time.Hour {
-		all = append(all, &configs.KeyError{Key: "head_every", Problem: "is not between 1m and 24h"})
+	if c.Refusals < 1 || c.Refusals > 10000 {
+		all = append(all, &configs.KeyError{Key: "refusals", Problem: "is not between 1 and 10000"})
 	}
 	return errors.Join(all...)
 }

@@ -15,7 +15,7 @@ type CSV struct{ to *csv.Writer }
 func NewCSV(to io.Writer) (*CSV, error) {
 	w := csv.NewWriter(to)
 	return &CSV{w}, w.Write([]string{
-		"seq", "at", "tenant", "actor", "user", "home", "right", "operation", "resource", "serial", "outcome", "fields", "access", "prev", "hash",
+		"seq", "at", "tenant", "actor", "user", "home", "right", "operation", "resource", "serial", "outcome", "fields", "access", "prev", "hash", "repeats",
 	})
 }
 
@@ -25,6 +25,7 @@ func (w *CSV) Add(e Entry, hash Hash) error {
 	cells := []string{
 		strconv.FormatInt(e.Seq, 10), e.At.UTC().Format(timeLayout), e.Tenant, e.Actor, e.User, e.Home, e.Right, e.Operation, e.Resource,
 		e.Serial, e.Outcome, strings.Join(e.Fields, " "), e.Access, e.Prev.String(), hash.String(),
+		strconv.FormatInt(e.Repeats, 10),
 	}
 	for i, c := range cells {
 		if c != "" && strings.ContainsRune("=+-@\t\r", rune(c[0])) {

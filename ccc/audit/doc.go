@@ -31,6 +31,12 @@
 //	user       whose rights were used
 //	v          1
 //
+// Who is refused again and again does not fill the log: the first of it has an entry at
+// once, and what is the same in a while after that is counted and has one together. It has
+// one key more, after prev, and version 2:
+//
+//	repeats    how often the same was refused, or has failed, again
+//
 // # Chain
 //
 // The hash of an entry is SHA-256 over "ccc-audit-1 entry\n" and its canonical form. As that

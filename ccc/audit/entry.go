@@ -13,8 +13,12 @@ import (
 	"time"
 )
 
-// Version of the canonical form.
-const Version = 1
+// Version of the canonical form of most entries, and of exports. Those with a count have
+// versionRepeats.
+const (
+	Version        = 1
+	versionRepeats = 2
+)
 
 // Nowhere is the tenant of those who are not known: attempts to sign in for which there is
 // no account.
@@ -53,7 +57,10 @@ type Entry struct {
 	Outcome   string
 	Fields    []string
 	Access    string
-	Prev      Hash
+	// Repeats is how often the same was refused, or has failed, again since an entry that
+	// tells of it. 0: the entry is of one thing that was done or tried.
+	Repeats int64
+	Prev    Hash
 }
 
 // Done is the outcome of what was done.
@@ -75,6 +82,7 @@ type canonical struct {
 	Operation string   `json:"operation"`
 	Outcome   string   `json:"outcome"`
 	Prev      Hash     `json:"prev"`
+	Repeats   int64    `json:"repeats,omitempty"`
 	Resource  string   `json:"resource"`
 	Right     string   `json:"right"`
 	Seq       int64    `json:"seq"`
@@ -141,6 +149,8 @@ func (e Entry) Validate() error {
 		return fmt.Errorf("audit entry: fields has %d names, at most %d are allowed", len(e.Fields), maxFields)
 	case !slices.IsSorted(e.Fields) || len(slices.Compact(slices.Clone(e.Fields))) != len(e.Fields):
 		return errors.New("audit entry: fields is not sorted, or has a name twice")
+	case e.Repeats < 0 || e.Repeats > maxSeq || e.Repeats > 0 && e.Outcome == Done:
+		return errors.New("audit entry: repeats is not of something that was refused or has failed")
 	case e.Seq < 1 || e.Seq > maxSeq:
 		return errors.New("audit entry: seq is not above 0")
 	case e.At.Year() < 2000 || e.At.Year() > 9999 || !e.At.Equal(e.At.Truncate(time.Millisecond)):
@@ -158,9 +168,13 @@ func (e Entry) Canonical() ([]byte, error) {
 	if fields == nil {
 		fields = []string{}
 	}
+	version := Version
+	if e.Repeats > 0 {
+		version = versionRepeats
+	}
 	return json.Marshal(canonical{
 		Access: e.Access, Actor: e.Actor, At: e.At.UTC().Format(timeLayout), Fields: fields, Home: e.Home, Operation: e.Operation,
-		Outcome: e.Outcome, Prev: e.Prev, Resource: e.Resource, Right: e.Right, Seq: e.Seq, Serial: e.Serial, Tenant: e.Tenant, User: e.User, V: Version,
+		Outcome: e.Outcome, Prev: e.Prev, Repeats: e.Repeats, Resource: e.Resource, Right: e.Right, Seq: e.Seq, Serial: e.Serial, Tenant: e.Tenant, User: e.User, V: version,
 	})
 }
 
@@ -188,8 +202,8 @@ func parse(text []byte) (e Entry, err error) {
 	if err := d.Decode(&c); err != nil {
 		return e, fmt.Errorf("audit entry: %w", err)
 	}
-	if c.V != Version {
-		return e, fmt.Errorf("audit entry: version %d, this program knows %d; use a newer one", c.V, Version)
+	if c.V < Version || c.V > versionRepeats {
+		return e, fmt.Errorf("audit entry: version %d, this program knows those up to %d; use a newer one", c.V, versionRepeats)
 	}
 	at, err := time.Parse(timeLayout, c.At)
 	if err != nil {
@@ -197,7 +211,7 @@ func parse(text []byte) (e Entry, err error) {
 	}
 	e = Entry{
 		Tenant: c.Tenant, Seq: c.Seq, At: at, Actor: c.Actor, User: c.User, Home: c.Home, Right: c.Right, Operation: c.Operation,
-		Resource: c.Resource, Serial: c.Serial, Outcome: c.Outcome, Fields: c.Fields, Access: c.Access, Prev: c.Prev,
+		Resource: c.Resource, Serial: c.Serial, Outcome: c.Outcome, Fields: c.Fields, Access: c.Access, Repeats: c.Repeats, Prev: c.Prev,
 	}
 	again, err := e.Canonical()
 	if err == nil && !bytes.Equal(again, text) {

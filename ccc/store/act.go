@@ -26,6 +26,11 @@ type Act struct {
 	System    SystemID // whose serial is noted
 	Serial    identity.Serial
 	Fields    []string
+	// Each has the log tell of each thing that is made, as those of a list: so that who looks
+	// for a system finds who has added it. Otherwise the entry names the first alone.
+	Each bool
+	// Repeats is for [DB.Settle], as in audit.Entry.
+	Repeats int64
 	// Access gives where the access log has the access; it is called once. Optional.
 	Access func() string
 
@@ -154,11 +159,13 @@ func (a *Act) entry(tx *Tx, outcome string) audit.Entry {
 	e := audit.Entry{
 		Tenant: string(a.Tenant), Actor: a.Actor, User: string(a.User), Home: string(a.Home), Right: a.Right, Operation: a.Operation,
 		Resource: a.Resource, Serial: string(a.Serial), Outcome: outcome, Fields: a.Fields,
+		Repeats: a.Repeats,
 	}
 	if a.Access != nil {
 		e.Access = a.Access()
 	}
-	if m := tx.made; m != nil {
+	if len(tx.made) > 0 {
+		m := tx.made[0]
 		if e.Resource == "" {
 			e.Resource = m.resource
 		}
@@ -214,6 +221,9 @@ func (t *Tx) tell(act *Act, open bool) error {
 	} else if act != nil {
 		tenant = act.Tenant
 	}
+	if err := t.tellEach(act, open); err != nil {
+		return err
+	}
 	for _, n := range t.noted {
 		if n.Tenant == string(tenant) {
 			continue // the act's entry tells of it
@@ -239,6 +249,25 @@ func (t *Tx) tell(act *Act, open bool) error {
 	return nil
 }
 
+// tellEach adds the entries of what was made, where the act wants one of each; named: the
+// first has one.
+func (t *Tx) tellEach(act *Act, named bool) error {
+	if act == nil || !act.Each {
+		return nil
+	}
+	for i, m := range t.made {
+		if i == 0 && named {
+			continue
+		}
+		e := act.entry(t, audit.Done)
+		e.Resource, e.Serial = m.resource, string(m.serial)
+		if err := t.append(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // noted is something that the log tells of though nobody at the API has done it.
 type noted struct {
 	audit.Entry
@@ -246,7 +275,7 @@ type noted struct {
 	byPBX  bool // the PBX has done it
 }
 
-// making is the first thing that a transaction has made.
+// making is a thing that a transaction has made.
 type making struct {
 	tenant   TenantID
 	resource string
@@ -255,9 +284,7 @@ type making struct {
 
 // makes notes what the transaction makes, for the entry of who does it.
 func (t *Tx) makes(tenant TenantID, kind, id string, serial identity.Serial) {
-	if t.made == nil {
-		t.made = &making{tenant, kind + " " + id, serial}
-	}
+	t.made = append(t.made, making{tenant, kind + " " + id, serial})
 }
 
 // byPBX are the kinds of events that the PBX has brought about; those of the others

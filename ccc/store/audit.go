@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -48,22 +47,22 @@ func (t *Tx) append(e audit.Entry) error {
 	if err != nil {
 		return err
 	}
-	if _, err := t.exec(`INSERT INTO audit (`+auditColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+	if _, err := t.exec(`INSERT INTO audit (`+auditColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
 		e.Tenant, e.Seq, e.At, e.Actor, e.User, e.Home, e.Right, e.Operation, e.Resource, e.Serial, e.Outcome,
-		strings.Join(e.Fields, " "), e.Access, e.Prev.String(), hash.String()); err != nil {
+		strings.Join(e.Fields, " "), e.Access, e.Prev.String(), hash.String(), e.Repeats); err != nil {
 		return err
 	}
 	return t.change("UPDATE audit_chains SET seq = $2, hash = $3, at = $4 WHERE tenant_id = $1", e.Tenant, e.Seq, hash.String(), e.At)
 }
 
-const auditColumns = "tenant_id, seq, at, actor, user_id, home, by_right, operation, resource, serial, outcome, fields, access, prev, hash"
+const auditColumns = "tenant_id, seq, at, actor, user_id, home, by_right, operation, resource, serial, outcome, fields, access, prev, hash, repeats"
 
 func scanAudit(s scanner) (v AuditEntry, err error) {
 	var at moment
 	var fields string
 	var prev, hash hashText
 	err = s.Scan(&v.Tenant, &v.Seq, &at, &v.Actor, &v.User, &v.Home, &v.Right, &v.Operation, &v.Resource, &v.Serial, &v.Outcome,
-		&fields, &v.Access, &prev, &hash)
+		&fields, &v.Access, &prev, &hash, &v.Repeats)
 	v.At, v.Fields, v.Prev, v.Hash = at.Time, strings.Fields(fields), audit.Hash(prev), audit.Hash(hash)
 	return v, err
 }
@@ -135,59 +134,6 @@ func (t *Tx) AuditChains() ([]AuditChain, error) {
 	return out, err
 }
 
-// AuditFilter chooses entries: those that fit all of what is set.
-type AuditFilter struct {
-	User      UserID          // whose rights were used, or who is the actor
-	Actor     string          // "ccc", or all of one kind: "token", "device", "nobody"
-	Operation string          // as in the entry
-	Resource  string          // "KIND ID"
-	Serial    identity.Serial // of the PBX
-	Outcome   string          // done, refused or failed
-	From, To  time.Time       // zero: no bound; To is not in it
-}
-
-// AuditEntries gives a page of a tenant's audit log, the newest first, and the cursor of
-// the next page. ErrCursor.
-func (t *Tx) AuditEntries(tenant TenantID, f AuditFilter, p Page) (items []AuditEntry, next string, err error) {
-	w := &where{t: t, args: []any{tenant}}
-	w.sql.WriteString("tenant_id = $1")
-	for _, c := range []struct{ condition, value string }{
-		{"user_id = ?", string(f.User)}, {"operation = ?", f.Operation}, {"resource = ?", f.Resource}, {"serial = ?", string(f.Serial)},
-	} {
-		if c.value != "" {
-			w.and(c.condition, c.value)
-		}
-	}
-	if f.Actor != "" {
-		w.and("actor LIKE ?", f.Actor+"%") // one of a few words
-	}
-	if f.Outcome != "" {
-		w.and("outcome LIKE ?", f.Outcome+"%")
-	}
-	if !f.From.IsZero() {
-		w.and("at >= ?", f.From)
-	}
-	if !f.To.IsZero() {
-		w.and("at < ?", f.To)
-	}
-	if p.Cursor != "" {
-		c, err := parseCursor(p.Cursor, "-seq")
-		if err != nil {
-			return nil, "", err
-		}
-		w.and("seq < ?", c.Number)
-	}
-	items, err = rows(t, scanAudit, "SELECT "+auditColumns+" FROM audit WHERE "+w.sql.String()+" ORDER BY seq DESC LIMIT "+w.parameter(p.limit()+1), w.args...)
-	if err != nil {
-		return nil, "", err
-	}
-	if n := p.limit(); len(items) > n {
-		items = items[:n]
-		next = cursor{Column: "-seq", Number: items[n-1].Seq, ID: "x"}.String()
-	}
-	return items, next, nil
-}
-
 // AuditEntry gives one. ErrNotFound.
 func (t *Tx) AuditEntry(tenant TenantID, seq int64) (AuditEntry, error) {
 	return row(t, scanAudit, "SELECT "+auditColumns+" FROM audit WHERE tenant_id = $1 AND seq = $2", tenant, seq)
@@ -198,57 +144,10 @@ func (t *Tx) AuditAfter(tenant TenantID, after int64, limit int) ([]AuditEntry, 
 	return rows(t, scanAudit, "SELECT "+auditColumns+" FROM audit WHERE tenant_id = $1 AND seq > $2 ORDER BY seq LIMIT $3", tenant, after, limit)
 }
 
-// AuditHead is a signed head as it is kept.
-type AuditHead struct {
-	Tenant TenantID
-	Seq    int64
-	Head   string
-	At     time.Time
-}
-
-func scanHead(s scanner) (v AuditHead, err error) {
-	var at moment
-	err = s.Scan(&v.Tenant, &v.Seq, &v.Head, &at)
-	v.At = at.Time
-	return v, err
-}
-
-// AddAuditHead keeps a signed head. One of the same entry that is kept already stays.
-func (t *Tx) AddAuditHead(v AuditHead) error {
-	_, err := t.exec("INSERT INTO audit_heads (tenant_id, seq, head, at) VALUES ($1, $2, $3, $4) ON CONFLICT (tenant_id, seq) DO NOTHING",
-		cmp.Or(v.Tenant, audit.Nowhere), v.Seq, v.Head, v.At)
-	return err
-}
-
-// AuditHeads gives those of a tenant that are kept, by their numbers.
-func (t *Tx) AuditHeads(tenant TenantID) ([]AuditHead, error) {
-	return rows(t, scanHead, "SELECT tenant_id, seq, head, at FROM audit_heads WHERE tenant_id = $1 ORDER BY seq", tenant)
-}
-
-// UnsignedAuditChains gives the chains that have gone on since a head of them was signed.
-func (t *Tx) UnsignedAuditChains() ([]AuditChain, error) {
-	all, err := t.AuditChains()
-	if err != nil {
-		return nil, err
-	}
-	signed, err := rows(t, scanHead, `SELECT tenant_id, max(seq), '', CAST(0 AS BIGINT) FROM audit_heads GROUP BY tenant_id`)
-	last := map[TenantID]int64{}
-	for _, h := range signed {
-		last[h.Tenant] = h.Seq
-	}
-	out := []AuditChain{}
-	for _, c := range all {
-		if c.Last.Seq > last[c.Tenant] {
-			out = append(out, c)
-		}
-	}
-	return out, err
-}
-
 // AuditBefore gives the last entry of a tenant from before a time; ErrNotFound: there is
 // none.
 func (t *Tx) AuditBefore(tenant TenantID, before time.Time) (AuditEntry, error) {
-	return row(t, scanAudit, "SELECT "+auditColumns+" FROM audit WHERE tenant_id = $1 AND at < $2 ORDER BY seq DESC LIMIT 1", tenant, before)
+	return row(t, scanAudit, "SELECT "+auditColumns+" FROM audit WHERE tenant_id = $1 AND at < $2 ORDER BY at DESC, seq DESC LIMIT 1", tenant, before)
 }
 
 // SweepAudit removes the entries of a chain up to a number, of which a signed head is

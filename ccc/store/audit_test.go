@@ -195,7 +195,7 @@ func TestAuditIsOnlyAddedTo(t *testing.T) {
 		pool := raw(t, cfg)
 		queries := []string{
 			"UPDATE audit SET actor = 'ccc'", "DELETE FROM audit WHERE seq = 5", "DELETE FROM audit WHERE seq = 1",
-			"INSERT INTO audit SELECT tenant_id, 9, at, actor, user_id, home, by_right, operation, resource, serial, outcome, fields, access, prev, hash FROM audit WHERE seq = 5",
+			"INSERT INTO audit SELECT tenant_id, 9, at, actor, user_id, home, by_right, operation, resource, serial, outcome, fields, access, prev, hash, repeats FROM audit WHERE seq = 5",
 			"UPDATE audit_chains SET seq = 4", "UPDATE audit_chains SET hash = 'x'", "UPDATE audit_chains SET seq = 9", "UPDATE audit_chains SET swept = 2",
 			"UPDATE audit_chains SET swept_hash = 'x'", "DELETE FROM audit_chains", "UPDATE audit_heads SET head = 'y'", "DELETE FROM audit_heads",
 		}

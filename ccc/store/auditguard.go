@@ -9,7 +9,8 @@ import (
 // guards keep the tables of the audit log from being changed by a mistake, or by somebody
 // who has not first taken them away: entries are only added, one after the other, and
 // removed only from the beginning, after that was noted in audit_chains with the hash that
-// the rest goes on from. They are made at each start where they are missing.
+// the rest goes on from. Of heads the last one of each day stays. They are made at each start
+// where they are missing.
 var guards = map[Engine][]string{
 	SQLite: {
 		`CREATE TRIGGER IF NOT EXISTS audit_add BEFORE INSERT ON audit
@@ -31,9 +32,12 @@ var guards = map[Engine][]string{
 			BEGIN SELECT RAISE(ABORT, 'chains of the audit log are not removed'); END`,
 		`CREATE TRIGGER IF NOT EXISTS audit_heads_change BEFORE UPDATE ON audit_heads
 			BEGIN SELECT RAISE(ABORT, 'heads of the audit log do not change'); END`,
-		`CREATE TRIGGER IF NOT EXISTS audit_heads_remove BEFORE DELETE ON audit_heads
+		`CREATE TRIGGER IF NOT EXISTS audit_heads_thin BEFORE DELETE ON audit_heads
 			WHEN OLD.seq >= coalesce((SELECT swept FROM audit_chains WHERE tenant_id = OLD.tenant_id), 0)
+				AND (OLD.seq = (SELECT swept FROM audit_chains WHERE tenant_id = OLD.tenant_id) OR NOT EXISTS (SELECT 1 FROM audit_heads
+					WHERE tenant_id = OLD.tenant_id AND seq > OLD.seq AND at / 86400000 = OLD.at / 86400000))
 			BEGIN SELECT RAISE(ABORT, 'heads of the audit log are not removed'); END`,
+		`DROP TRIGGER IF EXISTS audit_heads_remove`, // of older programs, which left all
 	},
 	Postgres: {postgresGuard},
 }
@@ -43,7 +47,7 @@ var guards = map[Engine][]string{
 const postgresGuard = `DO $guard$
 BEGIN
 	PERFORM pg_advisory_xact_lock(7165381442);
-	IF EXISTS (SELECT 1 FROM pg_trigger WHERE tgname = 'audit_guard' AND tgrelid = 'audit'::regclass) THEN
+	IF EXISTS (SELECT 1 FROM pg_trigger WHERE tgname = 'audit_heads_thin' AND tgrelid = 'audit_heads'::regclass) THEN
 		RETURN;
 	END IF;
 	CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $f$
@@ -76,20 +80,25 @@ BEGIN
 	END $f$;
 	CREATE OR REPLACE FUNCTION audit_heads_guard() RETURNS trigger LANGUAGE plpgsql AS $f$
 	BEGIN
-		IF OLD.seq >= coalesce((SELECT swept FROM audit_chains WHERE tenant_id = OLD.tenant_id), 0) THEN
+		IF OLD.seq >= coalesce((SELECT swept FROM audit_chains WHERE tenant_id = OLD.tenant_id), 0)
+			AND (OLD.seq = (SELECT swept FROM audit_chains WHERE tenant_id = OLD.tenant_id) OR NOT EXISTS (SELECT 1 FROM audit_heads
+				WHERE tenant_id = OLD.tenant_id AND seq > OLD.seq AND at / 86400000 = OLD.at / 86400000)) THEN
 			RAISE EXCEPTION 'heads of the audit log are not removed';
 		END IF;
 		RETURN OLD;
 	END $f$;
-	CREATE TRIGGER audit_guard BEFORE INSERT OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_guard();
-	CREATE TRIGGER audit_change BEFORE UPDATE ON audit FOR EACH ROW EXECUTE FUNCTION audit_refuse();
-	CREATE TRIGGER audit_empty BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
-	CREATE TRIGGER audit_chains_change BEFORE UPDATE ON audit_chains FOR EACH ROW EXECUTE FUNCTION audit_chains_guard();
-	CREATE TRIGGER audit_chains_remove BEFORE DELETE ON audit_chains FOR EACH ROW EXECUTE FUNCTION audit_refuse();
-	CREATE TRIGGER audit_chains_empty BEFORE TRUNCATE ON audit_chains FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
-	CREATE TRIGGER audit_heads_change BEFORE UPDATE ON audit_heads FOR EACH ROW EXECUTE FUNCTION audit_refuse();
-	CREATE TRIGGER audit_heads_remove BEFORE DELETE ON audit_heads FOR EACH ROW EXECUTE FUNCTION audit_heads_guard();
-	CREATE TRIGGER audit_heads_empty BEFORE TRUNCATE ON audit_heads FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
+	IF NOT EXISTS (SELECT 1 FROM pg_trigger WHERE tgname = 'audit_guard' AND tgrelid = 'audit'::regclass) THEN
+		CREATE TRIGGER audit_guard BEFORE INSERT OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_guard();
+		CREATE TRIGGER audit_change BEFORE UPDATE ON audit FOR EACH ROW EXECUTE FUNCTION audit_refuse();
+		CREATE TRIGGER audit_empty BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
+		CREATE TRIGGER audit_chains_change BEFORE UPDATE ON audit_chains FOR EACH ROW EXECUTE FUNCTION audit_chains_guard();
+		CREATE TRIGGER audit_chains_remove BEFORE DELETE ON audit_chains FOR EACH ROW EXECUTE FUNCTION audit_refuse();
+		CREATE TRIGGER audit_chains_empty BEFORE TRUNCATE ON audit_chains FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
+		CREATE TRIGGER audit_heads_change BEFORE UPDATE ON audit_heads FOR EACH ROW EXECUTE FUNCTION audit_refuse();
+		CREATE TRIGGER audit_heads_empty BEFORE TRUNCATE ON audit_heads FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
+	END IF;
+	DROP TRIGGER IF EXISTS audit_heads_remove ON audit_heads; -- of older programs, which left all
+	CREATE TRIGGER audit_heads_thin BEFORE DELETE ON audit_heads FOR EACH ROW EXECUTE FUNCTION audit_heads_guard();
 END $guard$`
 
 // guard makes what is missing of them.

@@ -79,6 +79,14 @@ func (t *Tx) Plan(query string, args ...any) ([]string, error) {
 	}, "EXPLAIN QUERY PLAN "+query, args...)
 }
 
+// AuditQuery gives the query of [Tx.AuditEntries].
+func AuditQuery(t *Tx, tenant TenantID, f AuditFilter, p Page) (string, []any, error) {
+	return t.auditQuery(tenant, f, p)
+}
+
+// AuditSinceQuery finds the first entry of a tenant since a time.
+const AuditSinceQuery = auditSince
+
 // HistoryLengthsQuery is the query of [Tx.HistoryLengths].
 const HistoryLengthsQuery = historyLengths
 

@@ -141,6 +141,7 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 	"SweepAudit":       func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.SweepAudit(tenant, 1) },
 	"CountInvitations": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.CountInvitations(tenant) },
 	"DeleteInvitation": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+	"ThinAuditHeads":   func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.ThinAuditHeads(tenant, now.Add(time.Hour)) },
 		return nil, tx.DeleteInvitation(tenant, of.invitation)
 	},
 	"Invitation": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
@@ -444,6 +445,7 @@ func populate(t *testing.T, db *store.DB, email string) (store.TenantID, things)
 			tx.CreateBreakGlass(newBreakGlass(given.glass, tenant.ID)),
 			tx.CreateHandover(newHandover(given.handover, b, other.ID)),
 			tx.CreateInvitation(newInvitation(given.invitation, tenant.ID, email)),
+			tx.AddAuditHead(store.AuditHead{Tenant: tenant.ID, Seq: 2, Head: "signed", At: now}),
 			tx.CreateTenant(other), tx.CreateTenantGrant(newTenantGrant(store.NewID[store.GrantID](), other.ID, tenant.ID)),
 			tx.CreateFilter(store.SavedFilter{ID: given.filter, Tenant: tenant.ID, User: user.ID, Name: "Mine", Filter: "{}", Created: now}),
 			tx.SetDefaultFilter(tenant.ID, user.ID, given.filter),

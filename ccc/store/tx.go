@@ -33,7 +33,7 @@ type Tx struct {
 
 	// For the audit log.
 	changed bool
-	made    *making // nil: nothing yet
+	made    []making
 	noted   []noted
 }
 
