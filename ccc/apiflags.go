@@ -283,16 +283,24 @@ func (k *connection) roles(ctx context.Context, text string) ([]any, error) {
 	return all, nil
 }
 
-// upload sends a file.
+// upload sends a file, which may be large, as it is read.
 func (c *apiCommand) upload(cmd *cobra.Command, r *client.Request) error {
 	if c.body == "" {
 		return &cli.Hint{Err: errors.New("--file: is needed"), Hint: "of type " + c.op.ContentType, ExitCode: cli.ExitUsage}
 	}
-	text, err := readFile(cmd, c.body)
+	r.ContentType = c.op.ContentType
+	if c.body == "-" {
+		r.Body = io.NopCloser(cmd.InOrStdin())
+		return nil
+	}
+	file, err := os.Open(c.body)
 	if err != nil {
 		return &cli.Hint{Err: fmt.Errorf("--file: %w", err), ExitCode: cli.ExitUsage}
 	}
-	r.Body, r.ContentType = strings.NewReader(string(text)), c.op.ContentType
+	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+		r.Size = info.Size()
+	}
+	r.Body = file // which the request closes
 	return nil
 }
 

@@ -20,6 +20,7 @@ var named = map[string]commandName{
 	"endHandover":         {"handovers", "end"},
 	"endOtherSessions":    {"sessions", "end-others"},
 	"getAccessStatistics": {"statistics", "access"},
+	"getFirmware":         {"firmware", "get"},
 	"getMeta":             {"server", "show"},
 	"getOffer":            {"systems", "offer"},
 	"getSession":          {"session", "show"},

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/rollout"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/configs"
 )
 
 // Rollouts does what users ask for about the configuration of PBXs; a [*rollout.Service].
@@ -20,6 +22,10 @@ type Rollouts interface {
 	Create(ctx context.Context, who rollout.Actor, wish rollout.Wish) (store.Rollout, error)
 	Control(ctx context.Context, who rollout.Actor, id store.RolloutID, action rollout.Action) (store.Rollout, error)
 	Changes(d store.RolloutDevice) (changes []rollout.Change, restart bool, err error)
+	HasFirmware() error
+	FirmwareLimit() configs.Bytes
+	Upload(ctx context.Context, by store.UserID, image io.Reader) (store.Firmware, error)
+	RemoveFirmware(ctx context.Context, id store.FirmwareID) error
 }
 
 // Configuration is what is set at a PBX, as it says at this moment.

@@ -78,6 +78,13 @@
 // them, and nothing is changed before POST /rollouts/{id}/control says start. Who sees a
 // rollout sees all of its systems.
 //
+// # Firmware
+//
+// Images are the operator's, for all tenants: its staff upload them, and who sees
+// configurations sees which there are. A rollout of one is like any other; it says before the
+// start which system would get what, and of the others why not. Until when the maintenance of
+// a system is paid is set by who manages licences.
+//
 // # Live events
 //
 // GET /events is a stream of server-sent events: first a summary, then changes. Several

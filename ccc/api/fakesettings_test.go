@@ -116,8 +116,16 @@ func (s *fakeSet) Restart(context.Context) error {
 func (s *fakeSet) System(context.Context) (rollout.System, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return rollout.System{Boot: strconv.Itoa(s.restarts), Firmware: "1.0"}, nil
+	return rollout.System{Boot: strconv.Itoa(s.restarts), Model: "VM", Firmware: "1.0.0"}, nil
 }
+
+func (s *fakeSet) Firmware(context.Context) (rollout.Firmware, error) {
+	return rollout.Firmware{Version: "1.0.0", State: rollout.FirmwareIdle}, nil
+}
+
+// Install and Rollback are of ccc/rollout's own tests.
+func (s *fakeSet) Install(context.Context, rollout.Image, bool) error { return errUnreachable }
+func (s *fakeSet) Rollback(context.Context) error                     { return errUnreachable }
 
 // unreachable is a PBX that never answers.
 type unreachable struct{}
@@ -136,6 +144,11 @@ func (unreachable) Change(context.Context, string, rollout.Values) (string, erro
 	return "", errUnreachable
 }
 func (unreachable) Restart(context.Context) error { return errUnreachable }
+func (unreachable) Firmware(context.Context) (rollout.Firmware, error) {
+	return rollout.Firmware{}, errUnreachable
+}
+func (unreachable) Install(context.Context, rollout.Image, bool) error { return errUnreachable }
+func (unreachable) Rollback(context.Context) error                     { return errUnreachable }
 func (unreachable) System(context.Context) (rollout.System, error) {
 	return rollout.System{}, errUnreachable
 }

@@ -133,6 +133,8 @@ func (a *API) register() {
 	a.registerConfiguration()
 	a.registerTemplates()
 	a.registerRollouts()
+	a.registerFirmware()
+	a.registerMaintenance()
 	a.registerStatistics()
 	a.registerWebhooks()
 	a.registerOnboarding()

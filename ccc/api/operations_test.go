@@ -91,6 +91,9 @@ func template1(s scene) string   { return s.template }
 func rollout1(s scene) string    { return s.rollout }
 func filter1(s scene) string     { return s.filter }
 
+// noFirmware: an image is no tenant's.
+func noFirmware(scene) string { return "none" }
+
 // examples has one for each operation.
 var examples = map[string]example{
 	"getMeta":     {status: 200},
@@ -209,6 +212,11 @@ var examples = map[string]example{
 	"getRollout":          {id: rollout1, status: 200},
 	"listRolloutDevices":  {id: rollout1, status: 200},
 	"listRolloutDiffs":    {id: rollout1, status: 200},
+	"listFirmware":        {status: 200},
+	"uploadFirmware":      {body: "x", header: "Content-Type: application/octet-stream", status: 403}, // by a customer; see TestFirmware
+	"getFirmware":         {id: noFirmware, status: 404},
+	"removeFirmware":      {id: noFirmware, status: 404},
+	"setMaintenance":      {id: offered, body: `{"until":"2027-01-01T00:00:00Z"}`, status: 200},
 	"controlRollout":      {id: rollout1, body: `{"action":"stop"}`, status: 200},
 
 	"listAudit":       {status: 200},
@@ -386,7 +394,7 @@ func TestForeignIsMissing(t *testing.T) {
 			t.Errorf("the owner's systems: %s", a.body)
 		}
 		for id, op := range documented(t) {
-			if e := examples[id]; e.id != nil && !slices.Contains([]string{"removeSystem", "removeGroup", "withdrawOffer", "withdrawInvitation", "removeSite", "removeTenantGrant", "removeTemplate", "removeFilter", "removeWebhook", "getWebhookDelivery", "replayWebhookDelivery"}, id) {
+			if e := examples[id]; e.id != nil && !slices.Contains([]string{"removeSystem", "removeGroup", "withdrawOffer", "withdrawInvitation", "removeSite", "removeTenantGrant", "removeTemplate", "removeFilter", "removeWebhook", "getWebhookDelivery", "replayWebhookDelivery", "getFirmware", "removeFirmware"}, id) {
 				if a := north.call(op, e, e.id(own)); a.status == http.StatusNotFound {
 					t.Errorf("%s: the owner does not find it: %s", id, a.body)
 				}

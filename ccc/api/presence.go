@@ -41,6 +41,7 @@ func (a *API) system(s store.System) System {
 		State: s.State, ErrorCode: s.ErrorCode, StateSince: s.StateSince, Version: s.Version,
 		CreatedAt: s.Created, PairedAt: s.Paired, Epoch: strconv.FormatUint(s.Epoch, 10),
 		Tags: s.Tags, Groups: make([]Group, len(s.Groups)), Replaces: string(s.Replaces), LastSeenAt: s.LastSeen,
+		MaintenanceUntil: s.Maintenance,
 	}
 	for i, g := range s.Groups {
 		out.Groups[i] = group(g)

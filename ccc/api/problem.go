@@ -51,6 +51,14 @@ const (
 	CodeConfigurationOff    Code = "configuration_off"
 	CodePBX                 Code = "pbx_failed"
 	CodeQuotaRollouts       Code = "quota_rollouts"
+	CodeOperatorOnly        Code = "operator_only"
+	CodeFirmwareOff         Code = "firmware_off"
+	CodeFirmwareFormat      Code = "firmware_format"
+	CodeFirmwareKey         Code = "firmware_key"
+	CodeFirmwareSignature   Code = "firmware_signature"
+	CodeFirmwarePayload     Code = "firmware_payload"
+	CodeFirmwareExists      Code = "firmware_exists"
+	CodeFirmwareInUse       Code = "firmware_in_use"
 	CodeLastOwner           Code = "last_owner"
 	CodeNotToGive           Code = "not_to_give"
 	CodeIdempotencyBusy     Code = "idempotency_in_progress"
@@ -108,6 +116,14 @@ var codes = map[Code]struct {
 	CodeConfigurationOff:    {http.StatusConflict, "The PBX does not let this be done"},
 	CodePBX:                 {http.StatusBadGateway, "The PBX did not answer as expected"},
 	CodeQuotaRollouts:       {http.StatusConflict, "Too many rollouts"},
+	CodeOperatorOnly:        {http.StatusForbidden, "Only who runs the control centre does this"},
+	CodeFirmwareOff:         {http.StatusConflict, "This control centre keeps no firmware"},
+	CodeFirmwareFormat:      {http.StatusUnprocessableEntity, "It is no image of firmware"},
+	CodeFirmwareKey:         {http.StatusUnprocessableEntity, "The image is signed by an unknown key"},
+	CodeFirmwareSignature:   {http.StatusUnprocessableEntity, "The signature of the image is wrong"},
+	CodeFirmwarePayload:     {http.StatusUnprocessableEntity, "The contents of the image are not those that were signed"},
+	CodeFirmwareExists:      {http.StatusConflict, "There is an image of this model and version"},
+	CodeFirmwareInUse:       {http.StatusConflict, "A rollout brings the image"},
 	CodeLastOwner:           {http.StatusConflict, "A tenant needs an owner"},
 	CodeNotToGive:           {http.StatusForbidden, "Nobody gives or takes a role that he does not have"},
 	CodeIdempotencyBusy:     {http.StatusConflict, "The same request is being worked on"},

@@ -17,6 +17,7 @@ type RolloutPlan struct {
 	MaxFailures  int            `json:"max_failures,omitempty" minimum:"0" maximum:"10000" doc:"It halts where more of a ring have failed. Default: 0"`
 	MaxPercent   int            `json:"max_percent,omitempty" minimum:"0" maximum:"100" doc:"It halts where more than this part of a ring have failed. Default: this does not count"`
 	Restart      bool           `json:"restart,omitempty" doc:"Restart a PBX where a setting takes that"`
+	Downgrade    bool           `json:"downgrade,omitempty" doc:"Bring firmware also where a newer version runs"`
 	WaitHours    int            `json:"wait_hours,omitempty" minimum:"1" maximum:"720" doc:"How long PBXs that are offline are waited for. Default: as the server is set"`
 }
 
@@ -44,9 +45,10 @@ type SystemChoice struct {
 // NewRollout changes many systems. Which, is what they are now.
 type NewRollout struct {
 	Name       string            `json:"name" minLength:"1" maxLength:"100" pattern:"^[^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7f]*$" patternDescription:"a line of text that is not blank"`
-	Kind       store.RolloutKind `json:"kind" enum:"settings,restart"`
+	Kind       store.RolloutKind `json:"kind" enum:"settings,restart,firmware"`
 	TemplateID string            `json:"template_id,omitempty" maxLength:"64" doc:"Whose settings, as they are now"`
 	Settings   rollout.Values    `json:"settings,omitempty" maxProperties:"200" doc:"Without a template"`
+	FirmwareID string            `json:"firmware_id,omitempty" maxLength:"64" doc:"The image, of a rollout of firmware"`
 	SystemIDs  []string          `json:"system_ids,omitempty" nullable:"false" maxItems:"1000" maxLength:"64" doc:"These; the first ones have the first turn"`
 	Filter     *SystemChoice     `json:"filter,omitempty" nullable:"false" doc:"And all paired ones that fit; those that are online first"`
 	Plan       *RolloutPlan      `json:"plan,omitempty" nullable:"false"`
@@ -69,6 +71,7 @@ type Rollout struct {
 	TemplateID      string             `json:"template_id,omitempty"`
 	TemplateVersion int64              `json:"template_version,omitempty"`
 	Settings        rollout.Values     `json:"settings"`
+	Firmware        *FirmwareRef       `json:"firmware,omitempty" doc:"Only of a rollout of firmware"`
 	Plan            RolloutPlan        `json:"plan"`
 	Ring            int                `json:"ring" doc:"That is worked on, from 0"`
 	Rings           []RingProgress     `json:"rings" nullable:"false"`
@@ -96,7 +99,7 @@ type RolloutDevice struct {
 	State         store.RolloutDeviceState `json:"state" enum:"pending,running,offline,done,unchanged,conflict,refused,failed,rolled_back" doc:"offline: waited for, up to the deadline; unchanged: it was so already; conflict: somebody else has changed it, and it was left alone; refused: by the PBX, or nobody may any more"`
 	Code          string                   `json:"code,omitempty" doc:"Why it failed, was refused or is a conflict. Clients show codes that they do not know by this word"`
 	Detail        string                   `json:"detail,omitempty" doc:"Keys of settings that it is about"`
-	Changes       []SettingChange          `json:"changes" nullable:"false" doc:"That it gets or got"`
+	Changes       []SettingChange          `json:"changes" nullable:"false" doc:"That it gets or got; of firmware one, with the key firmware and the versions"`
 	RestartNeeded bool                     `json:"restart_needed"`
 	ChangedAt     time.Time                `json:"changed_at"`
 }
@@ -134,7 +137,7 @@ func (p *RolloutPlan) store() store.RolloutPlan {
 	}
 	out := store.RolloutPlan{
 		Parallel: p.Parallel, Pause: time.Duration(p.PauseMinutes) * time.Minute, MaxFailures: p.MaxFailures, MaxPercent: p.MaxPercent,
-		Restart: p.Restart, Wait: time.Duration(p.WaitHours) * time.Hour,
+		Restart: p.Restart, Downgrade: p.Downgrade, Wait: time.Duration(p.WaitHours) * time.Hour,
 	}
 	for _, r := range p.Rings {
 		out.Rings = append(out.Rings, store.Ring(r))
@@ -159,7 +162,7 @@ func clock(m int) string {
 func planOf(p store.RolloutPlan) RolloutPlan {
 	out := RolloutPlan{
 		Parallel: p.Parallel, PauseMinutes: int(p.Pause / time.Minute), MaxFailures: p.MaxFailures, MaxPercent: p.MaxPercent,
-		Restart: p.Restart, WaitHours: int((p.Wait + time.Hour - 1) / time.Hour),
+		Restart: p.Restart, Downgrade: p.Downgrade, WaitHours: int((p.Wait + time.Hour - 1) / time.Hour),
 	}
 	for _, r := range p.Rings {
 		out.Rings = append(out.Rings, RolloutRing(r))

@@ -28,7 +28,7 @@ func (a *API) registerRollouts() {
 		id: "createRollout", method: http.MethodPost, path: "/rollouts", tag: tagConfiguration, rule: inParts(access.ConfigWrite), status: http.StatusCreated,
 		summary:     "Prepare a change of many systems",
 		description: "All systems are read, and nothing is changed before it is started. A filter chooses of those at which the person may change settings.",
-		codes:       []Code{CodeQuotaRollouts, CodeIdempotencyBusy, CodeIdempotencyMismatch},
+		codes:       []Code{CodeQuotaRollouts, CodeFirmwareOff, CodeIdempotencyBusy, CodeIdempotencyMismatch},
 	}, a.createRollout)
 	add(a, operation{
 		id: "getRollout", method: http.MethodGet, path: one, tag: tagConfiguration, rule: inParts(access.ConfigRead),
@@ -62,6 +62,9 @@ func rolloutsOf(tx *store.Tx, tenant store.TenantID, all []store.Rollout) ([]Rol
 		out[i] = Rollout{
 			ID: string(r.ID), Name: r.Name, Kind: r.Kind, State: r.State, Reason: r.Reason, TemplateID: string(r.Template), TemplateVersion: r.TemplateVersion,
 			Plan: planOf(r.Plan), Ring: r.Ring, Rings: []RingProgress{}, CreatedAt: r.Created, StartedAt: r.Started, Deadline: r.Deadline, EndedAt: r.Ended,
+		}
+		if r.Kind == store.RolloutFirmware {
+			out[i].Firmware = &FirmwareRef{string(r.Firmware), r.FirmwareModel, r.FirmwareVersion}
 		}
 		if !r.NotBefore.IsZero() {
 			out[i].NotBefore = &r.NotBefore
@@ -133,7 +136,8 @@ func (a *API) createRollout(ctx context.Context, in *createRolloutInput) (*creat
 	return once(ctx, a, in.IdempotencyKey, "createRollout", in.Body, func(ctx context.Context) (*created[Rollout], error) {
 		wish := rollout.Wish{
 			Name: in.Body.Name, Kind: in.Body.Kind, Template: store.TemplateID(in.Body.TemplateID), Settings: in.Body.Settings,
-			Systems: ids[store.SystemID](in.Body.SystemIDs), Plan: in.Body.Plan.store(),
+			Firmware: store.FirmwareID(in.Body.FirmwareID),
+			Systems:  ids[store.SystemID](in.Body.SystemIDs), Plan: in.Body.Plan.store(),
 		}
 		if f := in.Body.Filter; f != nil {
 			wish.Filter = &store.Filter{Query: f.Query, Tags: f.Tags, Group: store.GroupID(f.GroupID), Site: store.SiteID(f.SiteID)}

@@ -72,13 +72,14 @@ type System struct {
 	RTT         *float64   `json:"rtt_ms,omitempty" doc:"Round trip between PBX and relay, in milliseconds"`
 	LastSeenAt  *time.Time `json:"last_seen_at,omitempty" doc:"When it was last online, where it is not"`
 	// The texts of enum are those of history.Reasons; a test compares.
-	OfflineReason string     `json:"offline_reason,omitempty" enum:"relay_drain,relay_lost,lost,network,power,restart,shutdown,certificate_expired,certificate_blocked,replaced,clone,idle_timeout,protocol,operator,unknown" doc:"Why it is offline; lost: network or power, which is settled when it is back"`
-	OfflineSince  *time.Time `json:"offline_since,omitempty"`
-	Quarantined   bool       `json:"quarantined,omitempty" doc:"true: two holders of its certificate were connected at once, and it is not used until one of them is gone"`
-	Tags          []string   `json:"tags" nullable:"false"`
-	Groups        []Group    `json:"groups" nullable:"false"`
-	SiteID        string     `json:"site_id,omitempty" doc:"The site that it is at"`
-	Replaces      string     `json:"replaces,omitempty" doc:"Id of the system whose place it takes once it is paired"`
+	OfflineReason    string     `json:"offline_reason,omitempty" enum:"relay_drain,relay_lost,lost,network,power,restart,shutdown,certificate_expired,certificate_blocked,replaced,clone,idle_timeout,protocol,operator,unknown" doc:"Why it is offline; lost: network or power, which is settled when it is back"`
+	OfflineSince     *time.Time `json:"offline_since,omitempty"`
+	Quarantined      bool       `json:"quarantined,omitempty" doc:"true: two holders of its certificate were connected at once, and it is not used until one of them is gone"`
+	Tags             []string   `json:"tags" nullable:"false"`
+	Groups           []Group    `json:"groups" nullable:"false"`
+	SiteID           string     `json:"site_id,omitempty" doc:"The site that it is at"`
+	MaintenanceUntil *time.Time `json:"maintenance_until,omitempty" doc:"Until when its maintenance is paid; absent: it is not. The control centre may bring firmware only to systems where it is"`
+	Replaces         string     `json:"replaces,omitempty" doc:"Id of the system whose place it takes once it is paired"`
 }
 
 // Group is a set of systems that people made.

@@ -72,12 +72,14 @@ type options struct {
 	limits  pairing.Limits
 	remote  remote.Config
 	rollout rollout.Config
-	replace func(Pairing) Pairing
-	view    func(view) view // of live events
-	adapt   func(string, rule) rule
-	extra   func(*API)
-	mail    bool         // mails are queued, and nobody sends them
-	store   store.Config // default: SQLite, in a file of the test
+	// noFirmware: there is no place for images.
+	noFirmware bool
+	replace    func(Pairing) Pairing
+	view       func(view) view // of live events
+	adapt      func(string, rule) rule
+	extra      func(*API)
+	mail       bool         // mails are queued, and nobody sends them
+	store      store.Config // default: SQLite, in a file of the test
 }
 
 type view = func(context.Context, func(*store.Tx) error) error
@@ -129,6 +131,9 @@ func newWorld(t *testing.T, change ...func(*options)) *world {
 	o.rollout.Store, o.rollout.Keys, o.rollout.Online = w.db, keys, w.fleet.IsOnline
 	o.rollout.Notify = func(tenant store.TenantID) { w.api.RolloutChanged(tenant) }
 	o.rollout.Connect = func(p store.Pairing) rollout.PBX { return w.settings.of(p.Serial) }
+	if !o.noFirmware {
+		o.rollout.FirmwareDir, o.rollout.FirmwareKeys = t.TempDir(), []string{makerKeys(t)}
+	}
 	w.rollouts, err = rollout.New(o.rollout)
 	w.must(err)
 	o.api.Rollouts = w.rollouts

@@ -30,7 +30,7 @@ type Config struct {
 	HTTP *http.Client
 	// Retries is how often a request is repeated that can be. Default: 3; negative: never.
 	Retries int
-	// Timeout bounds one request that is no stream. Default: 30 s.
+	// Timeout bounds one request that is no stream, and does not send one. Default: 30 s.
 	Timeout time.Duration
 	// MaxAnswer bounds the bytes of an answer that is read as a whole. Default: 16 MiB.
 	MaxAnswer int64

@@ -18,6 +18,13 @@ const (
 	CodeConfigurationOff      Code = "configuration_off"
 	CodeConflict              Code = "conflict"
 	CodeCrossOrigin           Code = "cross_origin"
+	CodeFirmwareExists        Code = "firmware_exists"
+	CodeFirmwareFormat        Code = "firmware_format"
+	CodeFirmwareInUse         Code = "firmware_in_use"
+	CodeFirmwareKey           Code = "firmware_key"
+	CodeFirmwareOff           Code = "firmware_off"
+	CodeFirmwarePayload       Code = "firmware_payload"
+	CodeFirmwareSignature     Code = "firmware_signature"
 	CodeForbidden             Code = "forbidden"
 	CodeIdempotencyInProgress Code = "idempotency_in_progress"
 	CodeIdempotencyMismatch   Code = "idempotency_mismatch"
@@ -42,6 +49,7 @@ const (
 	CodeOIDCRefused           Code = "oidc_refused"
 	CodeOIDCUnavailable       Code = "oidc_unavailable"
 	CodeOIDCUnknown           Code = "oidc_unknown"
+	CodeOperatorOnly          Code = "operator_only"
 	CodePasskeyRefused        Code = "passkey_refused"
 	CodePbxFailed             Code = "pbx_failed"
 	CodeProofStale            Code = "proof_stale"
@@ -53,6 +61,7 @@ const (
 	CodeRemoteOver            Code = "remote_over"
 	CodeSecondFactorEnrol     Code = "second_factor_enrol"
 	CodeSecondFactorNeeded    Code = "second_factor_needed"
+	CodeSentLately            Code = "sent_lately"
 	CodeSerialTakenByYou      Code = "serial_taken_by_you"
 	CodeState                 Code = "state"
 	CodeTimeout               Code = "timeout"
@@ -407,6 +416,13 @@ func (c *Client) GetConfiguration(ctx context.Context, id string) (out Configura
 // GetFactors: What the person can prove himself with.
 func (c *Client) GetFactors(ctx context.Context) (out Factors, err error) {
 	r := Request{Method: http.MethodGet, Path: "/account/factors"}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// GetFirmware: Get an image's manifest. It takes config.read.
+func (c *Client) GetFirmware(ctx context.Context, id string) (out Firmware, err error) {
+	r := Request{Method: http.MethodGet, Path: "/firmware/" + url.PathEscape(id)}
 	err = c.call(ctx, r, &out)
 	return out, err
 }
@@ -780,6 +796,14 @@ func (c *Client) ListBreakGlassAll(ctx context.Context, p *ListBreakGlassParams)
 // It takes system.read.
 func (c *Client) ListFilters(ctx context.Context) (out FilterList, err error) {
 	r := Request{Method: http.MethodGet, Path: "/filters"}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// ListFirmware: Images of firmware, the newest first. They are the operator's, for PBXs of all
+// tenants. It takes config.read.
+func (c *Client) ListFirmware(ctx context.Context) (out FirmwareList, err error) {
+	r := Request{Method: http.MethodGet, Path: "/firmware"}
 	err = c.call(ctx, r, &out)
 	return out, err
 }
@@ -1396,6 +1420,14 @@ func (c *Client) RemoveFilter(ctx context.Context, id string) error {
 	return c.call(ctx, r, nil)
 }
 
+// RemoveFirmware: Remove an image of firmware. Only in the tenant that runs the control centre.
+// PBXs that have it keep it. Not while a rollout that has not ended brings it. It takes
+// firmware.write.
+func (c *Client) RemoveFirmware(ctx context.Context, id string) error {
+	r := Request{Method: http.MethodDelete, Path: "/firmware/" + url.PathEscape(id)}
+	return c.call(ctx, r, nil)
+}
+
 // RemoveGroup: Remove a group. The systems in it stay. It takes tenant.write.
 func (c *Client) RemoveGroup(ctx context.Context, id string) error {
 	r := Request{Method: http.MethodDelete, Path: "/groups/" + url.PathEscape(id)}
@@ -1500,8 +1532,8 @@ func (c *Client) RequestPasswordReset(ctx context.Context, in ResetRequest) (out
 	return out, err
 }
 
-// ResendInvitation: Send an invitation again. With a new link; the one before is void. It takes
-// users.manage.
+// ResendInvitation: Send an invitation again. With a new link; the one before is void. Not
+// again before account.invitation_again is over. It takes users.manage.
 func (c *Client) ResendInvitation(ctx context.Context, id string) (out Invitation, err error) {
 	r := Request{Method: http.MethodPost, Path: "/invitations/" + url.PathEscape(id) + "/mail"}
 	err = c.call(ctx, r, &out)
@@ -1548,6 +1580,13 @@ func (c *Client) SetDefaultFilter(ctx context.Context, in FilterChoice) error {
 func (c *Client) SetLanguage(ctx context.Context, in LanguageChange) error {
 	r := Request{Method: http.MethodPut, Path: "/session/language", JSON: in}
 	return c.call(ctx, r, nil)
+}
+
+// SetMaintenance: Say until when a system's maintenance is paid. It takes licences.write.
+func (c *Client) SetMaintenance(ctx context.Context, id string, in Maintenance) (out System, err error) {
+	r := Request{Method: http.MethodPut, Path: "/systems/" + url.PathEscape(id) + "/maintenance", JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
 }
 
 // SetPassword: Change the own password. Ends all other sessions of the person.
@@ -1710,6 +1749,35 @@ func (c *Client) UpdateTenant(ctx context.Context, tenant string, in TenantChang
 // receiver is forgotten. It takes webhooks.manage.
 func (c *Client) UpdateWebhook(ctx context.Context, id string, in WebhookChange) (out Webhook, err error) {
 	r := Request{Method: http.MethodPatch, Path: "/webhooks/" + url.PathEscape(id), JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// UploadFirmwareParams are the parameters of [Client.UploadFirmware] that can be left out.
+type UploadFirmwareParams struct {
+	// application/octet-stream
+	ContentType string
+}
+
+func (p *UploadFirmwareParams) query() url.Values {
+	v := url.Values{}
+	return v
+}
+
+func (p *UploadFirmwareParams) header() http.Header {
+	v := http.Header{}
+	add(v, "Content-Type", p.ContentType)
+	return v
+}
+
+// UploadFirmware: Upload an image of firmware. Only in the tenant that runs the control centre.
+// The body is the file that "ccc firmware pack" makes. It counts once it is whole and its
+// signature is that of a known key; otherwise nothing of it is kept. It takes firmware.write.
+func (c *Client) UploadFirmware(ctx context.Context, in io.Reader, p *UploadFirmwareParams) (out Firmware, err error) {
+	r := Request{Method: http.MethodPost, Path: "/firmware", Body: in, ContentType: "application/octet-stream"}
+	if p != nil {
+		r.Query, r.Header = p.query(), p.header()
+	}
 	err = c.call(ctx, r, &out)
 	return out, err
 }
@@ -2021,6 +2089,39 @@ type FilterList struct {
 	Items []Filter `json:"items"`
 }
 
+// Firmware is what [Client.GetFirmware] gives.
+type Firmware struct {
+	ID string `json:"id"`
+	// Names the public key by which it is signed.
+	KeyID string `json:"key_id"`
+	// The oldest version that it can be installed over.
+	MinVersion string `json:"min_version,omitzero"`
+	// Of the PBXs that it is for.
+	Model string `json:"model"`
+	// What is new, by language; the manufacturer's own words.
+	Notes    map[string]string `json:"notes"`
+	Released string            `json:"released"`
+	// Of its contents.
+	SHA256 string `json:"sha256"`
+	// Of the file, in bytes.
+	Size       int64     `json:"size"`
+	UploadedAt time.Time `json:"uploaded_at"`
+	Version    string    `json:"version"`
+}
+
+// FirmwareList is what [Client.ListFirmware] gives.
+type FirmwareList struct {
+	Items []Firmware `json:"items"`
+}
+
+// FirmwareRef is a part of [Rollout].
+type FirmwareRef struct {
+	// Of the image, which may be gone once the rollout has ended.
+	ID      string `json:"id"`
+	Model   string `json:"model"`
+	Version string `json:"version"`
+}
+
 // Group is what [Client.CreateGroup] gives.
 type Group struct {
 	ID   string `json:"id"`
@@ -2262,6 +2363,12 @@ type MadeWebhook struct {
 	Webhook Webhook `json:"webhook"`
 }
 
+// Maintenance is what [Client.SetMaintenance] takes.
+type Maintenance struct {
+	// Absent: it is not paid.
+	Until time.Time `json:"until,omitzero"`
+}
+
 // Me is what [Client.AcceptInvitation] gives.
 type Me struct {
 	Proof Proof `json:"proof"`
@@ -2391,7 +2498,9 @@ type NewRemote struct {
 type NewRollout struct {
 	// And all paired ones that fit; those that are online first.
 	Filter *SystemChoice `json:"filter,omitzero"`
-	// One of: settings, restart.
+	// The image, of a rollout of firmware.
+	FirmwareID string `json:"firmware_id,omitzero"`
+	// One of: settings, restart, firmware.
 	Kind string       `json:"kind"`
 	Name string       `json:"name"`
 	Plan *RolloutPlan `json:"plan,omitzero"`
@@ -2842,7 +2951,9 @@ type Rollout struct {
 	// Until when PBXs that are offline are waited for.
 	Deadline time.Time `json:"deadline,omitzero"`
 	EndedAt  time.Time `json:"ended_at,omitzero"`
-	ID       string    `json:"id"`
+	// Only of a rollout of firmware.
+	Firmware *FirmwareRef `json:"firmware,omitzero"`
+	ID       string       `json:"id"`
 	// One of: settings, restart, firmware.
 	Kind string `json:"kind"`
 	Name string `json:"name"`
@@ -2879,7 +2990,7 @@ type RolloutControl struct {
 // RolloutDevice is an item of [RolloutDeviceList].
 type RolloutDevice struct {
 	ChangedAt time.Time `json:"changed_at"`
-	// That it gets or got.
+	// That it gets or got; of firmware one, with the key firmware and the versions.
 	Changes []SettingChange `json:"changes"`
 	// Why it failed, was refused or is a conflict. Clients show codes that they do not know by
 	// this word.
@@ -2927,6 +3038,8 @@ type RolloutList struct {
 
 // RolloutPlan is a part of [NewRollout].
 type RolloutPlan struct {
+	// Bring firmware also where a newer version runs.
+	Downgrade *bool `json:"downgrade,omitzero"`
 	// It halts where more of a ring have failed. Default: 0.
 	MaxFailures int64 `json:"max_failures,omitzero"`
 	// It halts where more than this part of a ring have failed. Default: this does not count.
@@ -3111,8 +3224,11 @@ type System struct {
 	ID        string  `json:"id"`
 	// When it was last online, where it is not.
 	LastSeenAt time.Time `json:"last_seen_at,omitzero"`
-	Name       string    `json:"name"`
-	Note       string    `json:"note"`
+	// Until when its maintenance is paid; absent: it is not. The control centre may bring firmware
+	// only to systems where it is.
+	MaintenanceUntil time.Time `json:"maintenance_until,omitzero"`
+	Name             string    `json:"name"`
+	Note             string    `json:"note"`
 	// Why it is offline; lost: network or power, which is settled when it is back. One of:
 	// relay_drain, relay_lost, lost, network, power, restart, shutdown, certificate_expired,
 	// certificate_blocked, replaced, clone, idle_timeout, protocol, operator, unknown.
@@ -3514,6 +3630,7 @@ func Operations() []Operation {
 			{Name: "by", Type: "object", Required: true},
 			{Name: "deadline", Type: "time", Doc: "Until when PBXs that are offline are waited for"},
 			{Name: "ended_at", Type: "time"},
+			{Name: "firmware", Type: "object", Doc: "Only of a rollout of firmware"},
 			{Name: "not_before", Type: "time", Doc: "When the next ring begins"},
 			{Name: "reason", Type: "string", Enum: []string{"failures", "deadline"}, Doc: "Why it halted or stopped"},
 			{Name: "started_at", Type: "time"},
@@ -3567,8 +3684,9 @@ func Operations() []Operation {
 		}},
 		{ID: "createRollout", Method: "POST", Path: "/rollouts", Tag: "configuration", Summary: "Prepare a change of many systems", Description: "All systems are read, and nothing is changed before it is started. A filter chooses of those at which the person may change settings.", Of: "parts of the tenant", Verb: "config.write", Once: true, ContentType: "application/json", Body: []Field{
 			{Name: "name", Type: "string", Required: true},
-			{Name: "kind", Type: "string", Required: true, Enum: []string{"settings", "restart"}},
+			{Name: "kind", Type: "string", Required: true, Enum: []string{"settings", "restart", "firmware"}},
 			{Name: "filter", Type: "object", Doc: "And all paired ones that fit; those that are online first"},
+			{Name: "firmware_id", Type: "string", Doc: "The image, of a rollout of firmware"},
 			{Name: "plan", Type: "object"},
 			{Name: "settings", Type: "object", Doc: "Without a template"},
 			{Name: "system_ids", Type: "string", Repeated: true, Doc: "These; the first ones have the first turn"},
@@ -3587,6 +3705,7 @@ func Operations() []Operation {
 			{Name: "by", Type: "object", Required: true},
 			{Name: "deadline", Type: "time", Doc: "Until when PBXs that are offline are waited for"},
 			{Name: "ended_at", Type: "time"},
+			{Name: "firmware", Type: "object", Doc: "Only of a rollout of firmware"},
 			{Name: "not_before", Type: "time", Doc: "When the next ring begins"},
 			{Name: "reason", Type: "string", Enum: []string{"failures", "deadline"}, Doc: "Why it halted or stopped"},
 			{Name: "started_at", Type: "time"},
@@ -3741,6 +3860,20 @@ func Operations() []Operation {
 			{Name: "passkeys_here", Type: "boolean", Required: true, Doc: "Whether passkeys work under this name of the server"},
 			{Name: "proof", Type: "object", Required: true},
 		}},
+		{ID: "getFirmware", Method: "GET", Path: "/firmware/{id}", Tag: "firmware", Summary: "Get an image's manifest", Of: "parts of the tenant", Verb: "config.read", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the image"}},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "model", Type: "string", Required: true, Doc: "Of the PBXs that it is for"},
+			{Name: "version", Type: "string", Required: true},
+			{Name: "released", Type: "string", Required: true},
+			{Name: "notes", Type: "object", Required: true, Doc: "What is new, by language; the manufacturer's own words"},
+			{Name: "size", Type: "integer", Required: true, Doc: "Of the file, in bytes"},
+			{Name: "sha256", Type: "string", Required: true, Doc: "Of its contents"},
+			{Name: "key_id", Type: "string", Required: true, Doc: "Names the public key by which it is signed"},
+			{Name: "uploaded_at", Type: "time", Required: true},
+			{Name: "min_version", Type: "string", Doc: "The oldest version that it can be installed over"},
+		}},
 		{ID: "getHistorySummary", Method: "GET", Path: "/history/summary", Tag: "systems", Summary: "Why systems are offline, now and in the last 24 hours", Of: "parts of the tenant", Verb: "monitoring.read", Status: 200, Answer: "application/json", Columns: []Field{
 			{Name: "online", Type: "integer", Required: true},
 			{Name: "quarantined", Type: "integer", Required: true},
@@ -3836,6 +3969,7 @@ func Operations() []Operation {
 			{Name: "by", Type: "object", Required: true},
 			{Name: "deadline", Type: "time", Doc: "Until when PBXs that are offline are waited for"},
 			{Name: "ended_at", Type: "time"},
+			{Name: "firmware", Type: "object", Doc: "Only of a rollout of firmware"},
 			{Name: "not_before", Type: "time", Doc: "When the next ring begins"},
 			{Name: "reason", Type: "string", Enum: []string{"failures", "deadline"}, Doc: "Why it halted or stopped"},
 			{Name: "started_at", Type: "time"},
@@ -3866,6 +4000,7 @@ func Operations() []Operation {
 			{Name: "groups", Type: "object", Repeated: true, Required: true},
 			{Name: "error_code", Type: "string", Enum: []string{"auth", "taken", "proof"}, Doc: "Only in state error. auth: the PBX does not let its new user in; taken: the PBX is paired with another tenant; proof: too many wrong tokens"},
 			{Name: "last_seen_at", Type: "time", Doc: "When it was last online, where it is not"},
+			{Name: "maintenance_until", Type: "time", Doc: "Until when its maintenance is paid; absent: it is not. The control centre may bring firmware only to systems where it is"},
 			{Name: "offline_reason", Type: "string", Enum: []string{"relay_drain", "relay_lost", "lost", "network", "power", "restart", "shutdown", "certificate_expired", "certificate_blocked", "replaced", "clone", "idle_timeout", "protocol", "operator", "unknown"}, Doc: "Why it is offline; lost: network or power, which is settled when it is back"},
 			{Name: "offline_since", Type: "time"},
 			{Name: "online_since", Type: "time"},
@@ -4032,6 +4167,18 @@ func Operations() []Operation {
 			{Name: "default", Type: "boolean", Required: true, Doc: "The person's list of systems begins with it"},
 			{Name: "filter", Type: "object", Required: true},
 		}},
+		{ID: "listFirmware", Method: "GET", Path: "/firmware", Tag: "firmware", Summary: "Images of firmware, the newest first", Description: "They are the operator's, for PBXs of all tenants.", Of: "parts of the tenant", Verb: "config.read", Status: 200, Answer: "application/json", List: true, Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "model", Type: "string", Required: true, Doc: "Of the PBXs that it is for"},
+			{Name: "version", Type: "string", Required: true},
+			{Name: "released", Type: "string", Required: true},
+			{Name: "notes", Type: "object", Required: true, Doc: "What is new, by language; the manufacturer's own words"},
+			{Name: "size", Type: "integer", Required: true, Doc: "Of the file, in bytes"},
+			{Name: "sha256", Type: "string", Required: true, Doc: "Of its contents"},
+			{Name: "key_id", Type: "string", Required: true, Doc: "Names the public key by which it is signed"},
+			{Name: "uploaded_at", Type: "time", Required: true},
+			{Name: "min_version", Type: "string", Doc: "The oldest version that it can be installed over"},
+		}},
 		{ID: "listGroups", Method: "GET", Path: "/groups", Tag: "labels", Summary: "All groups, by name", Of: "parts of the tenant", Verb: "tenant.read", Status: 200, Answer: "application/json", List: true, Columns: []Field{
 			{Name: "id", Type: "string", Required: true},
 			{Name: "name", Type: "string", Required: true},
@@ -4145,7 +4292,7 @@ func Operations() []Operation {
 			{Name: "name", Type: "string", Required: true},
 			{Name: "ring", Type: "integer", Required: true},
 			{Name: "state", Type: "string", Required: true, Enum: []string{"pending", "running", "offline", "done", "unchanged", "conflict", "refused", "failed", "rolled_back"}, Doc: "offline: waited for, up to the deadline; unchanged: it was so already; conflict: somebody else has changed it, and it was left alone; refused: by the PBX, or nobody may any more"},
-			{Name: "changes", Type: "object", Repeated: true, Required: true, Doc: "That it gets or got"},
+			{Name: "changes", Type: "object", Repeated: true, Required: true, Doc: "That it gets or got; of firmware one, with the key firmware and the versions"},
 			{Name: "restart_needed", Type: "boolean", Required: true},
 			{Name: "changed_at", Type: "time", Required: true},
 			{Name: "code", Type: "string", Doc: "Why it failed, was refused or is a conflict. Clients show codes that they do not know by this word"},
@@ -4176,6 +4323,7 @@ func Operations() []Operation {
 			{Name: "by", Type: "object", Required: true},
 			{Name: "deadline", Type: "time", Doc: "Until when PBXs that are offline are waited for"},
 			{Name: "ended_at", Type: "time"},
+			{Name: "firmware", Type: "object", Doc: "Only of a rollout of firmware"},
 			{Name: "not_before", Type: "time", Doc: "When the next ring begins"},
 			{Name: "reason", Type: "string", Enum: []string{"failures", "deadline"}, Doc: "Why it halted or stopped"},
 			{Name: "started_at", Type: "time"},
@@ -4234,6 +4382,7 @@ func Operations() []Operation {
 			{Name: "groups", Type: "object", Repeated: true, Required: true},
 			{Name: "error_code", Type: "string", Enum: []string{"auth", "taken", "proof"}, Doc: "Only in state error. auth: the PBX does not let its new user in; taken: the PBX is paired with another tenant; proof: too many wrong tokens"},
 			{Name: "last_seen_at", Type: "time", Doc: "When it was last online, where it is not"},
+			{Name: "maintenance_until", Type: "time", Doc: "Until when its maintenance is paid; absent: it is not. The control centre may bring firmware only to systems where it is"},
 			{Name: "offline_reason", Type: "string", Enum: []string{"relay_drain", "relay_lost", "lost", "network", "power", "restart", "shutdown", "certificate_expired", "certificate_blocked", "replaced", "clone", "idle_timeout", "protocol", "operator", "unknown"}, Doc: "Why it is offline; lost: network or power, which is settled when it is back"},
 			{Name: "offline_since", Type: "time"},
 			{Name: "online_since", Type: "time"},
@@ -4395,6 +4544,9 @@ func Operations() []Operation {
 		{ID: "removeFilter", Method: "DELETE", Path: "/filters/{id}", Tag: "labels", Summary: "Remove a filter", Description: "One of all in the tenant removes who manages its users.", Of: "parts of the tenant", Verb: "system.read", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the filter"}},
 		}, Status: 204},
+		{ID: "removeFirmware", Method: "DELETE", Path: "/firmware/{id}", Tag: "firmware", Summary: "Remove an image of firmware", Description: "Only in the tenant that runs the control centre. PBXs that have it keep it. Not while a rollout that has not ended brings it.", Of: "tenant", Verb: "firmware.write", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the image"}},
+		}, Status: 204},
 		{ID: "removeGroup", Method: "DELETE", Path: "/groups/{id}", Tag: "labels", Summary: "Remove a group", Description: "The systems in it stay.", Of: "tenant", Verb: "tenant.write", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the group"}},
 		}, Status: 204},
@@ -4471,7 +4623,7 @@ func Operations() []Operation {
 		}, Status: 202, Answer: "application/json", Columns: []Field{
 			{Name: "accepted", Type: "boolean", Required: true, Doc: "Always true. If an account has the address, a mail is on its way"},
 		}},
-		{ID: "resendInvitation", Method: "POST", Path: "/invitations/{id}/mail", Tag: "tenants and access", Summary: "Send an invitation again", Description: "With a new link; the one before is void.", Of: "tenant", Verb: "users.manage", Parameters: []Parameter{
+		{ID: "resendInvitation", Method: "POST", Path: "/invitations/{id}/mail", Tag: "tenants and access", Summary: "Send an invitation again", Description: "With a new link; the one before is void. Not again before account.invitation_again is over.", Of: "tenant", Verb: "users.manage", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the invitation"}},
 		}, Status: 200, Answer: "application/json", Columns: []Field{
 			{Name: "id", Type: "string", Required: true},
@@ -4511,6 +4663,37 @@ func Operations() []Operation {
 		{ID: "setLanguage", Method: "PUT", Path: "/session/language", Tag: "session", Summary: "Choose the language of the pages", Of: "self", ContentType: "application/json", Body: []Field{
 			{Name: "language", Type: "string", Required: true, Enum: []string{"de", "en", "fr"}},
 		}, Status: 204},
+		{ID: "setMaintenance", Method: "PUT", Path: "/systems/{id}/maintenance", Tag: "systems", Summary: "Say until when a system's maintenance is paid", Of: "system", Verb: "licences.write", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the system"}},
+		}, ContentType: "application/json", Body: []Field{
+			{Name: "until", Type: "time", Doc: "Absent: it is not paid"},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "serial", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "note", Type: "string", Required: true},
+			{Name: "state", Type: "string", Required: true, Enum: []string{"offered", "received", "proving", "paired", "left", "expired", "declined", "error"}, Doc: "offered: saved, the PBX has not seen it; received: the PBX shows the offer; proving: the PBX has completed, its user is being tried; paired; left: not paired any more; expired: nobody typed the token in time; declined: refused at the PBX; error: see error_code"},
+			{Name: "state_since", Type: "time", Required: true},
+			{Name: "version", Type: "integer", Required: true, Doc: "Rises with every change of name, note, tags or groups; the ETag, for If-Match"},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "epoch", Type: "string", Required: true, Doc: "Counts the owners that the PBX has had; 0 before the first"},
+			{Name: "online", Type: "boolean", Required: true, Doc: "Whether the PBX is connected. Always false where it is not paired with the tenant"},
+			{Name: "tags", Type: "string", Repeated: true, Required: true},
+			{Name: "groups", Type: "object", Repeated: true, Required: true},
+			{Name: "error_code", Type: "string", Enum: []string{"auth", "taken", "proof"}, Doc: "Only in state error. auth: the PBX does not let its new user in; taken: the PBX is paired with another tenant; proof: too many wrong tokens"},
+			{Name: "last_seen_at", Type: "time", Doc: "When it was last online, where it is not"},
+			{Name: "maintenance_until", Type: "time", Doc: "Until when its maintenance is paid; absent: it is not. The control centre may bring firmware only to systems where it is"},
+			{Name: "offline_reason", Type: "string", Enum: []string{"relay_drain", "relay_lost", "lost", "network", "power", "restart", "shutdown", "certificate_expired", "certificate_blocked", "replaced", "clone", "idle_timeout", "protocol", "operator", "unknown"}, Doc: "Why it is offline; lost: network or power, which is settled when it is back"},
+			{Name: "offline_since", Type: "time"},
+			{Name: "online_since", Type: "time"},
+			{Name: "paired_at", Type: "time"},
+			{Name: "quarantined", Type: "boolean", Doc: "true: two holders of its certificate were connected at once, and it is not used until one of them is gone"},
+			{Name: "replaces", Type: "string", Doc: "Id of the system whose place it takes once it is paired"},
+			{Name: "rtt_ms", Type: "number", Doc: "Round trip between PBX and relay, in milliseconds"},
+			{Name: "site_id", Type: "string", Doc: "The site that it is at"},
+			{Name: "transport", Type: "string", Enum: []string{"quic", "tcp"}},
+			{Name: "unclear", Type: "boolean", Doc: "true: whether it is online is not known at the moment, since nothing is heard of the relay that it was at"},
+		}},
 		{ID: "setPassword", Method: "PUT", Path: "/session/password", Tag: "session", Summary: "Change the own password", Description: "Ends all other sessions of the person.", Of: "self", ContentType: "application/json", Body: []Field{
 			{Name: "current", Type: "string", Required: true},
 			{Name: "new", Type: "string", Required: true},
@@ -4624,6 +4807,7 @@ func Operations() []Operation {
 			{Name: "groups", Type: "object", Repeated: true, Required: true},
 			{Name: "error_code", Type: "string", Enum: []string{"auth", "taken", "proof"}, Doc: "Only in state error. auth: the PBX does not let its new user in; taken: the PBX is paired with another tenant; proof: too many wrong tokens"},
 			{Name: "last_seen_at", Type: "time", Doc: "When it was last online, where it is not"},
+			{Name: "maintenance_until", Type: "time", Doc: "Until when its maintenance is paid; absent: it is not. The control centre may bring firmware only to systems where it is"},
 			{Name: "offline_reason", Type: "string", Enum: []string{"relay_drain", "relay_lost", "lost", "network", "power", "restart", "shutdown", "certificate_expired", "certificate_blocked", "replaced", "clone", "idle_timeout", "protocol", "operator", "unknown"}, Doc: "Why it is offline; lost: network or power, which is settled when it is back"},
 			{Name: "offline_since", Type: "time"},
 			{Name: "online_since", Type: "time"},
@@ -4679,6 +4863,20 @@ func Operations() []Operation {
 			{Name: "failing_since", Type: "time"},
 			{Name: "old_secret_until", Type: "time", Doc: "Until then deliveries are signed with the secret before, too"},
 			{Name: "paused_until", Type: "time"},
+		}},
+		{ID: "uploadFirmware", Method: "POST", Path: "/firmware", Tag: "firmware", Summary: "Upload an image of firmware", Description: "Only in the tenant that runs the control centre. The body is the file that \"ccc firmware pack\" makes. It counts once it is whole and its signature is that of a known key; otherwise nothing of it is kept.", Of: "tenant", Verb: "firmware.write", Parameters: []Parameter{
+			{In: "header", Field: Field{Name: "Content-Type", Type: "string", Doc: "application/octet-stream"}},
+		}, ContentType: "application/octet-stream", Status: 201, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "model", Type: "string", Required: true, Doc: "Of the PBXs that it is for"},
+			{Name: "version", Type: "string", Required: true},
+			{Name: "released", Type: "string", Required: true},
+			{Name: "notes", Type: "object", Required: true, Doc: "What is new, by language; the manufacturer's own words"},
+			{Name: "size", Type: "integer", Required: true, Doc: "Of the file, in bytes"},
+			{Name: "sha256", Type: "string", Required: true, Doc: "Of its contents"},
+			{Name: "key_id", Type: "string", Required: true, Doc: "Names the public key by which it is signed"},
+			{Name: "uploaded_at", Type: "time", Required: true},
+			{Name: "min_version", Type: "string", Doc: "The oldest version that it can be installed over"},
 		}},
 		{ID: "withdrawInvitation", Method: "DELETE", Path: "/invitations/{id}", Tag: "tenants and access", Summary: "Withdraw an invitation", Of: "tenant", Verb: "users.manage", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the invitation"}},

@@ -25,6 +25,7 @@ type Request struct {
 	// JSON is the body; Body is one of another type, which cannot be repeated.
 	JSON        any
 	Body        io.Reader
+	Size        int64 // of Body, in bytes; 0: not known before
 	ContentType string
 	// Accept is the type of the answer. Default: application/json.
 	Accept string
@@ -109,6 +110,9 @@ func (c *Client) once(ctx context.Context, r Request, body []byte, key string) (
 	if err != nil {
 		return nil, err
 	}
+	if body == nil && r.Body != nil && r.Size > 0 {
+		req.ContentLength = r.Size
+	}
 	for name, values := range r.Header {
 		req.Header[http.CanonicalHeaderKey(name)] = values
 	}
@@ -140,10 +144,14 @@ func (c *Client) once(ctx context.Context, r Request, body []byte, key string) (
 	return nil, problemOf(resp, c.cfg.MaxAnswer)
 }
 
-// call runs a request and reads the answer into out, where that is not nil.
+// call runs a request and reads the answer into out, where that is not nil. How long a body
+// may take that is not JSON is for ctx to say.
 func (c *Client) call(ctx context.Context, r Request, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
-	defer cancel()
+	if r.Body == nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.cfg.Timeout)
+		defer cancel()
+	}
 	resp, err := c.Do(ctx, r)
 	if err != nil {
 		return err

@@ -269,7 +269,7 @@ func FuzzOpen(f *testing.F) {
 func FuzzManifest(f *testing.F) {
 	m := sample()
 	m.SHA256, m.Size = strings.Repeat("0a", 32), 1
-	text, err := m.encode()
+	text, err := m.Encode()
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -280,7 +280,7 @@ func FuzzManifest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, err := m.encode(); err != nil || !bytes.Equal(again, data) {
+		if again, err := m.Encode(); err != nil || !bytes.Equal(again, data) {
 			t.Errorf("%q becomes %q, %v", data, again, err)
 		}
 	})

@@ -91,8 +91,8 @@ func printable(s string, lines bool) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) && (!lines || r != '\n') })
 }
 
-// encode gives the canonical JSON of a manifest that passes check.
-func (m *Manifest) encode() ([]byte, error) {
+// Encode gives the canonical JSON of a manifest, as it is signed. Errors wrap [ErrFormat].
+func (m *Manifest) Encode() ([]byte, error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func decodeManifest(data []byte) (m Manifest, err error) {
 	if err := json.Unmarshal(data, &m); err != nil {
 		return Manifest{}, fmt.Errorf("%w: manifest: %w", ErrFormat, err)
 	}
-	again, err := m.encode()
+	again, err := m.Encode()
 	if err != nil {
 		return Manifest{}, err
 	}

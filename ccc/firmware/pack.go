@@ -37,7 +37,7 @@ func Pack(w io.Writer, payload io.ReadSeeker, m Manifest, key ed25519.PrivateKey
 
 // header is all before the payload.
 func (m *Manifest) header(key ed25519.PrivateKey) ([]byte, error) {
-	text, err := m.encode()
+	text, err := m.Encode()
 	if err != nil {
 		return nil, err
 	}

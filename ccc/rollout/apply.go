@@ -24,6 +24,9 @@ func (s *Service) apply(ctx context.Context, r store.Rollout, d store.RolloutDev
 		return s.conclude(ctx, r, &d, store.DeviceRefused, code)
 	}
 	pbx := s.cfg.Connect(p)
+	if r.Kind == store.RolloutFirmware {
+		return s.bring(ctx, r, &d, pbx, tries)
+	}
 	if r.Kind == store.RolloutSettings && d.Step != store.StepRestarting {
 		if over, err := s.write(ctx, r, &d, pbx); err != nil {
 			return s.answered(ctx, r, &d, err, tries)

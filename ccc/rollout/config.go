@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/firmware"
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/configs"
@@ -45,6 +46,24 @@ type Config struct {
 	// Keep is how long rollouts, and the old values in them, are kept after their end.
 	// Default: 2160h, 90 days.
 	Keep time.Duration `yaml:"keep"`
+	// FirmwareDir is where the images of firmware are that the operator has uploaded. Several
+	// processes on one database share it. Default: there are none, and no rollouts of them.
+	FirmwareDir string `yaml:"firmware_dir"`
+	// FirmwareKeys are files with the public keys by which images are signed, as made by
+	// "ccc firmware key new". Needed with FirmwareDir.
+	FirmwareKeys []string `yaml:"firmware_keys"`
+	// FirmwareMaxSize is how large an image may be. Default: 512MiB.
+	FirmwareMaxSize configs.Bytes `yaml:"firmware_max_size"`
+	// Uploads is how many PBXs are sent an image at once, for all rollouts. Default: 16.
+	Uploads int `yaml:"uploads"`
+	// UploadTimeout is how long an image may take to come from a person, and to a PBX.
+	// Default: 1h.
+	UploadTimeout time.Duration `yaml:"upload_timeout"`
+	// InstallTimeout is how long a PBX that has an image may take to come back with it.
+	// Default: 30m.
+	InstallTimeout time.Duration `yaml:"install_timeout"`
+	// RequireMaintenance: only PBXs whose maintenance is paid get firmware. Default: all do.
+	RequireMaintenance bool `yaml:"require_maintenance"`
 
 	Store *store.DB `yaml:"-"`
 	// Keys seal what PBXs had and get.
@@ -67,6 +86,7 @@ func DefaultConfig() Config {
 	return Config{
 		Calls: 64, Devices: 10_000, Active: 50, CallTimeout: 20 * time.Second, Session: 5 * time.Minute, ReturnTimeout: 10 * time.Minute,
 		Tries: 3, Retry: 5 * time.Second, Lease: 30 * time.Second, Wait: 72 * time.Hour, Keep: 90 * 24 * time.Hour,
+		FirmwareMaxSize: 512 << 20, Uploads: 16, UploadTimeout: time.Hour, InstallTimeout: 30 * time.Minute,
 	}
 }
 
@@ -83,6 +103,10 @@ func (c Config) withDefaults() Config {
 	c.Lease = cmp.Or(c.Lease, d.Lease)
 	c.Wait = cmp.Or(c.Wait, d.Wait)
 	c.Keep = cmp.Or(c.Keep, d.Keep)
+	c.FirmwareMaxSize = cmp.Or(c.FirmwareMaxSize, d.FirmwareMaxSize)
+	c.Uploads = cmp.Or(c.Uploads, d.Uploads)
+	c.UploadTimeout = cmp.Or(c.UploadTimeout, d.UploadTimeout)
+	c.InstallTimeout = cmp.Or(c.InstallTimeout, d.InstallTimeout)
 	if c.Online == nil {
 		c.Online = func(identity.Serial) bool { return true }
 	}
@@ -106,7 +130,7 @@ func (c Config) Validate() error {
 	for _, n := range []struct {
 		key    string
 		v, max int
-	}{{"calls", c.Calls, 10_000}, {"devices", c.Devices, store.MaxPage}, {"active", c.Active, 10_000}, {"tries", c.Tries, 100}} {
+	}{{"calls", c.Calls, 10_000}, {"devices", c.Devices, store.MaxPage}, {"active", c.Active, 10_000}, {"tries", c.Tries, 100}, {"uploads", c.Uploads, 10_000}} {
 		if n.v < 1 || n.v > n.max {
 			all = append(all, &configs.KeyError{Key: n.key, Problem: fmt.Sprintf("is not from 1 to %d", n.max)})
 		}
@@ -122,10 +146,20 @@ func (c Config) Validate() error {
 		{"lease", c.Lease, time.Second, time.Hour},
 		{"wait", c.Wait, time.Minute, MaxWait},
 		{"keep", c.Keep, 24 * time.Hour, 10 * 365 * 24 * time.Hour},
+		{"upload_timeout", c.UploadTimeout, time.Second, 24 * time.Hour},
+		{"install_timeout", c.InstallTimeout, time.Second, 24 * time.Hour},
 	} {
 		if d.v < d.min || d.v > d.max {
 			all = append(all, &configs.KeyError{Key: d.key, Problem: fmt.Sprintf("is not from %v to %v", d.min, d.max)})
 		}
+	}
+	if c.FirmwareMaxSize < 1<<10 || c.FirmwareMaxSize > firmware.MaxPayload {
+		all = append(all, &configs.KeyError{Key: "firmware_max_size", Problem: "is not between 1KiB and 4GiB"})
+	}
+	if c.FirmwareDir != "" && len(c.FirmwareKeys) == 0 {
+		all = append(all, &configs.KeyError{
+			Key: "firmware_keys", Problem: "has no file", Hint: "images are taken only where a known key has signed them; make one with: ccc firmware key new --out FILE",
+		})
 	}
 	return errors.Join(all...)
 }

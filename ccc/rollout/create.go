@@ -39,6 +39,7 @@ type Wish struct {
 	Kind     store.RolloutKind
 	Template store.TemplateID // whose settings; empty: Settings
 	Settings Values
+	Firmware store.FirmwareID // the image, of a rollout of firmware
 	Systems  []store.SystemID // these, the first ones first
 	Filter   *store.Filter    // and what fits this; nil: nothing
 	Plan     store.RolloutPlan
@@ -58,6 +59,11 @@ func (s *Service) Create(ctx context.Context, who Actor, n Wish) (r store.Rollou
 	}
 	if err := s.checkPlan(&n.Plan); err != nil {
 		return r, err
+	}
+	if n.Kind == store.RolloutFirmware {
+		if err := s.HasFirmware(); err != nil {
+			return r, err
+		}
 	}
 	at := now()
 	r = store.Rollout{
@@ -104,11 +110,17 @@ func (s *Service) quota(tx *store.Tx, tenant store.TenantID) error {
 
 // settingsOf puts what is to be set into a rollout.
 func settingsOf(tx *store.Tx, r *store.Rollout, n Wish, values Values) error {
+	if n.Kind != store.RolloutFirmware && n.Firmware != "" {
+		return fault("firmware_id", "is only for a rollout of firmware")
+	}
 	if n.Kind != store.RolloutSettings {
 		if len(values) > 0 || n.Template != "" {
 			return fault("settings", "are only for a rollout of settings")
 		}
 		r.Settings = []byte("{}")
+		if n.Kind == store.RolloutFirmware {
+			return firmwareOf(tx, r, n)
+		}
 		return nil
 	}
 	if n.Template != "" {
@@ -127,6 +139,19 @@ func settingsOf(tx *store.Tx, r *store.Rollout, n Wish, values Values) error {
 	}
 	r.Settings = encode(values)
 	return nil
+}
+
+// firmwareOf puts the image into a rollout.
+func firmwareOf(tx *store.Tx, r *store.Rollout, n Wish) error {
+	if n.Firmware == "" {
+		return fault("firmware_id", "is missing")
+	}
+	v, err := tx.Firmware(n.Firmware)
+	if errors.Is(err, store.ErrNotFound) {
+		return fault("firmware_id", "is not there")
+	}
+	r.Firmware, r.FirmwareModel, r.FirmwareVersion = v.ID, v.Model, v.Version
+	return err
 }
 
 // choose gives the systems of a rollout: those that are paired and at which the actor may do

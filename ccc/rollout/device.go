@@ -20,6 +20,9 @@ const sealPurpose = "rollout changes"
 type kept struct {
 	Changes []Change `json:"changes"`
 	Restart bool     `json:"restart,omitempty"` // it is needed for them
+	// Of firmware: the settings of before, and why the image before was not installed.
+	Backup Values `json:"backup,omitempty"`
+	Failed string `json:"failed,omitempty"`
 }
 
 func encode(v any) []byte {
@@ -38,7 +41,7 @@ func (s *Service) keep(d *store.RolloutDevice, k kept) (err error) {
 	}
 	d.Diff = ""
 	if len(k.Changes) > 0 {
-		d.Diff = hexOf(s.cfg.Keys.MAC("rollout diff", string(d.Rollout), text))
+		d.Diff = hexOf(s.cfg.Keys.MAC("rollout diff", string(d.Rollout), encode(kept{Changes: k.Changes, Restart: k.Restart})))
 	}
 	return nil
 }
@@ -250,6 +253,9 @@ func (s *Service) look(ctx context.Context, r store.Rollout, d *store.RolloutDev
 	if r.Kind == store.RolloutRestart {
 		_, err := pbx.System(ctx)
 		return err
+	}
+	if r.Kind == store.RolloutFirmware {
+		return s.lookFirmware(ctx, r, d, pbx)
 	}
 	version, has, err := pbx.Settings(ctx)
 	if err != nil {

@@ -21,6 +21,15 @@ const (
 	CodePBX      Code = "pbx_failed"        // the PBX has answered something that it is not to answer
 	CodeTooMany  Code = "quota_rollouts"    // of rollouts
 	CodeNoRights Code = "forbidden"         // not at all of the systems
+
+	CodeFirmwareOff       Code = "firmware_off"       // there is no place for images
+	CodeFirmwareFormat    Code = "firmware_format"    // it is no image
+	CodeFirmwareKey       Code = "firmware_key"       // of an image that nobody known has signed
+	CodeFirmwareSignature Code = "firmware_signature" // of an image that was not signed so
+	CodeFirmwarePayload   Code = "firmware_payload"   // of an image that has changed, or is not whole
+	CodeFirmwareExists    Code = "firmware_exists"    // there is one of the model and version
+	CodeFirmwareInUse     Code = "firmware_in_use"    // a rollout brings it
+	CodeTooLarge          Code = "too_large"
 )
 
 // Error says why something was not done.

@@ -34,6 +34,13 @@ type PBX interface {
 	Restart(ctx context.Context) error
 	// System says what runs there.
 	System(ctx context.Context) (System, error)
+	// Firmware says what goes on about its firmware.
+	Firmware(ctx context.Context) (Firmware, error)
+	// Install has it take an image: it is whole there, and verified, when there is no error.
+	// Installation and restart follow.
+	Install(ctx context.Context, image Image, downgrade bool) error
+	// Rollback makes it restart with the firmware of before.
+	Rollback(ctx context.Context) error
 }
 
 // Key is a setting that a PBX has.
@@ -51,6 +58,7 @@ type Key struct {
 // System is what runs at a PBX.
 type System struct {
 	Boot     string `json:"boot"` // another one after each restart
+	Model    string `json:"model"`
 	Firmware string `json:"firmware"`
 	Running  int64  `json:"running_seconds"`
 }
@@ -62,6 +70,9 @@ type Connector struct {
 	calls   *semaphore.Weighted
 	timeout time.Duration
 	keep    time.Duration
+	// Of images, which take long.
+	images       *semaphore.Weighted
+	imageTimeout time.Duration
 
 	mu       sync.Mutex                  // guards sessions
 	sessions map[store.PairingID]session // logins that are used again
@@ -78,6 +89,7 @@ func NewConnector(c Config, keys *seal.Keyring, dial func(context.Context, ident
 	c = c.withDefaults()
 	return &Connector{
 		keys: keys, dial: dial, calls: semaphore.NewWeighted(int64(c.Calls)), timeout: c.CallTimeout, keep: c.Session,
+		images: semaphore.NewWeighted(int64(c.Uploads)), imageTimeout: c.UploadTimeout,
 		sessions: map[store.PairingID]session{},
 	}
 }
@@ -226,8 +238,13 @@ func (p *remotePBX) Restart(ctx context.Context) error {
 
 func (p *remotePBX) System(ctx context.Context) (s System, err error) {
 	_, err = p.do(ctx, pbxweb.Request{Method: http.MethodGet, Path: "system", Out: &s})
-	if err == nil && (len(s.Boot) > 64 || pbxweb.Line(s.Boot) != s.Boot || len(s.Firmware) > 64 || pbxweb.Line(s.Firmware) != s.Firmware) {
-		err = pbxweb.ErrAnswer
+	if err != nil {
+		return s, err
 	}
-	return s, err
+	for _, text := range []string{s.Boot, s.Model, s.Firmware} {
+		if len(text) > maxVersionText || pbxweb.Line(text) != text {
+			return s, pbxweb.ErrAnswer
+		}
+	}
+	return s, nil
 }

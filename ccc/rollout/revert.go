@@ -32,6 +32,9 @@ func (s *Service) revert(ctx context.Context, r store.Rollout, d store.RolloutDe
 		return d, nil // nothing was done to it, or it had its turn
 	}
 	pbx := s.cfg.Connect(p)
+	if r.Kind == store.RolloutFirmware {
+		return s.revertFirmware(ctx, r, &d, pbx, tries)
+	}
 	k, err := s.kept(d)
 	if err != nil {
 		return s.reverted(ctx, r, &d, store.DeviceFailed, codeBackup)

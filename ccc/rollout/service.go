@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/firmware"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -20,6 +21,7 @@ import (
 type Service struct {
 	cfg   Config
 	log   hclog.Logger
+	keys  firmware.Keys // that images are signed with; nil: there are none
 	owner string        // of leases: another one in each process
 	wake  chan struct{} // a rollout is new or is to go on; has room for one
 
@@ -36,7 +38,11 @@ func New(cfg Config) (*Service, error) {
 		return nil, errors.New("rollout: Store, Keys and Connect are needed")
 	}
 	cfg = cfg.withDefaults()
-	return &Service{cfg: cfg, log: cfg.Logger, owner: uuid.NewString(), wake: make(chan struct{}, 1), drives: map[store.RolloutID]*drive{}}, nil
+	keys, err := openFirmware(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Service{cfg: cfg, log: cfg.Logger, keys: keys, owner: uuid.NewString(), wake: make(chan struct{}, 1), drives: map[store.RolloutID]*drive{}}, nil
 }
 
 // now is the present as the store keeps it.
@@ -156,10 +162,11 @@ func (s *Service) claim(ctx context.Context) (all []store.Rollout, err error) {
 }
 
 func (s *Service) sweep(ctx context.Context) error {
-	return s.cfg.update(ctx, func(tx *store.Tx) error {
+	err := s.cfg.update(ctx, func(tx *store.Tx) error {
 		_, err := tx.SweepRollouts(now().Add(-s.cfg.Keep))
 		return err
 	})
+	return errors.Join(err, s.sweepFirmware(ctx))
 }
 
 // release lets others go on with a rollout at once; otherwise they do when the lease is over.

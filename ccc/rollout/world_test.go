@@ -34,6 +34,7 @@ type fakePBX struct {
 	offline bool
 
 	refuse    bool // every change
+	box       box  // its firmware
 	deaf      bool // a change is made, and its answer is lost
 	silent    bool // a change is said to be made
 	neverBack bool // from a restart
@@ -105,13 +106,14 @@ func (p *fakePBX) Restart(context.Context) error {
 func (p *fakePBX) System(context.Context) (System, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.pass()
 	if p.offline {
 		return System{}, errGone
 	}
 	if p.noBoot {
 		return System{}, nil
 	}
-	return System{Boot: strconv.Itoa(p.boot)}, nil
+	return System{Boot: strconv.Itoa(p.boot), Model: p.box.model, Firmware: p.box.version}, nil
 }
 
 // factory are the settings of a new PBX.
@@ -216,7 +218,7 @@ func (w *world) add(tx *store.Tx, i int) error {
 		ID: store.NewID[store.SystemID](), Tenant: w.tenant, Serial: identity.Serial(fmt.Sprintf("%010d", i)), Name: fmt.Sprint("PBX ", i),
 		State: store.StatePaired, Created: now(), StateSince: now(),
 	}
-	p := &fakePBX{version: 1, values: factory()}
+	p := &fakePBX{box: newBox(), version: 1, values: factory()}
 	w.systems, w.pbxs = append(w.systems, s.ID), append(w.pbxs, p)
 	w.serials[s.Serial] = p
 	return errors.Join(tx.CreateSystem(s), tx.CreatePairing(store.Pairing{

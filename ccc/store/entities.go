@@ -98,8 +98,10 @@ type System struct {
 	LastSeen   *time.Time // nil: never seen
 	Site       SiteID     // where it is; empty: at none
 	Replaces   SystemID   // the system that this one takes the place of; empty: none
-	Tags       []string   // sorted, without duplicates
-	Groups     []Group    // sorted by name; to create a system, their ids are enough
+	// Maintenance is until when its maintenance is paid; nil: it is not. See Tx.SetMaintenance.
+	Maintenance *time.Time
+	Tags        []string // sorted, without duplicates
+	Groups      []Group  // sorted by name; to create a system, their ids are enough
 }
 
 // Fields of a system that a user changes; nil leaves one as it is.

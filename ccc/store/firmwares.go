@@ -27,6 +27,7 @@ func scanFirmware(s scanner) (v Firmware, err error) {
 // CreateFirmware adds an image. ErrConflict "version" where there is one of the model and
 // version, or "id".
 func (t *Tx) CreateFirmware(v Firmware) error {
+	t.makes("", "firmware", string(v.ID), "")
 	var c checks
 	c.id("ID", string(v.ID))
 	c.time("Uploaded", v.Uploaded)

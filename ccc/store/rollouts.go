@@ -75,7 +75,9 @@ type Rollout struct {
 	Kind            RolloutKind
 	Template        TemplateID // that Settings are from; may be gone. Empty: from none
 	TemplateVersion int64
-	Firmware        FirmwareID // empty: none
+	Firmware        FirmwareID // empty: none; may be gone after the end
+	FirmwareModel   string     // of the image
+	FirmwareVersion string     // that the image has
 	Settings        []byte     // a JSON object
 	Plan            RolloutPlan
 	State           RolloutState
@@ -146,13 +148,14 @@ type RolloutDevice struct {
 }
 
 const rolloutColumns = `id, tenant_id, name, kind, template_id, template_version, firmware_id, settings, plan, state, reason,
-	ring, not_before, forgiven, created, created_by, acting, started, deadline, ended, stood`
+	ring, not_before, forgiven, created, created_by, acting, started, deadline, ended, firmware_model, firmware_version, stood`
 
 func scanRollout(s scanner) (v Rollout, err error) {
 	var notBefore, created, started, deadline, ended, stood moment
 	var settings, plan string
 	err = s.Scan(&v.ID, &v.Tenant, &v.Name, &v.Kind, &v.Template, &v.TemplateVersion, &v.Firmware, &settings, &plan, &v.State, &v.Reason,
-		&v.Ring, &notBefore, &v.Forgiven, &created, &v.CreatedBy, &v.Acting, &started, &deadline, &ended, &stood)
+		&v.Ring, &notBefore, &v.Forgiven, &created, &v.CreatedBy, &v.Acting, &started, &deadline, &ended,
+		&v.FirmwareModel, &v.FirmwareVersion, &stood)
 	if err == nil {
 		err = json.Unmarshal([]byte(plan), &v.Plan)
 	}
@@ -181,9 +184,9 @@ func (t *Tx) CreateRollout(v Rollout, rings [][]SystemID) error {
 		return err
 	}
 	_, err = t.exec("INSERT INTO rollouts ("+rolloutColumns+`, lease_owner, lease_until)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '', 0, 0, 0, $11, $12, $12, 0, 0, 0, 0, '', 0)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '', 0, 0, 0, $11, $12, $12, 0, 0, 0, $13, $14, 0, '', 0)`,
 		v.ID, v.Tenant, v.Name, v.Kind, optional(v.Template), v.TemplateVersion, optional(v.Firmware), string(v.Settings), string(plan),
-		v.State, v.Created, optional(v.CreatedBy))
+		v.State, v.Created, optional(v.CreatedBy), v.FirmwareModel, v.FirmwareVersion)
 	if err != nil {
 		return err
 	}

@@ -70,18 +70,19 @@ func (t *Tx) addGroups(tenant TenantID, id SystemID, groups []GroupID) error {
 }
 
 const systemColumns = `id, tenant_id, serial, name, note, state, error_code, version, created, created_by, state_since,
-	paired, epoch, last_seen, replaces, site_id`
+	paired, epoch, last_seen, replaces, site_id, maintenance_until`
 
 func scanSystem(s scanner) (v System, err error) { return scanSystemAnd(s) }
 
 // scanSystemAnd reads further columns after those of a system.
 func scanSystemAnd(s scanner, more ...any) (v System, err error) {
-	var created, stateSince, paired, lastSeen moment
+	var created, stateSince, paired, lastSeen, maintenance moment
 	err = s.Scan(append([]any{
 		&v.ID, &v.Tenant, &v.Serial, &v.Name, &v.Note, &v.State, &v.ErrorCode, &v.Version, &created,
-		&v.CreatedBy, &stateSince, &paired, &v.Epoch, &lastSeen, &v.Replaces, &v.Site,
+		&v.CreatedBy, &stateSince, &paired, &v.Epoch, &lastSeen, &v.Replaces, &v.Site, &maintenance,
 	}, more...)...)
 	v.Created, v.StateSince, v.Paired, v.LastSeen = created.Time, stateSince.Time, paired.pointer(), lastSeen.pointer()
+	v.Maintenance = maintenance.pointer()
 	return v, err
 }
 
@@ -249,6 +250,11 @@ func (t *Tx) SetPaired(tenant TenantID, id SystemID, epoch uint64, at time.Time)
 func (t *Tx) SetLastSeen(tenant TenantID, id SystemID, at time.Time) error {
 	return t.change("UPDATE systems SET last_seen = CASE WHEN last_seen < $3 THEN $3 ELSE last_seen END WHERE tenant_id = $1 AND id = $2",
 		tenant, id, at)
+}
+
+// SetMaintenance notes until when a system's maintenance is paid; nil: it is not.
+func (t *Tx) SetMaintenance(tenant TenantID, id SystemID, until *time.Time) error {
+	return t.change("UPDATE systems SET maintenance_until = $3 WHERE tenant_id = $1 AND id = $2", tenant, id, moments(until))
 }
 
 // DeleteSystem removes a system with its offers and what was granted for it alone. ErrConflict "pairing" while it is paired.
