@@ -15,6 +15,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/firmware"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/pbxweb"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
+	"github.com/comtrexx-cloud/comtrexx/ccc/store/storetest"
 )
 
 // maker signs the images of these tests, and stranger others.
@@ -230,7 +231,7 @@ func TestUpload(t *testing.T) {
 // Files that a process has left are removed, but none that another may be about to write.
 func TestSweepFirmware(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, sqlite(t), 0)
+	w := newWorld(t, storetest.SQLite(t), 0)
 	dir := t.TempDir()
 	with := withFirmware(t, dir)
 	s, stop := w.start(with)
