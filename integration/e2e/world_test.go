@@ -7,34 +7,16 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/dial"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/integration/programs"
 	"github.com/comtrexx-cloud/comtrexx/integration/world"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
-
-// programs builds the real programs once for all tests.
-var programs = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "comtrexx-bin-")
-	if err != nil {
-		return "", err
-	}
-	// The flags of "make build", so that the build cache serves both.
-	cmd := exec.Command("go", "build", "-trimpath", "-tags", "nobadger,nomysql,nopgx", "-o", dir+string(filepath.Separator),
-		"../../pki", "../../auerproxy", "../../auerproxy/cmd/auer-agent")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return dir, errors.New(err.Error() + "\n" + string(out))
-	}
-	return dir, nil
-})
 
 // patience is far more than anything here takes.
 const patience = 60 * time.Second
@@ -48,7 +30,7 @@ func forEachKind(t *testing.T, cfg world.Config, test func(ctx context.Context, 
 			c := cfg
 			c.Kind = kind
 			if kind == world.Processes {
-				bin, err := programs()
+				bin, err := programs.Build("pki", "auerproxy", "auer-agent")
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -17,44 +15,19 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/integration/bench/process"
 	"github.com/comtrexx-cloud/comtrexx/integration/bench/score"
 	"github.com/comtrexx-cloud/comtrexx/integration/load"
+	"github.com/comtrexx-cloud/comtrexx/integration/programs"
 	"github.com/comtrexx-cloud/comtrexx/pki/store/pgtest"
 )
-
-// built is where pkiProgram put it.
-var built string
-
-// pkiProgram builds the program once for all tests, with the flags of "make build", so
-// that the build cache serves both.
-var pkiProgram = sync.OnceValues(func() (string, error) {
-	var err error
-	if built, err = os.MkdirTemp("", "bench-ca-bin-"); err != nil {
-		return "", err
-	}
-	cmd := exec.Command("go", "build", "-trimpath", "-tags", "nobadger,nomysql,nopgx", "-o", built+string(filepath.Separator), "../../../pki")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", errors.New(err.Error() + "\n" + string(out))
-	}
-	return filepath.Join(built, "pki"), nil
-})
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if built != "" {
-		_ = os.RemoveAll(built)
-	}
-	os.Exit(code)
-}
 
 // usePrograms leaves ours as the only one that can be found, but for step-ca where it
 // is named.
 func usePrograms(t *testing.T, step string) {
 	t.Helper()
-	program, err := pkiProgram()
+	bin, err := programs.Build("pki")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("PKI", program)
+	t.Setenv("PKI", filepath.Join(bin, "pki"))
 	t.Setenv("STEP_CA", step)
 	t.Setenv("PATH", t.TempDir())
 }

@@ -3,7 +3,6 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/integration/bench/score"
 	"github.com/comtrexx-cloud/comtrexx/integration/load"
+	"github.com/comtrexx-cloud/comtrexx/integration/programs"
 )
 
 // TestMain is also the PBX, which [Measure] starts as this program.
@@ -29,16 +29,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// programs builds ours with the flags of "make build", so that the build cache serves
-// both.
-func programs(t *testing.T) {
+// usePrograms has it take ours as they are now.
+func usePrograms(t *testing.T) {
 	t.Helper()
-	bin := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-tags", "nobadger,nomysql,nopgx", "-o", bin+string(filepath.Separator),
-		"../../../ara", "../../../auerproxy")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatal(errors.New(err.Error() + "\n" + string(out)))
+	bin, err := programs.Build("ara", "auerproxy")
+	if err != nil {
+		t.Fatal(err)
 	}
 	t.Setenv("ARA", filepath.Join(bin, "ara"))
 	t.Setenv("AUERPROXY", filepath.Join(bin, "auerproxy"))
@@ -47,7 +43,7 @@ func programs(t *testing.T) {
 // TestMeasure: a short run has a figure of every work for every contestant that is there,
 // and a row for each that is not.
 func TestMeasure(t *testing.T) {
-	programs(t)
+	usePrograms(t)
 	t.Setenv("CADDY", "")
 	path := os.Getenv("PATH")
 	if _, err := exec.LookPath("caddy"); err == nil {

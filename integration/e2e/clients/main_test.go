@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/comtrexx-cloud/comtrexx/integration/programs"
 	"go.uber.org/goleak"
 )
 
@@ -34,24 +35,14 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-var buildAuerproxy = sync.OnceValues(func() (string, error) {
-	bin := filepath.Join(shared, "auerproxy")
-	cmd := exec.Command("go", "build", "-o", bin, "github.com/comtrexx-cloud/comtrexx/auerproxy")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build auerproxy: %w\n%s", err, out)
-	}
-	return bin, nil
-})
-
-// auerproxy gives the path of the program, which the first test builds.
+// auerproxy gives the path of the program.
 func auerproxy(t *testing.T) string {
 	t.Helper()
-	bin, err := buildAuerproxy()
+	bin, err := programs.Build("auerproxy")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bin
+	return filepath.Join(bin, "auerproxy")
 }
 
 // tool gives the path of a program, or skips the test.

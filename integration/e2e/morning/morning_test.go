@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/comtrexx-cloud/comtrexx/integration/programs"
 	"github.com/comtrexx-cloud/comtrexx/integration/world"
 )
 
@@ -23,18 +24,6 @@ func TestMain(m *testing.M) {
 
 // patience is far more than all of it takes.
 const patience = 6 * time.Minute
-
-// programs builds the real programs, with the pages.
-func programs(t *testing.T, dir string) {
-	t.Helper()
-	// The flags of "make build", so that the build cache serves both.
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-tags", "nobadger,nomysql,nopgx,webui", "-o", dir+string(filepath.Separator),
-		"../../../pki", "../../../auerproxy", "../../../ccc", "../../pbx/pbx")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-}
 
 // browser gives what the pages need: Node, Chromium and the pages themselves.
 func browser(t *testing.T, ui string) (node, chromium string) {
@@ -77,11 +66,14 @@ func TestMorning(t *testing.T) {
 	}
 	node, chromium := browser(t, ui)
 	dir := shortDir(t)
-	programs(t, filepath.Join(dir, "bin"))
+	bin, err := programs.Build("pki", "auerproxy", "ccc", "pbx")
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	w, err := world.Start(ctx, world.Config{
-		Dir: filepath.Join(dir, "w"), Kind: world.Processes, Bin: filepath.Join(dir, "bin"), Centre: true, PBX: true, DeviceCount: pbxs,
+		Dir: filepath.Join(dir, "w"), Kind: world.Processes, Bin: bin, Centre: true, PBX: true, DeviceCount: pbxs,
 		CentreSet: []string{"account.external_url=http://localhost", "fleet.offline_after=1s"},
 	})
 	if err != nil {

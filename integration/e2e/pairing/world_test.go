@@ -2,18 +2,15 @@ package pairing_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/comtrexx-cloud/comtrexx/integration/programs"
 	"github.com/comtrexx-cloud/comtrexx/integration/world"
 )
 
@@ -40,23 +37,6 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// programs builds the real programs once for all tests, with pages where "make ui" has
-// made them.
-var programs = sync.OnceValues(func() (string, error) {
-	// The flags of "make build", so that the build cache serves both.
-	tags := "nobadger,nomysql,nopgx"
-	if _, err := os.Stat("../../../ccc/web/ui/dist/index.html"); err == nil {
-		tags += ",webui"
-	}
-	cmd := exec.Command("go", "build", "-trimpath", "-tags", tags, "-o", shared+string(filepath.Separator),
-		"../../../pki", "../../../auerproxy", "../../../ccc", "../../pbx/pbx")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", errors.New(err.Error() + "\n" + string(out))
-	}
-	return shared, nil
-})
-
 // cheapHash is the least that the control centre takes for a password, where it runs in
 // this process: the race detector looks at every byte that a hash reads. The real
 // programs, which have no race detector, keep the default.
@@ -66,7 +46,7 @@ var cheapHash = []string{"account.hash.memory=8MiB", "account.hash.passes=1", "a
 func start(ctx context.Context, t *testing.T, cfg world.Config) *world.World {
 	t.Helper()
 	if cfg.Kind == world.Processes {
-		bin, err := programs()
+		bin, err := programs.Build("pki", "auerproxy", "ccc", "pbx")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/relay"
+	built "github.com/comtrexx-cloud/comtrexx/integration/programs"
 	"github.com/comtrexx-cloud/comtrexx/integration/world"
 )
 
@@ -91,12 +92,18 @@ func build(bin string) error {
 	if err != nil {
 		return err
 	}
-	// The tags of "make build", so that the build cache serves both.
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-overlay", overlay, "-tags", "nobadger,nomysql,nopgx", "-o", bin+string(filepath.Separator),
-		"../../../pki", "../../../auerproxy", "../../../ccc", "../../../ara", "../../pbx/pbx")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w\n%s", err, out)
+	if err := built.Changed(bin, overlay, "pbx"); err != nil {
+		return err
+	}
+	others := []string{"pki", "auerproxy", "ccc", "ara"}
+	dir, err := built.Build(others...)
+	if err != nil {
+		return err
+	}
+	for _, name := range others {
+		if err := os.Symlink(filepath.Join(dir, name), filepath.Join(bin, name)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"io"
 	"math"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -27,6 +25,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/configs/daemon"
 	"github.com/comtrexx-cloud/comtrexx/integration/load"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/cloud"
+	"github.com/comtrexx-cloud/comtrexx/integration/programs"
 	"github.com/comtrexx-cloud/comtrexx/pki/enrol"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
@@ -178,21 +177,17 @@ func TestEverything(t *testing.T) {
 	}
 }
 
-// programs builds the real programs, with the flags of "make build" so that the build
-// cache serves both.
-func programs(t *testing.T) cloud.Programs {
+// ours are the real programs.
+func ours(t *testing.T) cloud.Programs {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("builds programs")
 	}
-	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-tags", "nobadger,nomysql,nopgx", "-o", dir+string(filepath.Separator),
-		"../../../auerproxy", "../../../ccc")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	bin, err := programs.Build("auerproxy", "ccc")
+	if err != nil {
+		t.Fatal(err)
 	}
-	return cloud.Programs{Relay: filepath.Join(dir, "auerproxy"), Centre: filepath.Join(dir, "ccc")}
+	return cloud.Programs{Relay: filepath.Join(bin, "auerproxy"), Centre: filepath.Join(bin, "ccc")}
 }
 
 // TestOwnCloud: PBXs and cloud come back from a directory, paired as they were.
@@ -200,7 +195,7 @@ func TestOwnCloud(t *testing.T) {
 	t.Parallel()
 	o := Options{
 		PBXs: 3, Pair: 2, Duration: time.Second, Seed: 3, Transport: "mix", Patience: 2 * time.Minute, TrustDomain: td,
-		State: t.TempDir(), Programs: programs(t), Progress: load.NewProgress(io.Discard),
+		State: t.TempDir(), Programs: ours(t), Progress: load.NewProgress(io.Discard),
 	}
 	if err := o.Validate(); err != nil {
 		t.Fatal(err)
