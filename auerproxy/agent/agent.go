@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/e2e"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/splice"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -32,6 +33,9 @@ type Agent struct {
 	started  atomic.Bool
 	attempts atomic.Uint64
 	wg       sync.WaitGroup // everything that Run starts
+
+	pollOnce sync.Once
+	poller   *splice.Poller // set by pollOnce
 }
 
 // New checks the configuration and makes an agent that does nothing until Run.
@@ -85,7 +89,22 @@ func (a *Agent) Run(ctx context.Context) error {
 	<-ctx.Done()
 	a.pool.Close()
 	a.wg.Wait()
-	return nil
+	return a.poller.Close()
+}
+
+// sockets gives what waits for the sockets of targets, from the first call of an agent
+// that runs on; nil where there is nothing, and each waits in a goroutine.
+func (a *Agent) sockets() *splice.Poller {
+	if !a.started.Load() {
+		return nil
+	}
+	a.pollOnce.Do(func() {
+		var err error
+		if a.poller, err = splice.NewPoller(); err != nil {
+			a.log.Warn("sockets wait in goroutines", "error", err)
+		}
+	})
+	return a.poller
 }
 
 // helloFor is what a slot says to a relay.

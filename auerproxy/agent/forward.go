@@ -25,6 +25,7 @@ const (
 
 // forwarder joins the calls of a service with connections to a local target.
 type forwarder struct {
+	agent            *Agent
 	cfg              Service
 	network, address string
 	timeout          time.Duration
@@ -40,7 +41,7 @@ func newForwarder(a *Agent, cfg Service) (*forwarder, error) {
 	idle := cfg.CallIdle
 	def(&idle, a.cfg.Limits.CallIdle)
 	f := &forwarder{
-		cfg: cfg, network: network, address: address, timeout: a.cfg.Limits.TargetTimeout,
+		agent: a, cfg: cfg, network: network, address: address, timeout: a.cfg.Limits.TargetTimeout,
 		splice: splice.Options{IdleTimeout: idle},
 	}
 	if ap, err := netip.ParseAddrPort(address); err == nil && network == "tcp" && ap.Addr().IsLoopback() {
@@ -51,7 +52,7 @@ func newForwarder(a *Agent, cfg Service) (*forwarder, error) {
 
 func (f *forwarder) run(context.Context) {}
 
-func (f *forwarder) take(ctx context.Context, call Call, ans answer) error {
+func (f *forwarder) take(ctx context.Context, call Call, ans answer, over func()) error {
 	start := time.Now()
 	target, err := f.dial(ctx, call, ans)
 	if err != nil {
@@ -60,9 +61,12 @@ func (f *forwarder) take(ctx context.Context, call Call, ans answer) error {
 	if err := ans.accept(since(start, "target")); err != nil {
 		_ = target.Close()
 		ans.conn().Reset(tunnel.CodeOf(err))
+		over()
 		return nil // the caller has gone
 	}
-	splice.Join(ans.conn(), target, f.splice)
+	o := f.splice
+	o.Poller = f.agent.sockets()
+	splice.Start(ans.conn(), target, o, func(splice.Result) { over() })
 	return nil
 }
 

@@ -80,13 +80,10 @@ func callOn(t *testing.T, s *service) (*net.TCPConn, *fakeAnswer) {
 	done := make(chan struct{})
 	go func() { defer close(done); s.run(ctx) }()
 	taken := make(chan struct{})
-	go func() {
-		defer close(taken)
-		s.take(ctx, Call{
-			Caller: identity.Service(td, "ccc"), Verified: true, Service: s.cfg.Name,
-			Purpose: "pairing", RequestID: strings.Repeat("ab", 16),
-		}, ans)
-	}()
+	go s.take(ctx, Call{
+		Caller: identity.Service(td, "ccc"), Verified: true, Service: s.cfg.Name,
+		Purpose: "pairing", RequestID: strings.Repeat("ab", 16),
+	}, ans, func() { close(taken) })
 	t.Cleanup(func() {
 		_ = far.Close()
 		<-taken

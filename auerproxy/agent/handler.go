@@ -17,9 +17,10 @@ type duplex interface {
 }
 
 // handler takes the calls of one service, in one of three ways: listener,
-// forwarder or httpForwarder. take answers the call and returns when it is over.
+// forwarder or httpForwarder. take answers the call, and has over called once when it
+// is over, perhaps after it has returned; not where it gives an error.
 type handler interface {
-	take(ctx context.Context, call Call, ans answer) error
+	take(ctx context.Context, call Call, ans answer, over func()) error
 	// run does what the handler needs beside its calls, until ctx ends.
 	run(ctx context.Context)
 }
@@ -54,22 +55,27 @@ func newService(a *Agent, cfg Service) (*service, error) {
 
 func (s *service) run(ctx context.Context) { s.handler.run(ctx) }
 
-// take answers one call that is allowed, and returns when it is over.
-func (s *service) take(ctx context.Context, call Call, ans answer) {
+// take answers one call that is allowed, and has over called once when it is over.
+func (s *service) take(ctx context.Context, call Call, ans answer, over func()) {
 	select {
 	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
 	default:
 		s.refused.Add(1)
 		ans.refuse(tunnel.Errorf(tunnel.CodeTooManyStreams, "%s has %d calls", s.cfg.Name, s.cfg.Streams))
+		over()
 		return
 	}
 	s.active.Add(1)
-	defer s.active.Add(-1)
 	s.total.Add(1)
-	if err := s.handler.take(ctx, call, ans); err != nil {
+	end := func() {
+		s.active.Add(-1)
+		<-s.slots
+		over()
+	}
+	if err := s.handler.take(ctx, call, ans, end); err != nil {
 		s.refused.Add(1)
 		ans.refuse(err)
+		end()
 	}
 }
 

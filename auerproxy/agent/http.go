@@ -83,7 +83,7 @@ func (f *httpForwarder) run(ctx context.Context) {
 	_ = f.server.Serve(ln) // http.ErrServerClosed: Accept has no other error
 }
 
-func (f *httpForwarder) take(ctx context.Context, call Call, ans answer) error {
+func (f *httpForwarder) take(ctx context.Context, call Call, ans answer, over func()) error {
 	start := time.Now()
 	target, err := f.dial(ctx, call, ans)
 	if err != nil {
@@ -92,13 +92,14 @@ func (f *httpForwarder) take(ctx context.Context, call Call, ans answer) error {
 	if err := ans.accept(since(start, "target")); err != nil {
 		_ = target.Close()
 		ans.conn().Reset(tunnel.CodeOf(err))
+		over()
 		return nil // the caller has gone
 	}
 	first := make(chan net.Conn, 1)
 	first <- target
-	over := make(chan struct{})
+	closed := make(chan struct{})
 	c := &httpConn{
-		duplex: ans.conn(), call: call, over: sync.OnceFunc(func() { close(over) }),
+		duplex: ans.conn(), call: call, over: sync.OnceFunc(func() { close(closed) }),
 		transport: &http.Transport{
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				select {
@@ -116,7 +117,7 @@ func (f *httpForwarder) take(ctx context.Context, call Call, ans answer) error {
 	select {
 	case f.calls <- c:
 		select {
-		case <-over:
+		case <-closed:
 		case <-ctx.Done():
 		}
 	case <-ctx.Done():
@@ -128,6 +129,7 @@ func (f *httpForwarder) take(ctx context.Context, call Call, ans answer) error {
 		_ = conn.Close()
 	default:
 	}
+	over()
 	return nil
 }
 

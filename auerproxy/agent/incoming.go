@@ -59,27 +59,32 @@ func (a *Agent) admit(p *tunnel.Preamble) (*service, identity.ID, error) {
 	return s, caller, nil
 }
 
-// handle answers one stream that the relay opened.
-func (l *link) handle(ctx context.Context, st tunnel.Stream, p *tunnel.Preamble) {
+// handle answers one stream that the relay opened, and has over called once when what
+// runs in it is over.
+func (l *link) handle(ctx context.Context, st tunnel.Stream, p *tunnel.Preamble, over func()) {
 	s, caller, err := l.agent.admit(p)
 	if err != nil {
 		tunnel.Refuse(st, err)
+		over()
 		return
 	}
 	switch p.GetInner() {
 	case tunnelpb.Inner_INNER_MUX:
 		l.handleMux(ctx, st, s, caller)
+		over()
 	case tunnelpb.Inner_INNER_TLS:
-		l.handleTLS(ctx, st, s, newCall(p, caller, false), l.openData(ctx, s, p))
+		l.handleTLS(ctx, st, s, newCall(p, caller, false), l.openData(ctx, s, p), over)
 	case tunnelpb.Inner_INNER_RAW:
 		if !s.cfg.Raw {
 			s.refused.Add(1)
 			tunnel.Refuse(st, tunnel.Errorf(tunnel.CodeRefusedByDevice, "%s takes no raw stream", s.cfg.Name))
+			over()
 			return
 		}
-		s.take(ctx, newCall(p, caller, false), acked{st, l.session, time.Duration(p.GetTimeoutMs()) * time.Millisecond})
+		s.take(ctx, newCall(p, caller, false), acked{st, l.session, time.Duration(p.GetTimeoutMs()) * time.Millisecond}, over)
 	default:
 		tunnel.Refuse(st, tunnel.Errorf(tunnel.CodeProtocol, "a device takes no plain stream from a relay"))
+		over()
 	}
 }
 
@@ -103,14 +108,15 @@ func (l *link) handleMux(ctx context.Context, st tunnel.Stream, s *service, call
 	_ = e2e.Serve(ctx, session, e2e.ServeConfig{ // why it ended is the caller's business
 		MaxStreams: a.cfg.Limits.Calls, PreambleTimeout: a.cfg.Limits.PreambleTimeout,
 		IdleTimeout: a.cfg.Limits.SessionIdle, Drain: session.Draining(),
-		Handle: func(ctx context.Context, st tunnel.Stream, p *tunnel.Preamble) {
+		Start: func(ctx context.Context, st tunnel.Stream, p *tunnel.Preamble, over func()) {
 			if err := checkInner(session, s, p, a.self); err != nil {
 				s.refused.Add(1)
 				tunnel.Refuse(st, err)
+				over()
 				return
 			}
 			call := newCall(p, session.Peer(), true)
-			s.take(ctx, call, acked{st, l.session, time.Duration(p.GetTimeoutMs()) * time.Millisecond})
+			s.take(ctx, call, acked{st, l.session, time.Duration(p.GetTimeoutMs()) * time.Millisecond}, over)
 		},
 	})
 }
@@ -134,7 +140,7 @@ func checkInner(session *e2e.Session, s *service, p *tunnel.Preamble, self ident
 // handshake, so a later refusal is a reset with the code.
 //
 // data is the call's data connection, nil without one; the caller chooses.
-func (l *link) handleTLS(ctx context.Context, st tunnel.Stream, s *service, call Call, data net.Conn) {
+func (l *link) handleTLS(ctx context.Context, st tunnel.Stream, s *service, call Call, data net.Conn, over func()) {
 	a := l.agent
 	err := tunnel.WriteOpenAck(st, &tunnel.OpenAck{Data: data != nil})
 	if err == nil && data != nil {
@@ -142,6 +148,7 @@ func (l *link) handleTLS(ctx context.Context, st tunnel.Stream, s *service, call
 	}
 	if err != nil {
 		st.Reset(tunnel.CodeOf(err))
+		over()
 		return
 	}
 	hctx, cancel := context.WithTimeout(ctx, a.cfg.Limits.HandshakeTimeout)
@@ -154,10 +161,11 @@ func (l *link) handleTLS(ctx context.Context, st tunnel.Stream, s *service, call
 	if err != nil {
 		s.refused.Add(1)
 		a.log.Debug("end-to-end TLS refused", "service", s.cfg.Name, "caller", call.Caller.Path(), "error", err)
+		over()
 		return
 	}
 	call.Verified = !flow.Peer().IsZero()
-	s.take(ctx, call, opened{flow, l.session})
+	s.take(ctx, call, opened{flow, l.session}, over)
 }
 
 // openData makes the data connection that a preamble offers, if the service takes

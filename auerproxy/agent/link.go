@@ -53,7 +53,7 @@ func (a *Agent) serve(ctx context.Context, s *slot, addr string, session tunnel.
 		wg.Go(l.beat)
 		wg.Go(l.listen)
 		_ = e2e.Serve(ctx, session, e2e.ServeConfig{ // its error is session.Err
-			Handle: l.handle, MaxStreams: a.cfg.Limits.Streams, PreambleTimeout: a.cfg.Limits.PreambleTimeout,
+			Start: l.handle, MaxStreams: a.cfg.Limits.Streams, PreambleTimeout: a.cfg.Limits.PreambleTimeout,
 			IdleTimeout: -1, Drain: l.drain,
 		})
 		wg.Wait()

@@ -21,7 +21,7 @@ const backlog = 16
 type Conn struct {
 	duplex
 	call   Call
-	closed func() // once
+	closed func() // may be called again
 }
 
 // Call is what is known about the call.
@@ -99,7 +99,7 @@ func (l *listener) run(ctx context.Context) {
 	}
 }
 
-func (l *listener) take(ctx context.Context, call Call, ans answer) error {
+func (l *listener) take(ctx context.Context, call Call, ans answer, over func()) error {
 	l.mu.Lock()
 	ln := l.ln
 	l.mu.Unlock()
@@ -121,20 +121,19 @@ func (l *listener) take(ctx context.Context, call Call, ans answer) error {
 	if err := ans.accept(since(start, "target")); err != nil {
 		<-ln.room
 		ans.conn().Reset(tunnel.CodeOf(err))
+		over()
 		return nil // the caller has gone
 	}
-	over := make(chan struct{})
-	ln.queue <- &Conn{duplex: ans.conn(), call: call, closed: sync.OnceFunc(func() { close(over) })} // has room
+	once := sync.OnceFunc(over)
+	stop := context.AfterFunc(ctx, once)
+	ln.queue <- &Conn{duplex: ans.conn(), call: call, closed: func() { // has room
+		stop()
+		once()
+	}}
 	select {
-	case <-over:
-	case <-ln.closed:
+	case <-ln.closed: // Close may have missed this one; those that were accepted go on
 		ln.discard()
-		// Calls that were accepted before go on.
-		select {
-		case <-over:
-		case <-ctx.Done():
-		}
-	case <-ctx.Done():
+	default:
 	}
 	return nil
 }

@@ -19,6 +19,10 @@ type ServeConfig struct {
 	// Handle answers one stream, with tunnel.WriteAck or tunnel.Refuse, and
 	// returns when the call is over. Its context ends with the session.
 	Handle func(ctx context.Context, st tunnel.Stream, p *tunnel.Preamble)
+	// Start, where set, takes the place of Handle: it may return before the call is over,
+	// so that a call that waits has no goroutine here, and has over called once when
+	// it is.
+	Start func(ctx context.Context, st tunnel.Stream, p *tunnel.Preamble, over func())
 	// MaxStreams bounds the calls at once; more are reset with
 	// [tunnel.CodeTooManyStreams]. Default [DefaultMaxStreams].
 	MaxStreams int
@@ -37,7 +41,7 @@ type ServeConfig struct {
 const drainIdle = 2 * time.Second
 
 // Serve accepts and answers the streams of s until s ends, and returns why it
-// ended, after every Handle has returned. If ctx ends first, s is closed with
+// ended, after every call is over. If ctx ends first, s is closed with
 // [tunnel.CodeShutdown].
 func Serve(ctx context.Context, s tunnel.Session, cfg ServeConfig) error {
 	if cfg.MaxStreams <= 0 {
@@ -48,6 +52,12 @@ func Serve(ctx context.Context, s tunnel.Session, cfg ServeConfig) error {
 	}
 	if cfg.IdleTimeout == 0 {
 		cfg.IdleTimeout = DefaultServeIdle
+	}
+	if cfg.Start == nil {
+		cfg.Start = func(ctx context.Context, st tunnel.Stream, p *tunnel.Preamble, over func()) {
+			defer over()
+			cfg.Handle(ctx, st, p)
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -88,18 +98,21 @@ func Serve(ctx context.Context, s tunnel.Session, cfg ServeConfig) error {
 			continue
 		}
 		idle.add(1)
-		calls.Go(func() {
-			defer func() {
-				idle.add(-1)
-				<-slots
-			}()
+		calls.Add(1)
+		over := func() {
+			idle.add(-1)
+			<-slots
+			calls.Done()
+		}
+		go func() {
 			p, err := tunnel.ReadPreamble(st, cfg.PreambleTimeout)
 			if err != nil {
 				tunnel.Refuse(st, preambleError(err))
+				over()
 				return
 			}
-			cfg.Handle(ctx, st, p)
-		})
+			cfg.Start(ctx, st, p, over)
+		}()
 	}
 }
 
