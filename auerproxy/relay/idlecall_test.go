@@ -24,7 +24,7 @@ func TestIdleCallMemory(t *testing.T) { //nolint:paralleltest // the memory of t
 		goroutines int // that each call keeps
 	}{
 		{agent.TransportTCP, 12_000, 0},
-		{agent.TransportQUIC, 21_000, 2},
+		{agent.TransportQUIC, 19_000, 2},
 	} {
 		t.Run(tt.transport, func(t *testing.T) { //nolint:paralleltest // as above
 			calls, held := idleCalls(t, tt.transport, tt.goroutines, 0)

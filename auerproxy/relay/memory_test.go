@@ -118,8 +118,8 @@ func TestIdleConnectionMemory(t *testing.T) { //nolint:paralleltest // as above
 		budget     int // a fifth more than the most of nine runs, alone and after others
 		goroutines int // that each connection keeps
 	}{
-		{agent.TransportTCP, 10_000, 0},
-		{agent.TransportQUIC, 19_000, 1},
+		{agent.TransportTCP, 8_900, 0},
+		{agent.TransportQUIC, 14_000, 1},
 	} {
 		t.Run(tt.transport, func(t *testing.T) { //nolint:paralleltest // as above
 			conns, held := idleConnections(t, tt.transport, tt.goroutines, 0)

@@ -160,10 +160,11 @@ type Awaiter interface {
 	Stream
 
 	// Await has f called, once and in a goroutine of its own, as soon as Read has
-	// something to say: a byte, the end, an error; or a little earlier. A deadline does
-	// not count. It reports false, and f is never called, where Read has something to
-	// say already, or the stream cannot tell at the moment. Only the goroutine that
-	// reads may call it, and not again before f was called.
+	// something to say: a byte, the end, an error; or a little earlier. A deadline need
+	// not count: lift it before. It reports false, and f is never called, where Read has
+	// failed already, or the stream cannot tell at the moment; it may where there is
+	// something to read. Only the goroutine that reads may call it, and not again before
+	// f was called.
 	Await(f func()) bool
 }
 

@@ -8,7 +8,10 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	tunneltest.Run(t, func(t *testing.T) (client, server tunnel.Session, stop func()) {
+	pair := func(t *testing.T) (client, server tunnel.Session, stop func()) {
+		t.Helper()
 		return tunneltest.NewPair(t, tunneltest.Options{Transport: tunnel.QUIC})
-	})
+	}
+	tunneltest.Run(t, pair)
+	tunneltest.RunAwait(t, pair)
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -28,7 +29,11 @@ type stream struct {
 	noMore bool // guarded by mu; CloseWrite was called
 
 	reset *tunnel.Error // guarded by mu; the peer's reset, once a Read has met it
+
+	ended atomic.Bool // a Read has met its last error
 }
+
+var _ tunnel.Awaiter = (*stream)(nil)
 
 var past = time.Unix(1, 0)
 
@@ -48,10 +53,27 @@ func (s *stream) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	err = s.fromQUIC(err)
+	s.ended.Store(!errors.Is(err, os.ErrDeadlineExceeded))
 	if e, ok := errors.AsType[*tunnel.Error](err); ok && e.Remote {
 		s.wasReset(e)
 	}
 	return n, err
+}
+
+// Await implements tunnel.Awaiter. quic-go calls nobody, so a goroutine waits, but one
+// without a buffer and of the smallest stack. It ends at the read deadline, too.
+func (s *stream) Await(f func()) bool {
+	s.mu.Lock()
+	gone := s.gone
+	s.mu.Unlock()
+	if gone || s.ended.Load() {
+		return false
+	}
+	go func() {
+		_, _ = s.quic.Peek(make([]byte, 1)) // what it finds Read finds again
+		f()
+	}()
+	return true
 }
 
 // wasReset ends the writing of a stream whose peer has reset it. A reset is two
