@@ -1,9 +1,12 @@
 // What the pages have to do, each with its own windows. The names are what run.mjs takes.
 import assert from 'node:assert/strict';
 import { texts as textsOf } from '../scripts/texts.mjs';
+import { areaChecks } from './areachecks.mjs';
+import { firmwareChecks } from './firmwarechecks.mjs';
 import { historyChecks } from './historychecks.mjs';
 import { organisationChecks } from './organisationchecks.mjs';
 import { remoteChecks } from './remotechecks.mjs';
+import { rolloutChecks } from './rolloutchecks.mjs';
 import { scrolling, typing } from './smoothness.mjs';
 
 /** @typedef {import('./session.mjs').Session} Session */
@@ -37,7 +40,8 @@ async function everyPage(s, language) {
   const offline = [...s.mock.systems.values()].find(
     (x) => x.state === 'paired' && !x.online && x.note && x.tags.length > 1,
   );
-  assert.ok(waiting && offline);
+  const online = [...s.mock.systems.values()].find((x) => x.state === 'paired' && x.online);
+  assert.ok(waiting && offline && online);
   s.mock.makeOffer(waiting, s.mock.user(people[language]));
   const page = await s.signIn(people[language]);
   for (const [name, path] of Object.entries({
@@ -48,6 +52,15 @@ async function everyPage(s, language) {
     map: '/map',
     remote: '/remote',
     statistics: '/statistics',
+    rollouts: '/rollouts',
+    newRollout: '/rollouts/new',
+    rollout: '/rollouts/r-1',
+    settings: `/systems/${online.id}/settings`,
+    firmware: '/firmware',
+    onboarding: '/onboarding',
+    automation: '/automation',
+    audit: '/audit',
+    account: '/account',
     privacy: '/privacy',
     lost: '/nothing-here',
   })) {
@@ -60,6 +73,11 @@ async function everyPage(s, language) {
     if (name === 'details') await page.locator('svg[role=img] rect').first().waitFor();
     if (name === 'remote') await page.locator('tbody tr').first().waitFor();
     if (name === 'statistics') await page.locator('canvas').first().waitFor();
+    if (name === 'rollouts' || name === 'audit') await page.locator('tbody tr').first().waitFor();
+    if (name === 'rollout') await page.locator('tbody tr time').first().waitFor();
+    if (name === 'settings') await page.locator('main form input').first().waitFor();
+    if (name === 'automation') await page.locator('article').first().waitFor();
+    if (name === 'account') await page.getByText('ccc_pat').or(page.locator('#tokens li')).first().waitFor();
     // biome-ignore lint/performance/useDomNodeTextContent: it keeps the lines apart
     const shown = (await page.locator('body').innerText()).split('\n');
     const raw = shown.filter((line) => /^[a-z][A-Za-z]*(\.[A-Za-z_-]+)+$|\{\{/.test(line.trim()));
@@ -559,6 +577,9 @@ export const checks = {
   ...remoteChecks,
   ...historyChecks,
   ...organisationChecks,
+  ...rolloutChecks,
+  ...firmwareChecks,
+  ...areaChecks,
 
   'every page in German': (s) => everyPage(s, 'de'),
   'every page in English': (s) => everyPage(s, 'en'),

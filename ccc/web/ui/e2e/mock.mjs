@@ -4,9 +4,15 @@ import { readFile, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, normalize } from 'node:path';
 import { groups as madeGroups, makeFleet, randomFrom } from './fleet.mjs';
+import { makeAccount } from './mockaccount.mjs';
+import { makeAudit } from './mockaudit.mjs';
+import { makeFirmware } from './mockfirmware.mjs';
 import { giveReasons, historyRoutes } from './mockhistory.mjs';
+import { onboardingRoutes } from './mockonboarding.mjs';
 import { makeOrganisation, verbsOf } from './mockorganisation.mjs';
 import { makeRecords, remoteRoutes } from './mockremote.mjs';
+import { makeRollouts } from './mockrollouts.mjs';
+import { makeWebhooks } from './mockwebhooks.mjs';
 
 /**
  * @typedef {import('../src/api/types.ts').System} System
@@ -18,7 +24,8 @@ import { makeRecords, remoteRoutes } from './mockremote.mjs';
  * @typedef {import('node:http').ServerResponse} Response
  */
 
-const dist = new URL('../dist/', import.meta.url);
+// DIST: a file URL of other built pages, ending in a slash.
+const dist = new URL(process.env.DIST ?? '../dist/', import.meta.url);
 const policy = (await readFile(new URL('../../policy.txt', import.meta.url), 'utf8')).trim().split('\n').join('; ');
 const types = /** @type {Record<string, string>} */ ({
   '.js': 'text/javascript',
@@ -79,8 +86,11 @@ const statusOf = /** @type {Record<string, number>} */ ({
   not_creator: 403,
   wrong_password: 403,
   not_found: 404,
+  firmware_in_use: 409,
+  firmware_signature: 422,
   conflict: 409,
   remote_off: 409,
+  offline: 409,
   last_owner: 409,
   second_factor_needed: 403,
   serial_taken_by_you: 409,
@@ -112,6 +122,9 @@ export async function startMock({ systems: size }) {
   const groups = size > 0 ? [...madeGroups] : [];
   const records = makeRecords([...systems.values()]);
   const organisation = makeOrganisation(systems, (code, errors) => new Refusal(code, errors));
+  const audit = makeAudit(size > 0 ? 120 : 0, (code) => new Refusal(code));
+  const webhooks = makeWebhooks(size > 0, (code, errors) => new Refusal(code, errors));
+  const account = makeAccount((code, errors) => new Refusal(code, errors));
   /** @type {Map<string, string>} */
   const sessions = new Map();
   /** @type {Set<Response>} */
@@ -125,6 +138,8 @@ export async function startMock({ systems: size }) {
     gate: Promise.resolve(),
     failNext: '',
     failures: 0,
+    /** Requests for this path fail. */
+    refuse: '',
     churn: 0,
     /** Of the tenant. @type {Me['tenant']['kind']} */
     kind: 'operator',
@@ -220,7 +235,20 @@ export async function startMock({ systems: size }) {
     return { system, offer: shown(makeOffer(system, user)) };
   };
 
-  /** @type {[string, RegExp, (c: { req: Request, res: Response, user: Me['user'], id: string, body: any, query: URLSearchParams }) => unknown][]} */
+  const firmware = makeFirmware(
+    size > 0,
+    (id, what) => change(id, what),
+    (code, errors) => new Refusal(code, errors),
+  );
+  const rollouts = makeRollouts(
+    systems,
+    (id) => find(id),
+    (message) => emit(message),
+    (code, errors) => new Refusal(code, errors),
+    firmware.images,
+  );
+
+  /** @type {[string, RegExp, (c: { req: Request, res: Response, user: Me['user'], id: string, path: string, text: string, body: any, query: URLSearchParams }) => unknown][]} */
   const routes = [
     ['GET', /^\/session$/, ({ user, req }) => meOf(user, knobs.kind, there(req, user))],
     [
@@ -238,6 +266,12 @@ export async function startMock({ systems: size }) {
       ({ id, user }) => create({ serial: organisation.accept(id).serial, name: organisation.accept(id).serial }, user),
     ],
     ...organisation.routes,
+    ...rollouts.routes,
+    ...firmware.routes,
+    ...audit.routes,
+    ...webhooks.routes,
+    ...account.routes,
+    ...onboardingRoutes(systems, create, offers),
     [
       'DELETE',
       /^\/session$/,
@@ -326,7 +360,6 @@ export async function startMock({ systems: size }) {
       (message) => emit(message),
       (code) => new Refusal(code),
     ),
-    ['GET', /^\/filters$/, () => ({ items: [] })],
     ['GET', /^\/groups$/, () => ({ items: groups })],
     [
       'POST',
@@ -400,12 +433,13 @@ export async function startMock({ systems: size }) {
   const answer = async (req, res, path, query) => {
     let text = '';
     for await (const part of req) text += part;
-    const body = text ? JSON.parse(text) : undefined;
+    const body = text && req.headers['content-type']?.includes('json') ? JSON.parse(text) : undefined;
     await knobs.gate;
     if (knobs.failures > 0 && path !== '/events') {
       knobs.failures--;
       throw new Refusal(knobs.failNext);
     }
+    if (knobs.refuse === path) throw new Refusal('unavailable');
     if (req.method === 'GET' && path === '/meta') {
       const fontevo = req.headers.host?.startsWith('fontevo');
       const brand = fontevo ? { id: 'fontevo', name: 'FONtevo' } : { id: 'auerswald', name: 'Auerswald' };
@@ -446,7 +480,7 @@ export async function startMock({ systems: size }) {
     }
     for (const [method, pattern, f] of routes) {
       const match = req.method === method && pattern.exec(path);
-      if (match) return f({ req, res, user, id: match[1] ?? '', body, query });
+      if (match) return f({ req, res, user, id: match[1] ?? '', path, text, body, query });
     }
     throw new Refusal('not_found');
   };
@@ -554,6 +588,11 @@ export async function startMock({ systems: size }) {
     systems,
     records,
     organisation,
+    rollouts,
+    firmware,
+    audit,
+    webhooks,
+    account,
     tenants,
     offers,
     knobs,

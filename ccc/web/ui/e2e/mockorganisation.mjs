@@ -39,6 +39,15 @@ const table = [
   ['remote.ask', 'OAR', true, true],
   ['remote.read', 'OAMRU', true, true],
   ['monitoring.read', 'OAMU', true, true],
+  ['backup.read', 'OABU', true, false],
+  ['licences.read', 'OALU', true, true],
+  ['licences.write', 'OAL', true, false],
+  ['audit.read', 'OAU', true, true],
+  ['config.read', 'OA', true, true],
+  ['config.write', 'OA', true, false],
+  ['firmware.write', 'OA', true, false],
+  ['webhooks.read', 'OAU', false, false],
+  ['webhooks.manage', 'OA', false, false],
 ];
 /** @type {Role[]} */
 const roles = ['owner', 'administrator', 'monitoring', 'backup', 'calldata', 'remote', 'licences', 'auditor'];
@@ -48,7 +57,9 @@ const has = (/** @type {Role} */ role, /** @type {string} */ who) =>
 /** What a role permits in the own tenant. @param {Role} role @returns {Verb[]} */
 export const verbsOf = (role) => table.filter(([, who]) => has(role, who)).map(([verb]) => verb);
 
-/** @type {{ items: RoleInfo[], break_glass: Verb[] }} */
+const letsIn = new Set(['tenant.create', 'users.manage', 'grants.manage', 'break_glass.begin']);
+
+/** @type {{ items: RoleInfo[], tokens: Verb[], break_glass: Verb[] }} */
 const roleTable = {
   items: roles.map((role) => ({
     role,
@@ -56,6 +67,7 @@ const roleTable = {
     granted:
       role === 'owner' ? [] : table.filter(([, who, granted]) => granted && has(role, who)).map(([verb]) => verb),
   })),
+  tokens: table.map(([verb]) => verb).filter((verb) => !letsIn.has(verb)),
   break_glass: table.filter(([, , , glass]) => glass).map(([verb]) => verb),
 };
 
@@ -65,6 +77,10 @@ const lastNames = ['Berger', 'Müller', 'Dubois', 'Ortiz', 'Nowak', 'Lindqvist',
 /** @param {Map<string, System>} systems @param {(code: string, errors?: object[]) => Error} refuse */
 export function makeOrganisation(systems, refuse) {
   let ids = 0;
+  const knobs = {
+    /** The next so many questions for one person fail. */
+    unread: 0,
+  };
   const id = (/** @type {string} */ kind) => `${kind}-n${++ids}`;
   /** @type {Person[]} */
   const people = Array.from({ length: 70 }, (_, i) => ({
@@ -75,6 +91,7 @@ export function makeOrganisation(systems, refuse) {
     created_at: at(-i * day),
     disabled: i % 11 === 4,
     roles: i % 9 === 7 ? [] : [{ role: roles[i % 8] ?? 'auditor' }],
+    roles_version: 'v1',
   }));
   /** @type {Site[]} */
   const sites = ['Berlin', 'Braunschweig', 'Clermont-Ferrand', 'Hamburg, Lager 2'].map((name, i) => ({
@@ -95,11 +112,14 @@ export function makeOrganisation(systems, refuse) {
       { role: 'remote', site_id: sites[0].id },
       ...(paired ? [/** @type {const} */ ({ role: 'monitoring', system_id: paired.id })] : []),
     ];
+  /** @type {(name: string, email: string) => NonNullable<KnownTenant['invitation']>} */
+  const invited = (name, email) => ({ name, email, expires_at: at(2 * day), expired: false, mail: 'sent' });
   /** @type {KnownTenant[]} */
   const below = Array.from({ length: 120 }, (_, i) => ({
     id: `t-below-${i}`,
     name: `${['Praxis Dr. Lindner', 'Kanzlei Voß & Partner', 'Boulangerie Martin', 'Autohaus Krüger'][i % 4]} ${i + 1}`,
     kind: i % 10 === 0 ? 'reseller' : 'customer',
+    ...(i === 1 && { invitation: invited('Petra Voß', 'petra.voss@example.com') }),
   }));
   const all = /** @type {Verb[]} */ (['tenant.read', 'system.read', 'remote.ask', 'remote.read', 'monitoring.read']);
   /** @type {Map<string, TenantAccess>} */
@@ -238,19 +258,29 @@ export function makeOrganisation(systems, refuse) {
     return found;
   };
 
-  /** @typedef {{ id: string, body: any, query: URLSearchParams, user: Me['user'] }} Call */
+  /** @typedef {{ id: string, body: any, query: URLSearchParams, user: Me['user'], req: import('node:http').IncomingMessage }} Call */
   /** @type {[string, RegExp, (c: Call) => unknown][]} */
   const routes = [
     ['GET', /^\/invitations$/, () => ({ items: [] })],
     ['GET', /^\/roles$/, () => roleTable],
-    ['GET', /^\/users$/, ({ query }) => page(people, (p) => `${p.name} ${p.email}`, query)],
+    [
+      'GET',
+      /^\/users$/,
+      ({ query }) => {
+        if (knobs.unread > 0 && query.get('q')?.includes('@')) {
+          knobs.unread--;
+          throw refuse('unavailable');
+        }
+        return page(people, (p) => `${p.name} ${p.email}`, query);
+      },
+    ],
     [
       'POST',
       /^\/users$/,
       ({ body }) => {
         if (people.some((p) => p.email === body.email)) throw refuse('conflict');
         const { password: _, ...rest } = body;
-        const person = { id: id('p'), created_at: at(0), disabled: false, ...rest };
+        const person = { id: id('p'), created_at: at(0), disabled: false, roles_version: 'v1', ...rest };
         people.unshift(person);
         return person;
       },
@@ -258,12 +288,14 @@ export function makeOrganisation(systems, refuse) {
     [
       'PUT',
       /^\/users\/([^/]+)\/roles$/,
-      ({ id: who, body }) => {
+      ({ id: who, body, req }) => {
         const person = find(people, who);
+        const known = req.headers['if-match'];
+        if (known && known !== `"${person.roles_version}"`) throw refuse('version');
         const owners = people.filter((p) => p.id !== who && !p.disabled && p.roles.some((r) => r.role === 'owner'));
         if (owners.length === 0 && !body.roles.some((/** @type {{ role: string }} */ r) => r.role === 'owner'))
           throw refuse('last_owner');
-        return Object.assign(person, { roles: body.roles });
+        return Object.assign(person, { roles: body.roles, roles_version: id('v') });
       },
     ],
     ['PUT', /^\/users\/([^/]+)\/disabled$/, ({ id: who, body }) => void Object.assign(find(people, who), body)],
@@ -295,6 +327,30 @@ export function makeOrganisation(systems, refuse) {
       'GET',
       /^\/tenants\/above$/,
       () => ({ items: [{ id: 't-up', name: 'Harz Systemhaus', kind: 'reseller' }], total: 1 }),
+    ],
+    [
+      'POST',
+      /^\/invited-tenants$/,
+      ({ body }) => {
+        const made = {
+          id: id('t'),
+          name: body.name,
+          kind: body.kind,
+          invitation: invited(body.owner.name, body.owner.email),
+        };
+        below.unshift(made);
+        const tenant = { id: made.id, name: made.name, kind: made.kind, legal_name: body.legal_name || body.name };
+        return { tenant, invitation: { ...made.invitation, id: id('i') } };
+      },
+    ],
+    [
+      'POST',
+      /^\/invited-tenants\/([^/]+)\/mail$/,
+      ({ id: which }) => {
+        const found = below.find((b) => b.id === which)?.invitation;
+        if (!found) throw refuse('not_found');
+        return { ...found, id: id('i') };
+      },
     ],
     [
       'POST',
@@ -398,6 +454,7 @@ export function makeOrganisation(systems, refuse) {
   ];
 
   return {
+    knobs,
     people,
     sites,
     grants,

@@ -18,6 +18,7 @@ import { Shell } from '../pages/Shell';
 import { SignInPage } from '../pages/SignIn';
 import { tenantOf } from '../remote/open';
 import { parseRecordsSearch, type RecordsSearch } from '../remote/search';
+import { type NewRolloutSearch, parseNewRolloutSearch } from '../rollout/search';
 import { sessionQuery } from './meta';
 
 const root = createRootRouteWithContext<{ queryClient: QueryClient }>()({
@@ -161,6 +162,7 @@ const rollouts = createRoute({
 const newRollout = createRoute({
   getParentRoute: () => shell,
   path: '/rollouts/new',
+  validateSearch: (search: Record<string, unknown>): NewRolloutSearch => parseNewRolloutSearch(search),
   component: lazyRouteComponent(() => import('../rollout/NewRollout'), 'NewRolloutPage'),
 });
 
@@ -168,6 +170,12 @@ const rollout = createRoute({
   getParentRoute: () => shell,
   path: '/rollouts/$id',
   component: lazyRouteComponent(() => import('../rollout/RolloutPage'), 'RolloutPage'),
+});
+
+const firmware = createRoute({
+  getParentRoute: () => shell,
+  path: '/firmware',
+  component: lazyRouteComponent(() => import('../firmware/FirmwarePage'), 'FirmwarePage'),
 });
 
 const setup = createRoute({
@@ -282,6 +290,7 @@ export function makeRouter(queryClient: QueryClient) {
         rollouts,
         newRollout,
         rollout,
+        firmware,
         map,
         remote,
         remoteSession,

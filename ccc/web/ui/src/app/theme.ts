@@ -58,6 +58,8 @@ export function themeOf(brand: Meta['brand']): MantineThemeOverride {
     cursorType: 'pointer',
     respectReducedMotion: true,
     components: {
+      // The colour of the kind of alert is too light for a title on it.
+      Alert: { styles: { label: { color: 'var(--mantine-color-text)' } } },
       Tooltip: { defaultProps: { openDelay: 400, withArrow: true } },
       Modal: {
         defaultProps: {

@@ -9,6 +9,7 @@ const all = [
   { name: 'map', to: '/map', may: ({ some }: Who) => some('tenant.read') },
   { name: 'remote', to: '/remote', may: ({ whole }: Who) => whole('remote.read') },
   { name: 'rollouts', to: '/rollouts', may: ({ some }: Who) => some('config.read') },
+  { name: 'firmware', to: '/firmware', may: ({ some }: Who) => some('config.read') },
   { name: 'organisation', to: '/organisation', may: () => true },
   { name: 'automation', to: '/automation', may: ({ whole }: Who) => whole('webhooks.read') },
   { name: 'audit', to: '/audit', may: ({ whole }: Who) => whole('audit.read') },

@@ -121,7 +121,7 @@ function Conflict({ person, busy, onTake, onKeep }: { person: Person; busy: bool
           <Button variant="default" onClick={onTake}>
             {t('rollout.conflict.take')}
           </Button>
-          <Button color="yellow" variant="light" loading={busy} onClick={onKeep}>
+          <Button variant="default" loading={busy} onClick={onKeep}>
             {t('rollout.conflict.keep')}
           </Button>
         </Group>

@@ -18,6 +18,7 @@ import { Labels } from '../components/Labels';
 import { Since } from '../components/Since';
 import { StatusDot, useStatusText } from '../components/StatusText';
 import { SystemGate } from '../components/SystemGate';
+import { Maintenance } from '../firmware/Maintenance';
 import { kindOfStatus, statusOf, statusSince } from '../fleet/status';
 import { useSystem } from '../fleet/store';
 import { HistoryCard } from '../history/HistoryCard';
@@ -154,6 +155,11 @@ function Details({ system, onRemoved }: { system: System; onRemoved(): void }) {
               </Facts>
             )}
           </Card>
+          {paired && (
+            <Card title={t('firmware.maintenance.title')}>
+              <Maintenance system={system} />
+            </Card>
+          )}
           <Card title={t('system.device')}>
             <DeviceFacts system={system} />
           </Card>

@@ -12,6 +12,7 @@ const kinds = [
   'changed',
   'removed',
   'settings_changed',
+  'maintenance_set',
   'restarted',
   'rollout_done',
   'rollout_rolled_back',

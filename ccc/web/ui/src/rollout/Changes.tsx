@@ -6,8 +6,12 @@ import { textOf } from './values';
 
 /** What a setting is called: by the PBX in the language of the page, or by its key. */
 export function useLabel(): (key: string, schema?: readonly SettingKey[]) => string {
-  const { language } = useText();
-  return (key, schema) => schema?.find((s) => s.key === key)?.labels[language] ?? key;
+  const { t, language } = useText();
+  return (key, schema) => {
+    // What rollouts of firmware change.
+    if (key === 'firmware' && !schema) return t('firmware.title');
+    return schema?.find((s) => s.key === key)?.labels[language] ?? key;
+  };
 }
 
 /** A value as it is shown. */

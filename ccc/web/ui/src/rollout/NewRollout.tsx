@@ -1,12 +1,13 @@
 import { Alert, Button, Container, MultiSelect, NativeSelect, Paper, Stack, TextInput, Title } from '@mantine/core';
 import { useMutation, useQuery } from '@tanstack/react-query';
-import { useNavigate } from '@tanstack/react-router';
+import { useNavigate, useSearch } from '@tanstack/react-router';
 import { useState } from 'react';
 import { api, call, idempotencyKey } from '../api/client';
 import { asApiError } from '../api/problem';
 import { problemText } from '../api/problemText';
 import { useTitle } from '../app/useTitle';
 import { BackLink } from '../components/BackLink';
+import { firmwareQuery, useBringsFirmware } from '../firmware/queries';
 import { fleet, useFleet } from '../fleet/store';
 import { useText } from '../i18n';
 import { sitesQuery } from '../organisation/queries';
@@ -15,9 +16,9 @@ import { PlanFields } from './PlanFields';
 import { firstPlan, planOf, windowFits } from './plan';
 import { templatesQuery } from './queries';
 import classes from './Rollout.module.css';
+import { kinds, type NewRolloutSearch } from './search';
 import { SettingLines } from './Templates';
 
-const kinds = ['settings', 'restart'] as const;
 const scopes = ['all', 'site', 'group', 'tag', 'chosen'] as const;
 
 /** The filter of a scope; part is the site, group or tag. */
@@ -39,17 +40,23 @@ export function NewRolloutPage() {
   const { t } = useText();
   useTitle(t('rollout.make.title'));
   const navigate = useNavigate();
+  const search: NewRolloutSearch = useSearch({ from: '/shell/rollouts/new' });
+  const brings = useBringsFirmware();
   const [name, setName] = useState('');
-  const [kind, setKind] = useState<(typeof kinds)[number]>('settings');
+  const [kind, setKind] = useState<(typeof kinds)[number]>(
+    search.kind === 'firmware' && !brings ? 'settings' : (search.kind ?? 'settings'),
+  );
+  const [firmware, setFirmware] = useState(search.firmware ?? '');
   const [template, setTemplate] = useState('');
   const [lines, setLines] = useState('');
-  const [scope, setScope] = useState<(typeof scopes)[number]>('all');
+  const [scope, setScope] = useState<(typeof scopes)[number]>(search.system ? 'chosen' : 'all');
   const [part, setPart] = useState('');
-  const [chosen, setChosen] = useState<string[]>([]);
+  const [chosen, setChosen] = useState<string[]>(search.system ? [search.system] : []);
   const [plan, setPlan] = useState(firstPlan);
   const [key] = useState(idempotencyKey);
   const templates = useQuery(templatesQuery).data ?? [];
   const sites = useQuery(sitesQuery).data ?? [];
+  const images = useQuery({ ...firmwareQuery, enabled: kind === 'firmware' });
   useFleet();
   const systems = [...fleet.all()].filter((s) => s.state === 'paired');
   const groups = new Map(systems.flatMap((s) => s.groups.map((g) => [g.id, g.name] as const)));
@@ -67,6 +74,7 @@ export function NewRolloutPage() {
           body: {
             name,
             kind,
+            ...(kind === 'firmware' && { firmware_id: firmware }),
             ...(kind === 'settings' && (template ? { template_id: template } : { settings: values })),
             ...(scope === 'chosen' ? { system_ids: chosen } : { filter: filterOf(scope, part) }),
             plan: planOf(plan, kind),
@@ -75,7 +83,11 @@ export function NewRolloutPage() {
       ),
     onSuccess: (made) => navigate({ to: '/rollouts/$id', params: { id: made.id } }),
   });
-  const what = kind === 'restart' || template !== '' || (wrong === 0 && Object.keys(values).length > 0);
+  const what = {
+    settings: template !== '' || (wrong === 0 && Object.keys(values).length > 0),
+    restart: true,
+    firmware: images.data?.some(({ id }) => id === firmware) ?? false,
+  }[kind];
   const whom = scope === 'all' || (scope === 'chosen' ? chosen.length > 0 : part !== '');
   return (
     <Container size="md" className={classes.page}>
@@ -101,7 +113,9 @@ export function NewRolloutPage() {
             <NativeSelect
               label={t('rollout.kindLabel')}
               value={kind}
-              data={kinds.map((value) => ({ value, label: t(`rollout.kind.${value}`) }))}
+              data={kinds
+                .filter((value) => value !== 'firmware' || brings)
+                .map((value) => ({ value, label: t(`rollout.kind.${value}`) }))}
               onChange={(e) => setKind(kinds.find((k) => k === e.currentTarget.value) ?? 'settings')}
             />
             {kind === 'settings' && (
@@ -115,6 +129,23 @@ export function NewRolloutPage() {
                 onChange={(e) => setTemplate(e.currentTarget.value)}
               />
             )}
+            {kind === 'firmware' &&
+              (images.error ? (
+                <Alert color="red" role="alert">
+                  {problemText(t, images.error)}
+                </Alert>
+              ) : (
+                <NativeSelect
+                  label={t('firmware.image')}
+                  required
+                  value={firmware}
+                  data={[
+                    { value: '', label: t('firmware.noImage') },
+                    ...(images.data ?? []).map((v) => ({ value: v.id, label: `${v.model} ${v.version}` })),
+                  ]}
+                  onChange={(e) => setFirmware(e.currentTarget.value)}
+                />
+              ))}
             {kind === 'settings' && !template && <SettingLines text={lines} wrong={wrong} onChange={setLines} />}
           </Stack>
         </Paper>

@@ -5,7 +5,7 @@ import { firstWindow, ownZone, type Plan, type Window, windowFits } from './plan
 import type { Rollout } from './queries';
 import classes from './Rollout.module.css';
 
-type NumberField = Exclude<keyof Plan, 'restart' | 'window'>;
+type NumberField = Exclude<keyof Plan, 'restart' | 'downgrade' | 'window'>;
 
 /** Rings, limits and the time of the day. */
 export function PlanFields({
@@ -48,6 +48,14 @@ export function PlanFields({
           label={t('rollout.plan.restart')}
           checked={plan.restart}
           onChange={(e) => onChange({ ...plan, restart: e.currentTarget.checked })}
+        />
+      )}
+      {kind === 'firmware' && (
+        <Checkbox
+          mt="md"
+          label={t('firmware.downgrade')}
+          checked={plan.downgrade}
+          onChange={(e) => onChange({ ...plan, downgrade: e.currentTarget.checked })}
         />
       )}
       <Checkbox

@@ -69,7 +69,12 @@ export function RolloutPage() {
             </Title>
             <Rings rollout={rollout} />
           </Paper>
-          {rollout.kind === 'settings' && <Diffs rollout={rollout} />}
+          {rollout.firmware && (
+            <Text mt="md">
+              {t('firmware.image')}: {rollout.firmware.model} {rollout.firmware.version}
+            </Text>
+          )}
+          {rollout.kind !== 'restart' && <Diffs rollout={rollout} />}
           <Devices rollout={rollout} />
         </>
       )}
@@ -138,7 +143,8 @@ function Actions({ rollout }: { rollout: Rollout }) {
             <Text>
               {asked === 'start' && t('rollout.confirm.start', { count: countOf(rollout.rings, 'pending', 'offline') })}
               {asked === 'stop' && t('rollout.confirm.stop')}
-              {asked === 'rollback' && t('rollout.confirm.rollback')}
+              {asked === 'rollback' &&
+                t(rollout.kind === 'firmware' ? 'rollout.confirm.rollbackFirmware' : 'rollout.confirm.rollback')}
             </Text>
             <Group justify="flex-end">
               <Button variant="default" onClick={() => ask(undefined)}>

@@ -247,7 +247,7 @@ function ConflictView({
           <Button variant="default" onClick={onTake}>
             {t('rollout.conflict.take')}
           </Button>
-          <Button color="yellow" variant="light" onClick={onKeep}>
+          <Button variant="default" onClick={onKeep}>
             {t('rollout.conflict.keep')}
           </Button>
         </Group>

@@ -51,6 +51,15 @@ const codes = [
   'unsupported',
   'switched_off',
   'backup',
+  'model',
+  'downgrade',
+  'min_version',
+  'maintenance',
+  'signature',
+  'install',
+  'version',
+  'image',
+  'too_large',
 ] as const;
 
 /** Why a system failed, was refused or is a conflict; codes of PBXs that the page does not know are shown as they are. */

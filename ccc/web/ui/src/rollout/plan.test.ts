@@ -21,6 +21,12 @@ describe('the plan of a rollout', () => {
     });
   });
 
+  it('goes back to an older firmware only where that is wanted', () => {
+    expect(planOf({ ...firstPlan, downgrade: true }, 'firmware')).toMatchObject({ downgrade: true });
+    expect(planOf({ ...firstPlan, downgrade: true }, 'settings')).not.toHaveProperty('downgrade');
+    expect(planOf(firstPlan, 'firmware')).not.toHaveProperty('downgrade');
+  });
+
   it('wants a window with two times', () => {
     expect(windowFits(firstPlan)).toBe(true);
     expect(windowFits({ ...firstPlan, window: firstWindow() })).toBe(true);

@@ -17,6 +17,8 @@ export interface Plan {
   max_percent: number;
   wait_hours: number;
   restart: boolean;
+  /** Firmware also where a newer one runs. */
+  downgrade: boolean;
   window?: Window | undefined;
 }
 
@@ -29,6 +31,7 @@ export const firstPlan: Plan = {
   max_percent: 0,
   wait_hours: 72,
   restart: false,
+  downgrade: false,
 };
 
 /** The zone that the person is in. */
@@ -44,12 +47,13 @@ export function windowFits({ window }: Plan): boolean {
 
 /** The plan as the API takes it. */
 export function planOf(plan: Plan, kind: Rollout['kind']): RolloutPlan {
-  const { first, percent, max_percent, restart, window, ...rest } = plan;
+  const { first, percent, max_percent, restart, downgrade, window, ...rest } = plan;
   return {
     ...rest,
     rings: [{ count: first }, { percent }, { percent: 100 }],
     ...(max_percent > 0 && { max_percent }),
     ...(kind === 'settings' && { restart }),
+    ...(kind === 'firmware' && downgrade && { downgrade }),
     ...(window && { window }),
   };
 }
