@@ -22,6 +22,7 @@
 //	bench ca                                 our PKI beside a stock step-ca, see package ca
 //	bench gateway                            our gateway beside nginx and Caddy, see package gateway
 //	bench pairing, bench office              the control centre under a fleet, and with people at work
+//	bench rollout                            the settings of a thousand PBXs, changed in rings
 //
 // With --out or --keep each run also writes figures, and the text format of Go
 // benchmarks. "make bench-compare" compares the last two that were kept; or
@@ -47,7 +48,7 @@ func main() {
 		Short: "Compare the programs of others with ours",
 	})
 	app.Example = "  bench run --out results\n  bench quick"
-	app.AddCommand(runCommand(app), quickCommand(app), growCommand(app), caCommand(app), gatewayCommand(app), pairingCommand(app), officeCommand(app), contestantsCommand(app))
+	app.AddCommand(runCommand(app), quickCommand(app), growCommand(app), caCommand(app), gatewayCommand(app), pairingCommand(app), officeCommand(app), rolloutCommand(app), contestantsCommand(app))
 	app.AddCommand(append(peer.Roles(), gateway.Role())...)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := cli.Main(ctx, app.Command)
