@@ -28,14 +28,26 @@
 //	filters:                  # that all in the tenant have
 //	  items:
 //	    - name: Offline
-//	      filter: {online: "false"}
+//	      filter: {online: false}
 //	webhooks:                 # secrets are not in the file; new ones are told once
 //	  items:
 //	    - url: https://example.com/hook
 //	      events: [system.offline]
+//	templates:                # of settings of PBXs
+//	  items:
+//	    - name: Time
+//	      settings: {ntp_server: ntp.example.com}
 //
 // What a file does not have is left alone, as are kinds without prune. A key that is not
 // known is an error with its line. Contacts for alarms come with the monitoring.
+//
+// # Which one is meant
+//
+// Things have their names, users their addresses. Several webhooks can have one address: id
+// says which one an item is, and where it does not say it is an error that names them.
+// Grants are what they say: one that there is just so is left, another one for the same
+// tenant and site is changed, and where that could be several it is an error, too. An item
+// that is over is as none.
 //
 // # What is safe
 //
