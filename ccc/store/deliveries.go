@@ -1,6 +1,9 @@
 package store
 
-import "time"
+import (
+	"regexp"
+	"time"
+)
 
 // DeliveryState says how far a delivery is.
 type DeliveryState string
@@ -34,7 +37,7 @@ type Delivery struct {
 type Try struct {
 	At           time.Time
 	Status       int    // of HTTP; 0: there was no answer
-	Failure      string // in one word, where there was none or not a good one
+	Failure      string // in one word of a to z, where there was none or not a good one
 	Milliseconds int64
 }
 
@@ -126,9 +129,18 @@ func (t *Tx) ClaimDeliveries(webhook WebhookID, now, until time.Time, limit int)
 		RETURNING `+deliveryColumns, webhook, now, until, limit)
 }
 
+// failureWord is what a failure can be: no text of an error, which would tell names and
+// addresses of the network inside.
+var failureWord = regexp.MustCompile(`^[a-z_]{0,32}$`)
+
 // EndTry notes what came of a try, and when the next one is, where v.Due is not zero. It
 // does nothing where the delivery is gone.
 func (t *Tx) EndTry(v Delivery, try Try) error {
+	if !failureWord.MatchString(try.Failure) {
+		var c checks
+		c.fail("Failure", "is not a word")
+		return c.err
+	}
 	n, err := t.exec("UPDATE webhook_deliveries SET state = $2, tries = tries + 1, due = $3 WHERE id = $1", v.ID, v.State, v.Due)
 	if err != nil || n == 0 {
 		return err

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -88,8 +89,25 @@ type Announcement struct {
 	Data map[string]string
 }
 
-// word is what data can have: ids and words, and nothing that a person has written.
-var word = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
+// What data can have: ids and words, and nothing that a person has written or dialled.
+var (
+	word = regexp.MustCompile(`^[0-9_.-]*[A-Za-z][A-Za-z0-9_.-]*$`) // a number alone is none
+	// Details of the history are texts; told of them are ids that were made here, and plain
+	// words.
+	madeID    = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	plainWord = regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
+)
+
+// maxWord is how long an id or a word can be.
+const maxWord = 64
+
+// told tells whether a detail of the history can be told as a field of a topic.
+func told(field, v string) bool {
+	if strings.HasSuffix(field, "_id") {
+		return madeID.MatchString(v)
+	}
+	return len(v) <= maxWord && plainWord.MatchString(v)
+}
 
 // Announce has the tenant's webhooks for the topic told, once the transaction is
 // committed. Without any it does nothing.
@@ -105,7 +123,7 @@ func (t *Tx) Announce(a Announcement) error {
 		case !slices.Contains(a.Topic.Fields(), field):
 			c.fail("Data", "has "+field+", which the topic does not have")
 		case v == "": // it is not told
-		case !word.MatchString(v):
+		case len(v) > maxWord || !word.MatchString(v):
 			c.fail("Data", "has "+field+", which is neither an id nor a word")
 		default:
 			data[field] = v
@@ -181,7 +199,9 @@ func (t *Tx) announceEvent(e Event) error {
 	}
 	a := Announcement{Tenant: e.Tenant, Topic: known.topic, At: e.At, System: e.System, Data: map[string]string{}}
 	for detail, field := range known.fields {
-		a.Data[field] = e.Detail[detail]
+		if v := e.Detail[detail]; told(field, v) {
+			a.Data[field] = v
+		}
 	}
 	return t.Announce(a)
 }

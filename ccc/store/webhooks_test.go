@@ -83,6 +83,7 @@ func TestAnnounceNothingPersonal(t *testing.T) {
 	for name, a := range map[string]store.Announcement{
 		"an address":      {Topic: "user.created", Data: map[string]string{"user_id": "jo@example.com"}},
 		"a name":          {Topic: "user.created", Data: map[string]string{"user_id": "Jo Example"}},
+		"a number":        {Topic: "user.created", Data: map[string]string{"user_id": "053155512345"}},
 		"another field":   {Topic: "user.created", Data: map[string]string{"email": "x"}},
 		"an unknown one":  {Topic: "user.married"},
 		"a long text":     {Topic: store.TopicOffline, Data: map[string]string{"reason": strings.Repeat("x", 65)}},
@@ -141,6 +142,12 @@ func TestDeliveries(t *testing.T) {
 		update(t, db, func(tx *store.Tx) error {
 			return errors.Join(tx.EndTry(done, store.Try{At: later, Status: 204, Milliseconds: 7}), tx.EndTry(failed, store.Try{At: later, Failure: "timeout"}))
 		})
+		for _, text := range []string{"lookup db.inside.example on 10.0.0.53:53: no such host", "10.0.0.1:443"} { // positive: those above
+			err := db.Update(t.Context(), func(tx *store.Tx) error { return tx.EndTry(failed, store.Try{At: later, Failure: text}) })
+			if !errors.Is(err, store.ErrInvalid) {
+				t.Errorf("%q is a word: %v", text, err)
+			}
+		}
 		view(t, db, func(tx *store.Tx) error {
 			d, tries, err := tx.Delivery(s.Tenant, hook.ID, failed.ID)
 			if err != nil || d.State != store.DeliveryFailed || d.Tries != 1 || len(tries) != 1 || tries[0].Failure != "timeout" {
