@@ -10,6 +10,9 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
 
+// reasonDeadline: its time was over.
+const reasonDeadline = "deadline"
+
 // Action is what somebody does to a rollout.
 type Action string
 
@@ -38,7 +41,9 @@ var steps = map[Action]step{
 	Stop: {[]store.RolloutState{
 		store.RolloutChecking, store.RolloutReady, store.RolloutRunning, store.RolloutPaused, store.RolloutHalted,
 	}, store.RolloutStopped},
-	Rollback: {[]store.RolloutState{store.RolloutPaused, store.RolloutHalted, store.RolloutStopped, store.RolloutDone}, store.RolloutReverting},
+	Rollback: {[]store.RolloutState{
+		store.RolloutPaused, store.RolloutHalted, store.RolloutStopped, store.RolloutDone, store.RolloutReverted,
+	}, store.RolloutReverting},
 }
 
 // Control does something to a rollout, for who may do the same at all of its systems: they
@@ -59,7 +64,8 @@ func (s *Service) Control(ctx context.Context, who Actor, id store.RolloutID, a 
 		if a == Rollback && (r.Kind == store.RolloutRestart || r.Started == nil) {
 			return &Error{Code: CodeState, Detail: "there is nothing to roll back"}
 		}
-		if !slices.Contains(st.from, r.State) {
+		// What was set back in time is; what was not can be, again.
+		if !slices.Contains(st.from, r.State) || r.State == store.RolloutReverted && r.Reason != reasonDeadline {
 			return &Error{Code: CodeState, Detail: "the rollout is " + string(r.State)}
 		}
 		if err := s.prepare(tx, &r, who, a, st); err != nil {

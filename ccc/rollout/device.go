@@ -82,6 +82,9 @@ const (
 // errLater: it is to be tried again.
 var errLater = errors.New("to be tried again")
 
+// errUnanswered: it is to be tried again a few times, with ever longer waits between.
+var errUnanswered = errors.New("the PBX has not answered")
+
 // errAway: it is to be tried when the PBX is back.
 var errAway = errors.New("the PBX is away")
 
@@ -191,8 +194,14 @@ func verdict(err error) (state store.RolloutDeviceState, code string, final bool
 	case e.Status == http.StatusNotFound || e.Status == http.StatusMethodNotAllowed:
 		return store.DeviceRefused, codeUnsupported, true
 	}
+	if e.Status == http.StatusConflict && e.Code != "" && e.Code != pbxBusy {
+		return store.DeviceRefused, e.Code, true
+	}
 	return store.DeviceFailed, codeAnswer, false
 }
+
+// pbxBusy is the code of a PBX that does something else, which ends by itself.
+const pbxBusy = "busy"
 
 // answered deals with an error of a PBX: the system's turn is over, or it is tried again.
 // What was begun stays noted. Offline it waits for the PBX, without counting tries.
@@ -213,7 +222,7 @@ func (s *Service) answered(ctx context.Context, r store.Rollout, d *store.Rollou
 	default:
 		return s.conclude(ctx, r, d, store.DeviceOffline, "")
 	}
-	return *d, errLater
+	return *d, errUnanswered
 }
 
 // check reads a system before the start, and keeps what would change.

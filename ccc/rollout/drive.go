@@ -115,7 +115,7 @@ func (d *drive) end(r result) {
 		d.await(r.turn)
 	case r.err != nil:
 		at := now().Add(d.s.cfg.Retry * time.Duration(min(1<<min(r.tries, 30), patience)))
-		if !errors.Is(r.err, errSkip) {
+		if errors.Is(r.err, errUnanswered) {
 			r.tries++
 		}
 		d.waiting[id] = retry{r.turn, at}

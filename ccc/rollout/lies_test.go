@@ -30,6 +30,25 @@ func TestLies(t *testing.T) {
 	})
 }
 
+// What a PBX refuses it is not asked again; one that is busy is, a few times.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 2, func(t *testing.T, w *world) {
+		s, _ := w.start()
+		for i, code := range []string{"refused", pbxBusy} {
+			w.pbxs[i].conflict = code
+		}
+		id := w.create(s, w.wish(store.RolloutPlan{Rings: []store.Ring{{Percent: 100}}, MaxFailures: 2}))
+		w.await(id, store.RolloutReady)
+		w.control(s, id, Start)
+		w.await(id, store.RolloutDone)
+		w.want(id, map[string]int{"refused refused": 1, "failed answer": 1})
+		if a, b := w.pbxs[0].written(), w.pbxs[1].written(); a != 1 || b != s.cfg.Tries {
+			t.Errorf("asked %d and %d times, want once and %d times", a, b, s.cfg.Tries)
+		}
+	})
+}
+
 // counted is a PBX of which it is counted how often it is asked.
 type counted struct {
 	*fakePBX

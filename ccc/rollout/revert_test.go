@@ -86,6 +86,30 @@ func TestRevertingWaits(t *testing.T) {
 	})
 }
 
+// Who was away until the deadline can be set back later: what was not set back in time is kept.
+func TestRollbackAgain(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 3, func(t *testing.T, w *world) {
+		s, _ := w.start(seldom)
+		id := w.done(s, w.wish(store.RolloutPlan{Wait: time.Hour}))
+		w.pbxs[2].set(func(p *fakePBX) { p.offline = true })
+		w.control(s, id, Rollback)
+		if r := w.await(id, store.RolloutReverted); r.Reason != reasonDeadline {
+			t.Errorf("ended: %q", r.Reason)
+		}
+		w.want(id, map[string]int{"done": 1, "rolled_back": 2})
+		w.back(w.pbxs[2])
+		w.control(s, id, Rollback)
+		if r := w.await(id, store.RolloutReverted); r.Reason != "" {
+			t.Errorf("ended: %q", r.Reason)
+		}
+		w.want(id, map[string]int{"rolled_back": 3})
+		if _, err := s.Control(t.Context(), w.actor(), id, Rollback); err == nil {
+			t.Error("what is set back is set back once more")
+		}
+	})
+}
+
 // So it is with those that are to be changed; and where it was not told who came, all are
 // looked at.
 func TestRunningWaits(t *testing.T) {

@@ -75,7 +75,7 @@ func (d *drive) running(ctx context.Context, r store.Rollout, counts []store.Rin
 	case r.Deadline != nil && !at.Before(*r.Deadline):
 		d.queue = nil
 		if len(d.inflight) == 0 {
-			r.State, r.Reason, r.Ended = store.RolloutStopped, "deadline", &at
+			r.State, r.Reason, r.Ended = store.RolloutStopped, reasonDeadline, &at
 			return 0, d.set(ctx, r, store.RolloutRunning)
 		}
 	case at.Before(r.NotBefore):
@@ -132,7 +132,7 @@ func (d *drive) reverting(ctx context.Context, r store.Rollout) (time.Duration, 
 	if !more && len(d.inflight) == 0 {
 		r.State, r.Ended = store.RolloutReverted, &at
 		if over {
-			r.Reason = "deadline"
+			r.Reason = reasonDeadline
 		}
 		return 0, d.set(ctx, r, store.RolloutReverting)
 	}

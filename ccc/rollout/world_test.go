@@ -33,13 +33,14 @@ type fakePBX struct {
 	writes  int
 	offline bool
 
-	refuse    bool // every change
-	box       box  // its firmware
-	deaf      bool // a change is made, and its answer is lost
-	silent    bool // a change is said to be made
-	neverBack bool // from a restart
-	noBoot    bool // it does not say which boot it is
-	forgets   bool // with a restart it has the settings of before
+	refuse    bool   // every change
+	box       box    // its firmware
+	conflict  string // the code with which every change is refused as one with itself
+	deaf      bool   // a change is made, and its answer is lost
+	silent    bool   // a change is said to be made
+	neverBack bool   // from a restart
+	noBoot    bool   // it does not say which boot it is
+	forgets   bool   // with a restart it has the settings of before
 }
 
 var errGone = errors.New("connection lost")
@@ -81,6 +82,9 @@ func (p *fakePBX) Change(_ context.Context, version string, values Values) (stri
 		return "", &pbxweb.Error{Status: http.StatusForbidden, Code: "switched_off"}
 	}
 	p.writes++
+	if p.conflict != "" {
+		return "", &pbxweb.Error{Status: http.StatusConflict, Code: p.conflict}
+	}
 	if !p.silent {
 		maps.Copy(p.values, values)
 		p.version++
