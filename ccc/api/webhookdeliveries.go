@@ -26,8 +26,8 @@ type WebhookDelivery struct {
 type WebhookTry struct {
 	At           time.Time `json:"at"`
 	Status       int       `json:"status,omitempty" doc:"Of HTTP; absent: there was no answer"`
-	Failure      string    `json:"failure,omitempty" enum:"status,timeout,name,not_public,certificate,connection,secret" doc:"Absent: it was received. status: the answer is not 2xx; name: it is not known; not_public: the name leads to an address that is not public; secret: it does not open, as its key is missing"`
-	Milliseconds int64     `json:"milliseconds"`
+	Failure      string    `json:"failure,omitempty" enum:"status,timeout,name,not_public,certificate,connection,secret" doc:"Absent: it was received. status: the answer is not 2xx; name: it is not known, or leads to no public address; not_public: the address may not be reached any more; secret: it does not open, as its key is missing"`
+	Milliseconds int64     `json:"milliseconds" doc:"0 where the name is what failed"`
 }
 
 // WebhookDeliveryList is a page of deliveries, the newest first.

@@ -3495,11 +3495,13 @@ type WebhookList struct {
 // WebhookTry is an item of [WebhookDelivery].
 type WebhookTry struct {
 	At time.Time `json:"at"`
-	// Absent: it was received. status: the answer is not 2xx; name: it is not known; not_public:
-	// the name leads to an address that is not public; secret: it does not open, as its key is
-	// missing. One of: status, timeout, name, not_public, certificate, connection, secret.
-	Failure      string `json:"failure,omitzero"`
-	Milliseconds int64  `json:"milliseconds"`
+	// Absent: it was received. status: the answer is not 2xx; name: it is not known, or leads to
+	// no public address; not_public: the address may not be reached any more; secret: it does not
+	// open, as its key is missing. One of: status, timeout, name, not_public, certificate,
+	// connection, secret.
+	Failure string `json:"failure,omitzero"`
+	// 0 where the name is what failed.
+	Milliseconds int64 `json:"milliseconds"`
 	// Of HTTP; absent: there was no answer.
 	Status int64 `json:"status,omitzero"`
 }
