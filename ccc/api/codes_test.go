@@ -270,7 +270,7 @@ var causes = map[Code]func(t *testing.T) answer{
 	},
 	CodeOperatorOnly: func(t *testing.T) answer {
 		w := newWorld(t).serve()
-		return w.signedIn(w.north, store.RoleOwner).upload(imageOf(t, "1.0.0", maker))
+		return w.signedIn(w.north, store.RoleOwner).sendImage(imageOf(t, "1.0.0", maker))
 	},
 	CodeFirmwareOff: func(t *testing.T) answer {
 		w := newWorld(t, func(o *options) { o.noFirmware = true }).serve()
@@ -282,13 +282,13 @@ var causes = map[Code]func(t *testing.T) answer{
 	CodeFirmwarePayload:   uploaded(func(t *testing.T) []byte { return changedAt(imageOf(t, "1.0.0", maker), -1) }),
 	CodeFirmwareExists: func(t *testing.T) answer {
 		c := newWorld(t).serve().operator()
-		c.upload(imageOf(t, "1.0.0", maker)).want(http.StatusCreated)
-		return c.upload(imageOf(t, "1.0.0", maker))
+		c.sendImage(imageOf(t, "1.0.0", maker)).want(http.StatusCreated)
+		return c.sendImage(imageOf(t, "1.0.0", maker))
 	},
 	CodeFirmwareInUse: func(t *testing.T) answer {
 		w := newWorld(t).serve()
 		c, owner := w.operator(), w.signedIn(w.north, store.RoleOwner)
-		image := read[Firmware](c.upload(imageOf(t, "1.1.0", maker)).want(http.StatusCreated)).ID
+		image := read[Firmware](c.sendImage(imageOf(t, "1.1.0", maker)).want(http.StatusCreated)).ID
 		owner.configurable("0000000001")
 		owner.do(http.MethodPost, "/rollouts", `{"name":"1.1","kind":"firmware","firmware_id":"`+image+`","filter":{}}`).want(http.StatusCreated)
 		return c.do(http.MethodDelete, "/firmware/"+image, "")

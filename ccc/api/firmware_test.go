@@ -55,15 +55,15 @@ func (w *world) operator() *client {
 	return w.signedIn(w.kind(store.KindOperator, ""), store.RoleOwner)
 }
 
-// upload sends an image.
-func (c *client) upload(image []byte, headers ...string) answer {
+// sendImage uploads one.
+func (c *client) sendImage(image []byte, headers ...string) answer {
 	c.w.t.Helper()
 	return c.do(http.MethodPost, "/firmware", string(image), append([]string{"Content-Type: application/octet-stream"}, headers...)...)
 }
 
 // uploaded is what comes of bytes that the operator sends.
 func uploaded(image func(*testing.T) []byte) func(*testing.T) answer {
-	return func(t *testing.T) answer { return newWorld(t).serve().operator().upload(image(t)) }
+	return func(t *testing.T) answer { return newWorld(t).serve().operator().sendImage(image(t)) }
 }
 
 // The operator uploads, all who see configurations see it, and nobody else changes it.
@@ -72,7 +72,7 @@ func TestFirmware(t *testing.T) {
 	engines(t, func(t *testing.T, w *world) {
 		staff, owner := w.operator(), w.signedIn(w.north, store.RoleOwner)
 		image := imageOf(t, "1.1.0", maker)
-		made := read[Firmware](staff.upload(image).want(http.StatusCreated))
+		made := read[Firmware](staff.sendImage(image).want(http.StatusCreated))
 		if made.Model != "VM" || made.Version != "1.1.0" || made.Size != int64(len(image)) || made.Notes["en"] != "New" || made.Released != "2026-11-26" {
 			t.Errorf("%+v", made)
 		}
@@ -82,9 +82,9 @@ func TestFirmware(t *testing.T) {
 		}
 		w.signedIn(w.north, store.RoleMonitoring).do(http.MethodGet, "/firmware", "").problem(CodeForbidden)
 		owner.do(http.MethodDelete, "/firmware/"+made.ID, "").problem(CodeOperatorOnly)
-		owner.upload(imageOf(t, "1.2.0", maker)).problem(CodeOperatorOnly)
-		w.signedIn(staff.user.Tenant, store.RoleMonitoring).upload(imageOf(t, "1.2.0", maker)).problem(CodeForbidden)
-		staff.upload(image, "Content-Type: text/plain").problem(CodeMediaType)
+		owner.sendImage(imageOf(t, "1.2.0", maker)).problem(CodeOperatorOnly)
+		w.signedIn(staff.user.Tenant, store.RoleMonitoring).sendImage(imageOf(t, "1.2.0", maker)).problem(CodeForbidden)
+		staff.sendImage(image, "Content-Type: text/plain").problem(CodeMediaType)
 
 		id, _ := owner.configurable("0000000001")
 		r := read[Rollout](owner.do(http.MethodPost, "/rollouts", `{"name":"1.1","kind":"firmware","firmware_id":"`+made.ID+`","system_ids":["`+id+`"],"plan":{"downgrade":true}}`).want(http.StatusCreated))
@@ -110,7 +110,7 @@ func TestFirmwareIsBounded(t *testing.T) {
 	w := newWorld(t, func(o *options) { o.rollout.FirmwareMaxSize = 200_000 }).serve()
 	c := w.operator()
 	large := append(imageOf(t, "1.1.0", maker), bytes.Repeat([]byte("x"), 200_000)...)
-	c.upload(large[:200_001]).problem(CodeFirmwarePayload)
+	c.sendImage(large[:200_001]).problem(CodeFirmwarePayload)
 	send := func(body io.Reader) answer {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+Prefix+"/firmware", body)
 		w.must(err)
