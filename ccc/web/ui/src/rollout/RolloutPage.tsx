@@ -92,7 +92,7 @@ const actions: Record<Rollout['state'], readonly Action[]> = {
   stopped: ['rollback'],
   done: ['rollback'],
   reverting: [],
-  reverted: [],
+  reverted: ['rollback'], // those that were away
 };
 
 /** What is asked about before. */
@@ -118,7 +118,11 @@ function Actions({ rollout }: { rollout: Rollout }) {
   });
   if (!may.some('config.write')) return null;
   const able = actions[rollout.state].filter(
-    (action) => action !== 'rollback' || (rollout.kind !== 'restart' && rollout.started_at !== undefined),
+    (action) =>
+      action !== 'rollback' ||
+      (rollout.kind !== 'restart' &&
+        rollout.started_at !== undefined &&
+        (rollout.state !== 'reverted' || rollout.reason === 'deadline')),
   );
   return (
     <div className={classes.buttons}>
