@@ -53,7 +53,7 @@ func TestEveryOperationHasACommand(t *testing.T) {
 		}
 	}
 	// Only what needs a browser has none.
-	if want := []string{"addPasskey", "beginPasskey", "beginPasskeySignIn", "signInByPasskey"}; !slices.Equal(none, want) {
+	if want := []string{"addPasskey", "addProviderLink", "beginPasskey", "beginPasskeySignIn", "beginProviderLink", "signInByPasskey"}; !slices.Equal(none, want) {
 		t.Errorf("without a command are %v, want %v", none, want)
 	}
 	for name := range groups {

@@ -77,6 +77,8 @@ var byHand = map[string]string{
 	"streamEvents": "events",
 	// Passkeys are in browsers and keys, and not in terminals.
 	"beginPasskey": "", "addPasskey": "", "beginPasskeySignIn": "", "signInByPasskey": "",
+	// A provider sends a browser back.
+	"beginProviderLink": "", "addProviderLink": "",
 }
 
 // verbs are the words of commands for those that ids of operations begin with.

@@ -23,8 +23,9 @@
 //
 // At an OpenID provider of his tenant somebody signs in with an authorisation code (OpenID
 // Connect Core §3.1), PKCE (RFC 7636), and state and nonce that are bound to his browser.
-// Who he is follows from issuer and subject. The first link is made by an invitation, or
-// just in time; never by an e-mail address.
+// Who he is follows from issuer and subject. The first link is made by an invitation, just
+// in time, or by himself while he is signed in; never by an e-mail address. One that he has
+// made he can end; an account that was made there stays the provider's.
 //
 // # Links
 //

@@ -64,12 +64,16 @@ func (a *Accounts) Invite(tx *store.Tx, v NewInvitation) (Invited, error) {
 		ID: store.NewID[store.InvitationID](), Tenant: v.Tenant.ID, Email: email, Name: v.Name, Language: v.Language, Roles: v.Roles,
 		Founding: v.Founding, By: v.By.ID, Created: now, Expires: now.Add(a.cfg.Invitation),
 	}
-	secret, link, err := a.invitationMail(tx, &i, v.Tenant, v.By.Name)
-	if err != nil {
+	secret := newSecret()
+	i.Secret = hashToken(secret)
+	if err := tx.CreateInvitation(i); err != nil {
 		return Invited{}, err
 	}
-	i.Secret = hashToken(secret)
-	return Invited{i, link}, tx.CreateInvitation(i)
+	link, err := a.invitationMail(tx, &i, secret, v.Tenant, v.By.Name)
+	if err == nil && i.Mail != "" {
+		err = tx.RenewInvitation(i.Tenant, i.ID, i.Secret, i.Mail, i.Expires)
+	}
+	return Invited{i, link}, err
 }
 
 // InviteAgain gives an invitation a new link, and sends it: the one before is void, and is
@@ -79,8 +83,8 @@ func (a *Accounts) InviteAgain(tx *store.Tx, tenant store.Tenant, id store.Invit
 	if err != nil {
 		return Invited{}, err
 	}
-	before := i.Mail
-	secret, link, err := a.invitationMail(tx, &i, tenant, by.Name)
+	before, secret := i.Mail, newSecret()
+	link, err := a.invitationMail(tx, &i, secret, tenant, by.Name)
 	if err != nil {
 		return Invited{}, err
 	}
@@ -138,24 +142,23 @@ func (a *Accounts) mayMail(tx *store.Tx, i store.Invitation) error {
 	return tx.AddAttempt(invitationMails, subject, now)
 }
 
-// invitationMail makes the secret of an invitation and queues its mail, whose id the
-// invitation then has. Without mail it gives the link.
-func (a *Accounts) invitationMail(tx *store.Tx, i *store.Invitation, tenant store.Tenant, by string) (secret, link string, err error) {
+// invitationMail queues the mail with the secret of an invitation, which has its id then.
+// Without mail it gives the link.
+func (a *Accounts) invitationMail(tx *store.Tx, i *store.Invitation, secret string, tenant store.Tenant, by string) (link string, err error) {
 	user, err := tx.UserByEmail(i.Email)
 	taken := err == nil
 	switch {
 	case taken && user.Tenant == tenant.ID:
-		return "", "", &store.ConflictError{What: "email"}
+		return "", &store.ConflictError{What: "email"}
 	case err != nil && !errors.Is(err, store.ErrNotFound):
-		return "", "", err
+		return "", err
 	}
-	secret = newSecret()
 	link = a.cfg.ExternalURL + "/invitation#" + secret
 	if !a.cfg.Mail.Enabled() {
-		return secret, link, nil
+		return link, nil
 	}
 	if err := a.mayMail(tx, *i); err != nil {
-		return "", "", err
+		return "", err
 	}
 	m := mail.Message{
 		Of: tenant.ID, Kind: mail.Invitation, To: i.Email, Name: i.Name, Language: i.Language, Brand: a.brand(tenant), Tenant: tenant.Name, By: by,
@@ -165,7 +168,7 @@ func (a *Accounts) invitationMail(tx *store.Tx, i *store.Invitation, tenant stor
 		m.Kind, m.Link = mail.InvitationTaken, ""
 	}
 	i.Mail, err = a.cfg.Mail.Queue(tx, m)
-	return secret, "", err
+	return "", err
 }
 
 // Invitation gives the one with the secret of a link, and its tenant. The error is

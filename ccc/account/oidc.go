@@ -111,7 +111,8 @@ func (a *Accounts) provider(id string) *provider {
 	return a.providers[i]
 }
 
-func (a *Accounts) providerName(id string) string {
+// ProviderName gives what a provider is called; its id where there is none any more.
+func (a *Accounts) ProviderName(id string) string {
 	if p := a.provider(id); p != nil {
 		return p.Name
 	}
@@ -137,6 +138,8 @@ type flow struct {
 	Verifier   string `json:"verifier"`
 	Next       string `json:"next"`
 	Invitation string `json:"invitation,omitempty"` // the secret of one
+	// User is who links his account, and does not sign in.
+	User store.UserID `json:"user,omitempty"`
 }
 
 // BeginOIDC gives the address at a provider where a browser is to go, and the cookie that
@@ -157,6 +160,11 @@ func (a *Accounts) BeginOIDC(ctx context.Context, id, next, invitation string) (
 			return "", nil, err
 		}
 	}
+	return a.leave(ctx, p, flow{State: rand.Text(), Next: LocalPath(next), Invitation: invitation})
+}
+
+// leave begins what is done at a provider.
+func (a *Accounts) leave(ctx context.Context, p *provider, f flow) (address string, cookie *http.Cookie, err error) {
 	loaded, _, err := p.load(ctx, a)
 	if err != nil {
 		return "", nil, err
@@ -165,7 +173,7 @@ func (a *Accounts) BeginOIDC(ctx context.Context, id, next, invitation string) (
 	if err != nil {
 		return "", nil, err
 	}
-	f := flow{Provider: id, State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Next: LocalPath(next), Invitation: invitation}
+	f.Provider, f.Nonce, f.Verifier = p.ID, rand.Text(), oauth2.GenerateVerifier()
 	text, err := json.Marshal(f)
 	if err != nil {
 		return "", nil, err
@@ -213,28 +221,7 @@ type OIDCAnswer struct {
 // where the person wanted to go. The errors are [ErrOIDC], [ErrOIDCDown],
 // [ErrOIDCUnknown] and [ErrLink].
 func (a *Accounts) FinishOIDC(ctx context.Context, answer OIDCAnswer) (cookie *http.Cookie, next string, err error) {
-	f, err := a.begun(ctx)
-	if err != nil {
-		return nil, "", err
-	}
-	p := a.provider(f.Provider)
-	if p == nil {
-		return nil, "", ErrOIDC
-	}
-	if subtle.ConstantTimeCompare([]byte(f.State), []byte(answer.State)) != 1 {
-		return nil, "", a.notOIDC(p, errors.New("the state is another"))
-	}
-	loaded, issues, err := p.load(ctx, a)
-	if err != nil {
-		return nil, "", err
-	}
-	if (issues || answer.Issuer != "") && answer.Issuer != p.Issuer {
-		return nil, "", a.notOIDC(p, errors.New("the answer is of another issuer"))
-	}
-	if answer.Error != "" {
-		return nil, "", a.notOIDC(p, errors.New("it refused"))
-	}
-	c, err := a.exchange(ctx, p, loaded, f, answer.Code)
+	p, f, c, err := a.returned(ctx, answer, "")
 	if err != nil {
 		return nil, "", err
 	}
@@ -248,6 +235,35 @@ func (a *Accounts) FinishOIDC(ctx context.Context, answer OIDCAnswer) (cookie *h
 	}
 	cookie, err = a.enter(ctx, user, proof)
 	return cookie, f.Next, err
+}
+
+// returned gives what was begun and what the provider says, for who has begun it: the user
+// who links his account; empty: who signs in. The errors are [ErrOIDC] and [ErrOIDCDown].
+func (a *Accounts) returned(ctx context.Context, answer OIDCAnswer, user store.UserID) (p *provider, f flow, c claims, err error) {
+	if f, err = a.begun(ctx); err != nil {
+		return nil, f, c, err
+	}
+	if p = a.provider(f.Provider); p == nil {
+		return nil, f, c, ErrOIDC
+	}
+	if f.User != user {
+		return nil, f, c, a.notOIDC(p, errors.New("it was begun for something else, or by somebody else"))
+	}
+	if subtle.ConstantTimeCompare([]byte(f.State), []byte(answer.State)) != 1 {
+		return nil, f, c, a.notOIDC(p, errors.New("the state is another"))
+	}
+	loaded, issues, err := p.load(ctx, a)
+	if err != nil {
+		return nil, f, c, err
+	}
+	if (issues || answer.Issuer != "") && answer.Issuer != p.Issuer {
+		return nil, f, c, a.notOIDC(p, errors.New("the answer is of another issuer"))
+	}
+	if answer.Error != "" {
+		return nil, f, c, a.notOIDC(p, errors.New("it refused"))
+	}
+	c, err = a.exchange(ctx, p, loaded, f, answer.Code)
+	return p, f, c, err
 }
 
 // begun gives the sign-in that the browser has begun, once.

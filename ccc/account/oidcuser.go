@@ -15,8 +15,7 @@ import (
 // before; who takes up an invitation; or, where the provider makes accounts, a new one. An
 // e-mail address alone never leads to an account that there is.
 func (a *Accounts) oidcUser(ctx context.Context, p *provider, f flow, c claims, check func(*store.Tx, store.Invitation) error) (user store.User, err error) {
-	// Nobody knows the password of an account that is made here.
-	hash, err := a.hash(ctx, rand.Text())
+	hash, err := a.unknownPassword(ctx, p, c)
 	if err != nil {
 		return user, err
 	}
@@ -30,6 +29,9 @@ func (a *Accounts) oidcUser(ctx context.Context, p *provider, f flow, c claims, 
 		}
 		if !errors.Is(err, store.ErrNotFound) {
 			return err
+		}
+		if hash == "" {
+			return ErrOIDC // the link was there a moment ago
 		}
 		user = store.User{ID: id, Tenant: p.Tenant, Email: c.Email, Name: c.Name, Language: store.German, PasswordHash: hash, Created: now}
 		if f.Invitation != "" {
@@ -48,6 +50,19 @@ func (a *Accounts) oidcUser(ctx context.Context, p *provider, f flow, c claims, 
 		a.cfg.Logger.Info("somebody without an account has signed in at an OpenID provider", "provider", p.ID)
 	}
 	return user, err
+}
+
+// unknownPassword makes the hash of a password that nobody knows, for an account that has to
+// be made; empty: there is one.
+func (a *Accounts) unknownPassword(ctx context.Context, p *provider, c claims) (string, error) {
+	err := a.db.View(ctx, func(tx *store.Tx) error {
+		_, err := tx.OIDCLink(p.Issuer, c.Subject)
+		return err
+	})
+	if !errors.Is(err, store.ErrNotFound) {
+		return "", err
+	}
+	return a.hash(ctx, rand.Text())
 }
 
 // linked is for who has signed in there before.
@@ -84,6 +99,7 @@ func (a *Accounts) linked(tx *store.Tx, p *provider, link store.OIDCLink, c clai
 	if err := tx.SetUserGrants(p.Tenant, user.ID, after); err != nil {
 		return user, err
 	}
+	tx.NoteProvider(user, p.ID, "roles_changed", slices.Concat(named("given_", after, before), named("taken_", before, after)))
 	a.cfg.Logger.Info("the roles of an account follow its OpenID provider", "user", user.ID, "provider", p.ID)
 	return tx.User(p.Tenant, user.ID)
 }
@@ -101,7 +117,11 @@ func (a *Accounts) invitedAt(tx *store.Tx, p *provider, secret string, user *sto
 		return ErrOIDCUnknown
 	}
 	user.Email, user.Name, user.Language = i.Email, cmp.Or(i.Name, c.Name, i.Email), i.Language
-	return a.takeUp(tx, i, user, check)
+	if err := a.takeUp(tx, i, user, check); err != nil {
+		return err
+	}
+	tx.NoteProvider(*user, p.ID, "invitation_accepted", named("given_", i.Roles, nil))
+	return nil
 }
 
 // justInTime makes an account for somebody of the provider's tenant.
@@ -133,7 +153,25 @@ func (a *Accounts) justInTime(tx *store.Tx, p *provider, user *store.User, c cla
 	if err := tx.CreateUser(*user); err != nil {
 		return err
 	}
+	grants, err := tx.UserGrants(p.Tenant, user.ID)
+	if err != nil {
+		return err
+	}
+	tx.NoteProvider(*user, p.ID, "account_made", named("given_", grants, nil))
 	a.cfg.Logger.Info("an account was made for who signed in at an OpenID provider", "user", user.ID, "provider", p.ID)
 	*user, err = tx.User(p.Tenant, user.ID)
 	return err
+}
+
+// named gives the names of the roles that are in one list and not in the other, each once
+// and in order, after a word that says what became of them.
+func named(word string, in, but []store.UserGrant) []string {
+	all := []string{}
+	for _, g := range in {
+		if !slices.ContainsFunc(but, func(o store.UserGrant) bool { return o.Role == g.Role && o.Part == g.Part }) {
+			all = append(all, word+string(g.Role))
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }

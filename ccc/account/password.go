@@ -141,7 +141,8 @@ func (s slots) take(ctx context.Context) (release func(), err error) {
 }
 
 // ResetPassword gives an account a new password, for an operator. It ends all its sessions
-// and takes its API tokens and passkeys, which may be those of somebody else who was in. The errors are [InvalidError] and store.ErrNotFound.
+// and takes its API tokens, passkeys and links to OpenID providers, which may be those of
+// somebody else who was in. The errors are [InvalidError] and store.ErrNotFound.
 func (a *Accounts) ResetPassword(ctx context.Context, tenant store.TenantID, id store.UserID, password string) error {
 	var user store.User
 	err := a.db.View(ctx, func(tx *store.Tx) (err error) {
@@ -152,7 +153,7 @@ func (a *Accounts) ResetPassword(ctx context.Context, tenant store.TenantID, id 
 		return err
 	}
 	return a.replacePassword(ctx, &user, password, store.TokenHash{}, func(tx *store.Tx) error {
-		if err := errors.Join(tx.DeleteAPITokens(id), tx.DeletePasskeys(id)); err != nil {
+		if err := errors.Join(tx.DeleteAPITokens(id), tx.DeletePasskeys(id), tx.DeleteOIDCLinks(id)); err != nil {
 			return err
 		}
 		if left, err := tx.Factors(id); err != nil || left.Any() {

@@ -164,7 +164,7 @@ func (a *Accounts) enter(ctx context.Context, user store.User, proof Proof) (*ht
 	return cookie(ctx, token), nil
 }
 
-// ResetFactors takes all second factors and API tokens from an account and ends its
+// ResetFactors takes all second factors, API tokens and links of its own to OpenID providers from an account and ends its
 // sessions, for an operator. ErrNotFound of the store.
 func (a *Accounts) ResetFactors(ctx context.Context, tenant store.TenantID, id store.UserID) error {
 	err := a.db.Update(ctx, func(tx *store.Tx) error {
@@ -172,7 +172,7 @@ func (a *Accounts) ResetFactors(ctx context.Context, tenant store.TenantID, id s
 			return err
 		}
 		_, err := tx.DeleteUserSessions(id, store.TokenHash{})
-		return errors.Join(err, tx.DeleteFactors(id), tx.DeleteAPITokens(id))
+		return errors.Join(err, tx.DeleteFactors(id), tx.DeleteAPITokens(id), tx.DeleteOIDCLinks(id))
 	})
 	if err == nil {
 		a.cfg.Logger.Warn("the second factors of an account were taken away", "user", id)

@@ -121,7 +121,7 @@ func (a *Accounts) sendReset(tx *store.Tx, user store.User) error {
 	}
 	for _, l := range links {
 		if l.Made {
-			return a.tell(tx, user, mail.Message{Kind: mail.PasswordElse, Provider: a.providerName(l.Provider), Link: a.cfg.ExternalURL + "/sign-in"})
+			return a.tell(tx, user, mail.Message{Kind: mail.PasswordElse, Provider: a.ProviderName(l.Provider), Link: a.cfg.ExternalURL + "/sign-in"})
 		}
 	}
 	secret := newSecret()

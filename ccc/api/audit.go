@@ -28,12 +28,12 @@ type AuditThing struct {
 type AuditEntry struct {
 	Seq       int64       `json:"seq" doc:"Its number in the tenant's log, without gaps"`
 	At        time.Time   `json:"at"`
-	Actor     AuditThing  `json:"actor" doc:"kind is user, token, device, ccc or nobody"`
+	Actor     AuditThing  `json:"actor" doc:"kind is user, token, provider, device, ccc or nobody"`
 	User      *AuditThing `json:"user,omitempty" doc:"Whose rights were used"`
 	HomeID    string      `json:"home_id,omitempty" doc:"Tenant of the user"`
 	Right     string      `json:"right,omitempty" enum:"home,grant,break_glass" doc:"By what right the user was in the tenant"`
 	RightID   string      `json:"right_id,omitempty" doc:"Of the grant or the record of break-glass"`
-	Operation string      `json:"operation" doc:"Of this document; or pbx., remote., cli. or event. and what happened"`
+	Operation string      `json:"operation" doc:"Of this document; or pbx., remote., oidc., cli. or event. and what happened"`
 	Resource  *AuditThing `json:"resource,omitempty"`
 	Serial    string      `json:"serial,omitempty" doc:"Of the PBX"`
 	Outcome   string      `json:"outcome" enum:"done,refused,failed"`
@@ -71,7 +71,7 @@ type AuditAddress struct {
 type AuditQuery struct {
 	Page
 	User      string    `query:"user" maxLength:"64" doc:"Id of who did it"`
-	Actor     string    `query:"actor" enum:"user,token,device,ccc,nobody" doc:"What kind of actor did it"`
+	Actor     string    `query:"actor" enum:"user,token,provider,device,ccc,nobody" doc:"What kind of actor did it"`
 	Operation string    `query:"operation" maxLength:"128" pattern:"^[A-Za-z][A-Za-z0-9_.]*$" patternDescription:"an operation"`
 	Resource  string    `query:"resource" maxLength:"128" pattern:"^[a-z_]+ [0-9A-Za-z_-]+$" patternDescription:"a kind and an id" doc:"As in \"site 0199…\""`
 	Serial    string    `query:"serial" pattern:"^[0-9]{10}$" patternDescription:"a serial: ten digits" doc:"Of a PBX"`
@@ -179,8 +179,11 @@ func (a *API) auditEntry(e store.AuditEntry, actors map[store.UserID]string, nam
 	if e.User != "" {
 		out.User = &AuditThing{"user", e.User, actors[store.UserID(e.User)]}
 	}
-	if kind == "user" {
+	switch kind {
+	case "user":
 		out.Actor.Name = actors[store.UserID(id)]
+	case "provider":
+		out.Actor.Name = a.cfg.Accounts.ProviderName(id)
 	}
 	if e.Resource != "" {
 		kind, id := e.Split()

@@ -16,7 +16,7 @@ import (
 )
 
 // unaudited are operations that change nothing for anybody, though they are no GET.
-var unaudited = []string{"beginPasskeySignIn", "beginOIDCSignIn", "showInvitation", "requestPasswordReset"}
+var unaudited = []string{"beginPasskeySignIn", "beginOIDCSignIn", "beginProviderLink", "showInvitation", "requestPasswordReset"}
 
 // audited tells whether the audit log tells of an operation.
 func (op operation) audited() bool {

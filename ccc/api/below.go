@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
@@ -14,6 +15,18 @@ type KnownTenant struct {
 	ID   string     `json:"id"`
 	Name string     `json:"name"`
 	Kind store.Kind `json:"kind" enum:"operator,reseller,customer"`
+	// Invitation is for who has made the tenant.
+	Invitation *OwnerInvitation `json:"invitation,omitempty" doc:"Only in the list of those below: of the first owner, who has not come yet"`
+}
+
+// OwnerInvitation is how far the invitation of the first owner of a tenant is.
+type OwnerInvitation struct {
+	Email     string    `json:"email"`
+	Name      string    `json:"name"`
+	ExpiresAt time.Time `json:"expires_at"`
+	Expired   bool      `json:"expired"`
+	Mail      string    `json:"mail" enum:"none,queued,sent,failed" doc:"How far the mail is; none: there is none"`
+	Failure   string    `json:"failure,omitempty" doc:"Why the mail was not sent, or not yet"`
 }
 
 // KnownTenantList is one page of tenants, by name.
@@ -32,7 +45,7 @@ type NameQuery struct {
 func (a *API) registerBelow() {
 	add(a, operation{
 		id: "listBelow", method: http.MethodGet, path: "/tenants/below", tag: tagAccess, rule: inTenant(access.TenantCreate),
-		summary: "The tenants right below this one, by name", description: "No more than what they are called: being above them gives no access to them.",
+		summary: "The tenants right below this one, by name", description: "No more than what they are called, and whether the first owner who was invited has come: being above them gives no access to them.",
 	}, a.listBelow)
 	add(a, operation{
 		id: "listAbove", method: http.MethodGet, path: "/tenants/above", tag: tagAccess, rule: inTenant(access.GrantsRead),
@@ -50,12 +63,41 @@ func (a *API) listBelow(ctx context.Context, in *NameQuery) (*body[KnownTenantLi
 	err := a.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		all, next, total, err := tx.TenantsBelow(who.tenant.ID, in.Query, store.Page{Cursor: in.Cursor, Limit: in.Limit})
 		out.Body.Next, out.Body.Total = next, total
+		if err != nil {
+			return err
+		}
+		invitations, err := ownerInvitations(tx, all)
 		for _, t := range all {
-			out.Body.Items = append(out.Body.Items, knownTenantOf(t))
+			known := knownTenantOf(t)
+			known.Invitation = invitations[t.ID]
+			out.Body.Items = append(out.Body.Items, known)
 		}
 		return err
 	})
 	return out, err
+}
+
+// ownerInvitations gives those of tenants whose first owner has not come yet.
+func ownerInvitations(tx *store.Tx, tenants []store.Tenant) (map[store.TenantID]*OwnerInvitation, error) {
+	ids := make([]store.TenantID, len(tenants))
+	for i, t := range tenants {
+		ids[i] = t.ID
+	}
+	found, err := tx.FoundingInvitations(ids)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	var mails []store.MailID
+	for _, i := range found {
+		mails = append(mails, i.Mail)
+	}
+	sent, err := tx.Mails(mails)
+	all := map[store.TenantID]*OwnerInvitation{}
+	for id, i := range found {
+		v := invitationOf(i, sent, nil)
+		all[id] = &OwnerInvitation{Email: v.Email, Name: v.Name, ExpiresAt: v.ExpiresAt, Expired: v.Expired, Mail: v.Mail, Failure: v.Failure}
+	}
+	return all, err
 }
 
 func (a *API) listAbove(ctx context.Context, _ *nothing) (*body[KnownTenantList], error) {

@@ -138,6 +138,10 @@ var causes = map[Code]func(t *testing.T) answer{
 		c := w.signedIn(w.north, store.RoleOwner)
 		return c.program(access.SystemRead).do(http.MethodPost, "/groups", `{"name":"x"}`)
 	},
+	CodeProviderAccount: func(t *testing.T) answer {
+		_, _, c, id := providersOwn(t)
+		return c.do(http.MethodDelete, "/account/providers/"+id, "")
+	},
 	CodeSentLately: func(t *testing.T) answer {
 		w := newWorld(t, withMail).serve()
 		c := w.signedIn(w.north, store.RoleOwner)

@@ -45,7 +45,7 @@
 //
 // What a session was proven with decides what it is good for: a password alone, where the
 // person has a second factor or has to have one, only for the next step. What people prove
-// themselves with they change soon after a proof only.
+// themselves with, OpenID providers among that, they change soon after a proof only.
 //
 // Programs send an API token, Authorization: Bearer, in place of a cookie. It is good for
 // its verbs in its tenant, as far as the person who made it may do the same, and for

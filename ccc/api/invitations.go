@@ -117,6 +117,12 @@ func (a *API) registerInvitations() {
 		codes:       []Code{CodeConflict, CodeIdempotencyBusy, CodeIdempotencyMismatch},
 	}, a.createInvitedTenant)
 	add(a, operation{
+		id: "resendOwnerInvitation", method: http.MethodPost, path: "/invited-tenants/{id}/mail", tag: tagAccess, rule: inTenant(access.TenantCreate),
+		summary:     "Send the invitation of the first owner of a tenant below again",
+		description: "With a new link; the one before is void. Not again before account.invitation_again is over, and not once there is an owner.",
+		codes:       []Code{CodeConflict, CodeSentLately},
+	}, a.resendOwnerInvitation)
+	add(a, operation{
 		id: "showInvitation", method: http.MethodPost, path: open, tag: tagSession, rule: public,
 		summary: "What an invitation is about", codes: []Code{CodeLink},
 	}, a.showInvitation)
@@ -311,6 +317,44 @@ func (a *API) createInvitedTenant(ctx context.Context, in *createInvitedTenantIn
 		}
 		return &created[InvitedTenant]{Body: InvitedTenant{Tenant: tenantOf(t), Invitation: invited(made, who.user)}}, nil
 	})
+}
+
+// InvitedTenantPath is a tenant below in an address.
+type InvitedTenantPath struct {
+	ID string `path:"id" maxLength:"64" doc:"Of the tenant"`
+}
+
+// resendOwnerInvitation is for the tenant that has made the other one: nobody is there who
+// could send the invitation.
+func (a *API) resendOwnerInvitation(ctx context.Context, in *InvitedTenantPath) (*body[Invitation], error) {
+	who := mustActor(ctx)
+	var made account.Invited
+	err := a.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		t, err := tx.Tenant(store.TenantID(in.ID))
+		if err == nil && t.Parent != who.tenant.ID {
+			err = store.ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		i, err := tx.FoundingInvitation(t.ID)
+		if err != nil {
+			return err
+		}
+		n, err := tx.CountUsers(t.ID)
+		if err == nil && n > 0 {
+			err = store.ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		made, err = a.cfg.Accounts.InviteAgain(tx, t, i.ID, who.user)
+		return err
+	})
+	if err != nil {
+		return nil, inviteProblem(err, "")
+	}
+	return &body[Invitation]{Body: invited(made, who.user)}, nil
 }
 
 // linkProblem makes problems of what ccc/account refuses about links.

@@ -204,6 +204,51 @@ func marshal(t *testing.T, v any) string {
 	return string(text)
 }
 
+// TestOwnerInvitedAgain: who has made a tenant sees that its first owner has not come, and
+// sends him the invitation again, after a while; nobody else does, nor anybody once he came.
+func TestOwnerInvitedAgain(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, w *world) {
+		reseller := store.Tenant{ID: store.NewID[store.TenantID](), Kind: store.KindReseller, Name: "Re", LegalName: "Re", Created: time.Now()}
+		w.update(func(tx *store.Tx) error { return tx.CreateTenant(reseller) })
+		boss := w.signedIn(reseller.ID, store.RoleOwner)
+		made := read[InvitedTenant](boss.do(http.MethodPost, "/invited-tenants", `{"kind":"customer","name":"West","owner":{"email":"west@example.com","name":"Wes","language":"de"}}`).want(http.StatusCreated))
+		path := "/invited-tenants/" + made.Tenant.ID + "/mail"
+		below := func() *OwnerInvitation {
+			t.Helper()
+			return read[KnownTenantList](boss.do(http.MethodGet, "/tenants/below", "").want(http.StatusOK)).Items[0].Invitation
+		}
+		if i := below(); i == nil || i.Email != "west@example.com" || i.Mail != "queued" || i.Expired {
+			t.Errorf("%+v", i)
+		}
+		old := secretOf(w.mails("west@example.com")[0].Link)
+		boss.do(http.MethodPost, path, "").problem(CodeSentLately)
+		w.later()
+		for _, c := range []*client{w.signedIn(w.north, store.RoleOwner), w.signedIn(reseller.ID, store.RoleMonitoring)} {
+			if a := c.do(http.MethodPost, path, ""); a.status != http.StatusNotFound && a.status != http.StatusForbidden {
+				t.Errorf("somebody else: %d %s", a.status, a.body)
+			}
+		}
+		again := read[Invitation](boss.do(http.MethodPost, path, "").want(http.StatusOK))
+		if again.ID != made.Invitation.ID || again.Link != "" {
+			t.Errorf("%+v", again)
+		}
+		mails := w.mails("west@example.com")
+		if len(mails) != 1 || secretOf(mails[0].Link) == old || mails[0].Tenant != "West" {
+			t.Fatalf("%+v", mails)
+		}
+		w.client().do(http.MethodPost, "/invitation/acceptance", accepting(old)).problem(CodeLink)
+		w.client().do(http.MethodPost, "/invitation/acceptance", accepting(secretOf(mails[0].Link))).want(http.StatusOK)
+		if i := below(); i != nil {
+			t.Errorf("he has come: %+v", i)
+		}
+		w.later()
+		boss.do(http.MethodPost, path, "").problem(CodeNotFound)
+		// Of a tenant that this one has not made nothing is told.
+		boss.do(http.MethodPost, "/invited-tenants/"+string(w.south)+"/mail", "").problem(CodeNotFound)
+	}, withMail)
+}
+
 // The first owner of a tenant is invited, has to have a second factor, and nobody becomes
 // another first one.
 func TestInvitedTenant(t *testing.T) {

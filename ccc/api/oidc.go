@@ -35,6 +35,10 @@ type OIDCAnswer struct {
 	Error  string `json:"error,omitempty" maxLength:"200" doc:"RFC 6749 §4.1.2.1"`
 }
 
+func (v OIDCAnswer) answer(check func(*store.Tx, store.Invitation) error) account.OIDCAnswer {
+	return account.OIDCAnswer{Code: v.Code, State: v.State, Issuer: v.Issuer, Error: v.Error, Check: check}
+}
+
 // OIDCSignIn is who has signed in.
 type OIDCSignIn struct {
 	Me   Me     `json:"me"`
@@ -89,9 +93,7 @@ func (a *API) beginOIDCSignIn(ctx context.Context, in *body[OIDCBegin]) (*cookie
 }
 
 func (a *API) signInByOIDC(ctx context.Context, in *body[OIDCAnswer]) (*cookieOutput[OIDCSignIn], error) {
-	cookie, next, err := a.cfg.Accounts.FinishOIDC(ctx, account.OIDCAnswer{
-		Code: in.Body.Code, State: in.Body.State, Issuer: in.Body.Issuer, Error: in.Body.Error, Check: a.stillInvited,
-	})
+	cookie, next, err := a.cfg.Accounts.FinishOIDC(ctx, in.Body.answer(a.stillInvited))
 	if err != nil {
 		return nil, oidcProblem(err)
 	}

@@ -407,9 +407,9 @@ func TestRealProvider(t *testing.T) {
 		w.must(err)
 		return to
 	}
-	visit := func(c *client, body string) string {
+	visitAt := func(c *client, path, body string) string {
 		t.Helper()
-		address := read[OIDCAddress](c.do(http.MethodPost, "/session/oidc/options", body).want(http.StatusOK)).URL
+		address := read[OIDCAddress](c.do(http.MethodPost, path, body).want(http.StatusOK)).URL
 		login := get(http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody))
 		form := url.Values{"username": {"test-user@127.0.0.1"}, "password": {"verysecure"}, "id": {login.Query().Get("authRequestID")}}
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/login/username", strings.NewReader(form.Encode()))
@@ -420,6 +420,10 @@ func TestRealProvider(t *testing.T) {
 			t.Fatalf("the browser is sent to %s", back)
 		}
 		return answering(back.Query(), back.Query().Get("code"), back.Query().Get("iss"))
+	}
+	visit := func(c *client, body string) string {
+		t.Helper()
+		return visitAt(c, "/session/oidc/options", body)
 	}
 	c := w.client()
 	c.do(http.MethodPost, "/session/oidc", visit(c, `{"provider":"zitadel"}`)).problem(CodeOIDCUnknown) // not invited
@@ -438,6 +442,17 @@ func TestRealProvider(t *testing.T) {
 	if again.Me.User.ID != in.Me.User.ID {
 		t.Errorf("%+v", again)
 	}
+	// Once that account is gone, somebody links his own, and is who signs in there.
+	w.update(func(tx *store.Tx) error { return tx.DeleteUser(acme, store.UserID(in.Me.User.ID)) })
+	linking := w.signedIn(acme, store.RoleMonitoring)
+	link := read[ProviderLink](linking.do(http.MethodPost, "/account/providers", visitAt(linking, "/account/providers/options", `{"provider":"zitadel"}`)).want(http.StatusCreated))
+	c = w.client()
+	if now := read[OIDCSignIn](c.do(http.MethodPost, "/session/oidc", visit(c, `{"provider":"zitadel"}`)).want(http.StatusOK)); now.Me.User.ID != string(linking.user.ID) {
+		t.Errorf("%+v", now)
+	}
+	linking.do(http.MethodDelete, "/account/providers/"+link.ID, "").want(http.StatusNoContent)
+	c = w.client()
+	c.do(http.MethodPost, "/session/oidc", visit(c, `{"provider":"zitadel"}`)).problem(CodeOIDCUnknown)
 	// An invitation of another tenant is not for this provider.
 	other := w.signedIn(w.north, store.RoleOwner)
 	other.do(http.MethodPost, "/invitations", inviting("n@example.com", "")).want(http.StatusCreated)

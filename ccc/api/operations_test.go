@@ -124,10 +124,17 @@ var examples = map[string]example{
 	"revokeToken":        {status: 404},
 
 	// Without mail, and without providers; see invitations_test.go and oidc_test.go.
-	"listInvitations":      {status: 200},
-	"createInvitation":     {body: `{"email":"invited@example.com","name":"Invited","language":"de","roles":[{"role":"monitoring"}]}`, status: 201},
-	"resendInvitation":     {id: invitation1, status: 200},
-	"withdrawInvitation":   {id: invitation1, status: 204},
+	"listInvitations":    {status: 200},
+	"createInvitation":   {body: `{"email":"invited@example.com","name":"Invited","language":"de","roles":[{"role":"monitoring"}]}`, status: 201},
+	"resendInvitation":   {id: invitation1, status: 200},
+	"withdrawInvitation": {id: invitation1, status: 204},
+	// Of a tenant below, which a customer has none of.
+	"resendOwnerInvitation": {id: invitation1, status: 404},
+	// Without providers; see oidclinks_test.go.
+	"listProviderLinks":    {status: 200},
+	"beginProviderLink":    {body: `{"provider":"x"}`, status: 404},
+	"addProviderLink":      {body: `{"flow_state":"x"}`, status: 401},
+	"removeProviderLink":   {status: 404},
 	"createInvitedTenant":  {body: `{"kind":"customer","name":"West","owner":{"email":"west@example.com","name":"West","language":"de"}}`, status: 422}, // by a customer
 	"showInvitation":       {body: `{"secret":"x"}`, status: 410},
 	"acceptInvitation":     {body: `{"secret":"x","name":"Jo","language":"de","password":"` + testPassword + `"}`, status: 410},

@@ -32,6 +32,7 @@ const (
 	CodeOIDC                Code = "oidc_refused"
 	CodeOIDCUnknown         Code = "oidc_unknown"
 	CodeOIDCUnavailable     Code = "oidc_unavailable"
+	CodeProviderAccount     Code = "provider_account"
 	CodeLink                Code = "link_void"
 	CodeTokenScope          Code = "token_scope"
 	CodeNoFactor            Code = "no_second_factor"
@@ -98,6 +99,7 @@ var codes = map[Code]struct {
 	CodeOIDC:                {http.StatusUnauthorized, "The sign-in at the provider was not accepted"},
 	CodeOIDCUnknown:         {http.StatusForbidden, "There is no account for who signed in at the provider"},
 	CodeOIDCUnavailable:     {http.StatusServiceUnavailable, "The provider does not answer"},
+	CodeProviderAccount:     {http.StatusConflict, "The account was made by a sign-in at the provider"},
 	CodeLink:                {http.StatusGone, "The link is not good, or not any more"},
 	CodeTokenScope:          {http.StatusForbidden, "The API token is not for this"},
 	CodeNoFactor:            {http.StatusConflict, "There is no such second factor"},

@@ -111,4 +111,5 @@ func (a *API) registerAccount() {
 	a.registerPasskeys()
 	a.registerSessions()
 	a.registerTokens()
+	a.registerOIDCLinks()
 }

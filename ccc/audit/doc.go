@@ -16,11 +16,11 @@
 // strings, so that nothing is ever escaped. Version 1 has these keys:
 //
 //	access     microseconds since 1970 that the access log has the access under, or ""
-//	actor      "user ID", "token ID", "device SERIAL", "ccc" or "nobody"
+//	actor      "user ID", "token ID", "provider ID" (OpenID), "device SERIAL", "ccc" or "nobody"
 //	at         RFC 3339 in UTC with milliseconds, never before that of the entry before
-//	fields     names of what was given, sorted
+//	fields     names of what was given, sorted; of "oidc.…" the roles
 //	home       tenant of the user
-//	operation  of the API, or "pbx.…", "remote.…", "cli.…" and "event.…"
+//	operation  of the API, or "pbx.…", "remote.…", "oidc.…", "cli.…" and "event.…"
 //	outcome    "done", "refused:CODE" or "failed:CODE"
 //	prev       hash of the entry before
 //	resource   "KIND ID", "KIND" or ""

@@ -106,7 +106,7 @@ const (
 var forms = struct{ tenant, id, actor, right, operation, resource, serial, outcome, field, access *regexp.Regexp }{
 	tenant:    regexp.MustCompile(`^(-|` + id + `)$`),
 	id:        regexp.MustCompile(`^(` + id + `)?$`),
-	actor:     regexp.MustCompile(`^((user|token) ` + id + `|device [0-9]{10}|ccc|nobody)$`),
+	actor:     regexp.MustCompile(`^((user|token) ` + id + `|provider [a-z0-9][a-z0-9-]{0,39}|device [0-9]{10}|ccc|nobody)$`),
 	right:     regexp.MustCompile(`^(home|(grant|break_glass) ` + id + `)?$`),
 	operation: regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,59}(\.[a-z][a-z0-9_]{0,59})?$`),
 	resource:  regexp.MustCompile(`^([a-z][a-z_]{0,39}( ` + id + `)?)?$`),

@@ -53,6 +53,7 @@ const (
 	CodePasskeyRefused        Code = "passkey_refused"
 	CodePbxFailed             Code = "pbx_failed"
 	CodeProofStale            Code = "proof_stale"
+	CodeProviderAccount       Code = "provider_account"
 	CodeQuotaOffers           Code = "quota_offers"
 	CodeQuotaRemote           Code = "quota_remote"
 	CodeQuotaRollouts         Code = "quota_rollouts"
@@ -100,6 +101,15 @@ func (c *Client) AddPasskey(ctx context.Context, in NewPasskey) (out AddedPasske
 	return out, err
 }
 
+// AddProviderLink: Link the account to an OpenID provider, with the provider's answer. By who
+// has begun it in the same browser. Whoever signs in there is this account from now on; its
+// roles stay as they are.
+func (c *Client) AddProviderLink(ctx context.Context, in OIDCAnswer) (out ProviderLink, err error) {
+	r := Request{Method: http.MethodPost, Path: "/account/providers", JSON: in}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
 // AskRemote: Ask for remote access. The PBX has the request then, or it has failed: nothing
 // waits. The PBX's administrator lets the user in, or not. It takes remote.ask.
 func (c *Client) AskRemote(ctx context.Context, id string, in NewRemote) (out RemoteSession, err error) {
@@ -135,6 +145,14 @@ func (c *Client) BeginPasskey(ctx context.Context) (out PasskeyOptions, err erro
 // back, within five minutes.
 func (c *Client) BeginPasskeySignIn(ctx context.Context) (out PasskeyOptions, err error) {
 	r := Request{Method: http.MethodPost, Path: "/session/passkey/options"}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// BeginProviderLink: Begin to link the account to an OpenID provider. Sets a cookie that the
+// second step wants back, within ten minutes. The parameter state begins with link-.
+func (c *Client) BeginProviderLink(ctx context.Context, in LinkBegin) (out OIDCAddress, err error) {
+	r := Request{Method: http.MethodPost, Path: "/account/providers/options", JSON: in}
 	err = c.call(ctx, r, &out)
 	return out, err
 }
@@ -634,7 +652,7 @@ type ListAuditParams struct {
 	Limit int64
 	// Id of who did it
 	User string
-	// What kind of actor did it. One of: user, token, device, ccc, nobody.
+	// What kind of actor did it. One of: user, token, provider, device, ccc, nobody.
 	Actor     string
 	Operation string
 	// As in "site 0199…"
@@ -718,8 +736,9 @@ func (p *ListBelowParams) header() http.Header {
 	return v
 }
 
-// ListBelow: The tenants right below this one, by name. No more than what they are called:
-// being above them gives no access to them. It takes tenant.create.
+// ListBelow: The tenants right below this one, by name. No more than what they are called, and
+// whether the first owner who was invited has come: being above them gives no access to them.
+// It takes tenant.create.
 func (c *Client) ListBelow(ctx context.Context, p *ListBelowParams) (out KnownTenantList, err error) {
 	r := Request{Method: http.MethodGet, Path: "/tenants/below"}
 	if p != nil {
@@ -872,6 +891,13 @@ func (c *Client) ListInvitations(ctx context.Context) (out InvitationList, err e
 // ListPasskeys: The person's passkeys.
 func (c *Client) ListPasskeys(ctx context.Context) (out PasskeyList, err error) {
 	r := Request{Method: http.MethodGet, Path: "/account/passkeys"}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// ListProviderLinks: The OpenID providers at which the person signs in.
+func (c *Client) ListProviderLinks(ctx context.Context) (out ProviderLinkList, err error) {
+	r := Request{Method: http.MethodGet, Path: "/account/providers"}
 	err = c.call(ctx, r, &out)
 	return out, err
 }
@@ -1440,6 +1466,12 @@ func (c *Client) RemovePasskey(ctx context.Context, passkey string) error {
 	return c.call(ctx, r, nil)
 }
 
+// RemoveProviderLink: Do without a provider.
+func (c *Client) RemoveProviderLink(ctx context.Context, link string) error {
+	r := Request{Method: http.MethodDelete, Path: "/account/providers/" + url.PathEscape(link)}
+	return c.call(ctx, r, nil)
+}
+
 // RemoveSite: Remove a site. The systems there stay, at no site; what was granted for the site
 // is taken back, which is why it takes who manages users. Where another tenant was let in for
 // the site it takes who manages grants. It takes users.manage.
@@ -1536,6 +1568,15 @@ func (c *Client) RequestPasswordReset(ctx context.Context, in ResetRequest) (out
 // again before account.invitation_again is over. It takes users.manage.
 func (c *Client) ResendInvitation(ctx context.Context, id string) (out Invitation, err error) {
 	r := Request{Method: http.MethodPost, Path: "/invitations/" + url.PathEscape(id) + "/mail"}
+	err = c.call(ctx, r, &out)
+	return out, err
+}
+
+// ResendOwnerInvitation: Send the invitation of the first owner of a tenant below again. With a
+// new link; the one before is void. Not again before account.invitation_again is over, and not
+// once there is an owner. It takes tenant.create.
+func (c *Client) ResendOwnerInvitation(ctx context.Context, id string) (out Invitation, err error) {
+	r := Request{Method: http.MethodPost, Path: "/invited-tenants/" + url.PathEscape(id) + "/mail"}
 	err = c.call(ctx, r, &out)
 	return out, err
 }
@@ -1876,7 +1917,7 @@ type AuditAddress struct {
 
 // AuditEntry is an item of [AuditList].
 type AuditEntry struct {
-	// kind is user, token, device, ccc or nobody.
+	// kind is user, token, provider, device, ccc or nobody.
 	Actor AuditThing `json:"actor"`
 	// When the address that it came from is forgotten at the latest; absent: none is known, or not
 	// any more.
@@ -1889,7 +1930,7 @@ type AuditEntry struct {
 	Hash   string   `json:"hash"`
 	// Tenant of the user.
 	HomeID string `json:"home_id,omitzero"`
-	// Of this document; or pbx., remote., cli. or event. and what happened.
+	// Of this document; or pbx., remote., oidc., cli. or event. and what happened.
 	Operation string `json:"operation"`
 	// One of: done, refused, failed.
 	Outcome string `json:"outcome"`
@@ -2323,6 +2364,8 @@ type Invitee struct {
 // KnownTenant is an item of [KnownTenantList].
 type KnownTenant struct {
 	ID string `json:"id"`
+	// Only in the list of those below: of the first owner, who has not come yet.
+	Invitation *OwnerInvitation `json:"invitation,omitzero"`
 	// One of: operator, reseller, customer.
 	Kind string `json:"kind"`
 	Name string `json:"name"`
@@ -2341,6 +2384,12 @@ type KnownTenantList struct {
 type LanguageChange struct {
 	// One of: de, en, fr.
 	Language string `json:"language"`
+}
+
+// LinkBegin is what [Client.BeginProviderLink] takes.
+type LinkBegin struct {
+	// Id of the provider.
+	Provider string `json:"provider"`
 }
 
 // LinkSecret is what [Client.ShowInvitation] takes.
@@ -2591,7 +2640,7 @@ type OIDCAddress struct {
 	URL string `json:"url"`
 }
 
-// OIDCAnswer is what [Client.SignInByOIDC] takes.
+// OIDCAnswer is what [Client.AddProviderLink] takes.
 type OIDCAnswer struct {
 	Code string `json:"code,omitzero"`
 	// RFC 6749 §4.1.2.1.
@@ -2662,6 +2711,18 @@ type OpenInvitation struct {
 	SecondFactor bool `json:"second_factor"`
 	// Name of who has invited.
 	Tenant string `json:"tenant"`
+}
+
+// OwnerInvitation is a part of [KnownTenant].
+type OwnerInvitation struct {
+	Email     string    `json:"email"`
+	Expired   bool      `json:"expired"`
+	ExpiresAt time.Time `json:"expires_at"`
+	// Why the mail was not sent, or not yet.
+	Failure string `json:"failure,omitzero"`
+	// How far the mail is; none: there is none. One of: none, queued, sent, failed.
+	Mail string `json:"mail"`
+	Name string `json:"name"`
 }
 
 // Passkey is a part of [AddedPasskey].
@@ -2759,6 +2820,26 @@ type Proof struct {
 	// What has to come before anything else. second: the second factor; enrol: a second factor has
 	// to be set up. One of: second, enrol.
 	Need string `json:"need,omitzero"`
+}
+
+// ProviderLink is what [Client.AddProviderLink] gives.
+type ProviderLink struct {
+	CreatedAt  time.Time `json:"created_at"`
+	ID         string    `json:"id"`
+	LastUsedAt time.Time `json:"last_used_at,omitzero"`
+	// The account was made by a sign-in there, and cannot be parted from it.
+	Made bool `json:"made"`
+	// Of the provider.
+	Name string `json:"name"`
+	// Id of the provider.
+	Provider string `json:"provider"`
+}
+
+// ProviderLinkList is what [Client.ListProviderLinks] gives.
+type ProviderLinkList struct {
+	// Providers of the person's tenant that are not linked.
+	Available []SignInProvider `json:"available"`
+	Items     []ProviderLink   `json:"items"`
 }
 
 // RTTSummary is a part of [HistoryInterval].
@@ -3534,6 +3615,19 @@ func Operations() []Operation {
 			{Name: "passkey", Type: "object", Required: true},
 			{Name: "codes", Type: "string", Repeated: true, Required: true, Doc: "Recovery codes, where there were none. Secret"},
 		}},
+		{ID: "addProviderLink", Method: "POST", Path: "/account/providers", Tag: "account", Summary: "Link the account to an OpenID provider, with the provider's answer", Description: "By who has begun it in the same browser. Whoever signs in there is this account from now on; its roles stay as they are.", Of: "self", ContentType: "application/json", Body: []Field{
+			{Name: "flow_state", Type: "string", Required: true, Doc: "The parameter state"},
+			{Name: "code", Type: "string"},
+			{Name: "error", Type: "string", Doc: "RFC 6749 §4.1.2.1"},
+			{Name: "iss", Type: "string", Doc: "RFC 9207"},
+		}, Status: 201, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "provider", Type: "string", Required: true, Doc: "Id of the provider"},
+			{Name: "name", Type: "string", Required: true, Doc: "Of the provider"},
+			{Name: "made", Type: "boolean", Required: true, Doc: "The account was made by a sign-in there, and cannot be parted from it"},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "last_used_at", Type: "time"},
+		}},
 		{ID: "askRemote", Method: "POST", Path: "/systems/{id}/remote", Tag: "remote access", Summary: "Ask for remote access", Description: "The PBX has the request then, or it has failed: nothing waits. The PBX's administrator lets the user in, or not.", Of: "system", Verb: "remote.ask", Once: true, Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the system"}},
 		}, ContentType: "application/json", Body: []Field{
@@ -3591,6 +3685,11 @@ func Operations() []Operation {
 		}},
 		{ID: "beginPasskeySignIn", Method: "POST", Path: "/session/passkey/options", Tag: "session", Summary: "Begin to sign in with a passkey", Description: "Sets a cookie that the second step wants back, within five minutes.", Of: "public", Status: 200, Answer: "application/json", Columns: []Field{
 			{Name: "publicKey", Type: "object", Required: true, Doc: "For PublicKeyCredential.parseCreationOptionsFromJSON or parseRequestOptionsFromJSON"},
+		}},
+		{ID: "beginProviderLink", Method: "POST", Path: "/account/providers/options", Tag: "account", Summary: "Begin to link the account to an OpenID provider", Description: "Sets a cookie that the second step wants back, within ten minutes. The parameter state begins with link-.", Of: "self", ContentType: "application/json", Body: []Field{
+			{Name: "provider", Type: "string", Required: true, Doc: "Id of the provider"},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "url", Type: "string", Required: true},
 		}},
 		{ID: "beginTOTP", Method: "POST", Path: "/account/totp", Tag: "account", Summary: "Get a secret for an app that makes codes", Description: "It counts once a code of it was confirmed; one of before goes on until then.", Of: "self", Status: 200, Answer: "application/json", Columns: []Field{
 			{Name: "secret", Type: "string", Required: true, Doc: "Base32, to be typed. Secret"},
@@ -4109,12 +4208,13 @@ func Operations() []Operation {
 			{Name: "id", Type: "string", Required: true},
 			{Name: "name", Type: "string", Required: true},
 			{Name: "kind", Type: "string", Required: true, Enum: []string{"operator", "reseller", "customer"}},
+			{Name: "invitation", Type: "object", Doc: "Only in the list of those below: of the first owner, who has not come yet"},
 		}},
 		{ID: "listAudit", Method: "GET", Path: "/audit", Tag: "audit", Summary: "Who did what, the newest first", Of: "tenant", Verb: "audit.read", Parameters: []Parameter{
 			{In: "query", Field: Field{Name: "cursor", Type: "string", Doc: "Of the page, from next of the one before"}},
 			{In: "query", Field: Field{Name: "limit", Type: "integer", Doc: "Items on the page", Default: "50"}},
 			{In: "query", Field: Field{Name: "user", Type: "string", Doc: "Id of who did it"}},
-			{In: "query", Field: Field{Name: "actor", Type: "string", Enum: []string{"user", "token", "device", "ccc", "nobody"}, Doc: "What kind of actor did it"}},
+			{In: "query", Field: Field{Name: "actor", Type: "string", Enum: []string{"user", "token", "provider", "device", "ccc", "nobody"}, Doc: "What kind of actor did it"}},
 			{In: "query", Field: Field{Name: "operation", Type: "string"}},
 			{In: "query", Field: Field{Name: "resource", Type: "string", Doc: "As in \"site 0199…\""}},
 			{In: "query", Field: Field{Name: "serial", Type: "string", Doc: "Of a PBX"}},
@@ -4124,8 +4224,8 @@ func Operations() []Operation {
 		}, Status: 200, Answer: "application/json", List: true, Columns: []Field{
 			{Name: "seq", Type: "integer", Required: true, Doc: "Its number in the tenant's log, without gaps"},
 			{Name: "at", Type: "time", Required: true},
-			{Name: "actor", Type: "object", Required: true, Doc: "kind is user, token, device, ccc or nobody"},
-			{Name: "operation", Type: "string", Required: true, Doc: "Of this document; or pbx., remote., cli. or event. and what happened"},
+			{Name: "actor", Type: "object", Required: true, Doc: "kind is user, token, provider, device, ccc or nobody"},
+			{Name: "operation", Type: "string", Required: true, Doc: "Of this document; or pbx., remote., oidc., cli. or event. and what happened"},
 			{Name: "outcome", Type: "string", Required: true, Enum: []string{"done", "refused", "failed"}},
 			{Name: "fields", Type: "string", Repeated: true, Required: true, Doc: "Names of what the request had, without the values"},
 			{Name: "prev", Type: "string", Required: true, Doc: "Hash of the entry before"},
@@ -4139,7 +4239,7 @@ func Operations() []Operation {
 			{Name: "serial", Type: "string", Doc: "Of the PBX"},
 			{Name: "user", Type: "object", Doc: "Whose rights were used"},
 		}},
-		{ID: "listBelow", Method: "GET", Path: "/tenants/below", Tag: "tenants and access", Summary: "The tenants right below this one, by name", Description: "No more than what they are called: being above them gives no access to them.", Of: "tenant", Verb: "tenant.create", Parameters: []Parameter{
+		{ID: "listBelow", Method: "GET", Path: "/tenants/below", Tag: "tenants and access", Summary: "The tenants right below this one, by name", Description: "No more than what they are called, and whether the first owner who was invited has come: being above them gives no access to them.", Of: "tenant", Verb: "tenant.create", Parameters: []Parameter{
 			{In: "query", Field: Field{Name: "cursor", Type: "string", Doc: "Of the page, from next of the one before"}},
 			{In: "query", Field: Field{Name: "limit", Type: "integer", Doc: "Items on the page", Default: "50"}},
 			{In: "query", Field: Field{Name: "q", Type: "string", Doc: "Words that are to be in the name; case and accents do not count"}},
@@ -4147,6 +4247,7 @@ func Operations() []Operation {
 			{Name: "id", Type: "string", Required: true},
 			{Name: "name", Type: "string", Required: true},
 			{Name: "kind", Type: "string", Required: true, Enum: []string{"operator", "reseller", "customer"}},
+			{Name: "invitation", Type: "object", Doc: "Only in the list of those below: of the first owner, who has not come yet"},
 		}},
 		{ID: "listBreakGlass", Method: "GET", Path: "/break-glass", Tag: "tenants and access", Summary: "Who of the operator's staff was in the tenant, and why", Description: "What is active first, each the newest first.", Of: "tenant", Verb: "grants.read", Parameters: []Parameter{
 			{In: "query", Field: Field{Name: "cursor", Type: "string", Doc: "Of the page, from next of the one before"}},
@@ -4218,6 +4319,14 @@ func Operations() []Operation {
 		{ID: "listPasskeys", Method: "GET", Path: "/account/passkeys", Tag: "account", Summary: "The person's passkeys", Of: "self", Status: 200, Answer: "application/json", List: true, Columns: []Field{
 			{Name: "id", Type: "string", Required: true},
 			{Name: "name", Type: "string", Required: true},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "last_used_at", Type: "time"},
+		}},
+		{ID: "listProviderLinks", Method: "GET", Path: "/account/providers", Tag: "account", Summary: "The OpenID providers at which the person signs in", Of: "self", Status: 200, Answer: "application/json", List: true, Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "provider", Type: "string", Required: true, Doc: "Id of the provider"},
+			{Name: "name", Type: "string", Required: true, Doc: "Of the provider"},
+			{Name: "made", Type: "boolean", Required: true, Doc: "The account was made by a sign-in there, and cannot be parted from it"},
 			{Name: "created_at", Type: "time", Required: true},
 			{Name: "last_used_at", Type: "time"},
 		}},
@@ -4555,6 +4664,9 @@ func Operations() []Operation {
 		{ID: "removePasskey", Method: "DELETE", Path: "/account/passkeys/{passkey}", Tag: "account", Summary: "Remove a passkey", Of: "self", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "passkey", Type: "string", Required: true, Doc: "Id of the passkey"}},
 		}, Status: 204},
+		{ID: "removeProviderLink", Method: "DELETE", Path: "/account/providers/{link}", Tag: "account", Summary: "Do without a provider", Of: "self", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "link", Type: "string", Required: true, Doc: "Id of the link"}},
+		}, Status: 204},
 		{ID: "removeSite", Method: "DELETE", Path: "/sites/{id}", Tag: "labels", Summary: "Remove a site", Description: "The systems there stay, at no site; what was granted for the site is taken back, which is why it takes who manages users. Where another tenant was let in for the site it takes who manages grants.", Of: "tenant", Verb: "users.manage", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the site"}},
 		}, Status: 204},
@@ -4627,6 +4739,22 @@ func Operations() []Operation {
 		}},
 		{ID: "resendInvitation", Method: "POST", Path: "/invitations/{id}/mail", Tag: "tenants and access", Summary: "Send an invitation again", Description: "With a new link; the one before is void. Not again before account.invitation_again is over.", Of: "tenant", Verb: "users.manage", Parameters: []Parameter{
 			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the invitation"}},
+		}, Status: 200, Answer: "application/json", Columns: []Field{
+			{Name: "id", Type: "string", Required: true},
+			{Name: "email", Type: "string", Required: true},
+			{Name: "name", Type: "string", Required: true},
+			{Name: "language", Type: "string", Required: true, Enum: []string{"de", "en", "fr"}},
+			{Name: "roles", Type: "object", Repeated: true, Required: true},
+			{Name: "invited_by", Type: "object", Required: true},
+			{Name: "created_at", Type: "time", Required: true},
+			{Name: "expires_at", Type: "time", Required: true},
+			{Name: "expired", Type: "boolean", Required: true},
+			{Name: "mail", Type: "string", Required: true, Enum: []string{"none", "queued", "sent", "failed"}, Doc: "How far the mail is; none: there is none, and whoever invited was shown the link"},
+			{Name: "failure", Type: "string", Doc: "Why the mail was not sent, or not yet: the answer's code, such as 550 5.1.1, or a word such as unreachable"},
+			{Name: "link", Type: "string", Doc: "Where it is taken up; shown once, where there is no mail. Secret"},
+		}},
+		{ID: "resendOwnerInvitation", Method: "POST", Path: "/invited-tenants/{id}/mail", Tag: "tenants and access", Summary: "Send the invitation of the first owner of a tenant below again", Description: "With a new link; the one before is void. Not again before account.invitation_again is over, and not once there is an owner.", Of: "tenant", Verb: "tenant.create", Parameters: []Parameter{
+			{In: "path", Field: Field{Name: "id", Type: "string", Required: true, Doc: "Of the tenant"}},
 		}, Status: 200, Answer: "application/json", Columns: []Field{
 			{Name: "id", Type: "string", Required: true},
 			{Name: "email", Type: "string", Required: true},

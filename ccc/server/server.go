@@ -82,6 +82,11 @@ func New(ctx context.Context, cfg Config) (s *Server, first *Admin, err error) {
 	}
 	cfg.Mail.Store, cfg.Mail.Keys, cfg.Mail.Logger = s.db, keys, cfg.Logger.Named("mail")
 	cfg.Mail.Metrics = cfg.Metrics
+	if cfg.Metrics != nil {
+		if err := cfg.Metrics.Register(figures{s.db}); err != nil {
+			return s, nil, err
+		}
+	}
 	if s.mail, err = mail.New(cfg.Mail); err != nil {
 		return s, nil, configs.Under("mail", err)
 	}

@@ -97,6 +97,21 @@ func (t *Tx) Invitations(tenant TenantID) ([]Invitation, error) {
 	return rows(t, scanInvitation, "SELECT "+invitationColumns+" FROM invitations WHERE tenant_id = $1 ORDER BY created DESC, id DESC", tenant)
 }
 
+// FoundingInvitation gives that of the first owner of a tenant.
+func (t *Tx) FoundingInvitation(tenant TenantID) (Invitation, error) {
+	return row(t, scanInvitation, "SELECT "+invitationColumns+" FROM invitations WHERE tenant_id = $1 AND founding ORDER BY created, id LIMIT 1", tenant)
+}
+
+// FoundingInvitations gives those of several tenants, for who is above them.
+func (t *Tx) FoundingInvitations(tenants []TenantID) (map[TenantID]Invitation, error) {
+	found, err := rows(t, scanInvitation, "SELECT "+invitationColumns+" FROM invitations WHERE founding AND tenant_id IN "+t.list("$1"), listOf(tenants))
+	all := make(map[TenantID]Invitation, len(found))
+	for _, v := range found {
+		all[v.Tenant] = v
+	}
+	return all, err
+}
+
 // CountInvitations tells how many the tenant has, expired or not.
 func (t *Tx) CountInvitations(tenant TenantID) (int, error) {
 	return row(t, value[int], "SELECT count(*) FROM invitations WHERE tenant_id = $1", tenant)

@@ -147,6 +147,7 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 	"Invitation": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return tx.Invitation(tenant, of.invitation)
 	},
+	"FoundingInvitation": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.FoundingInvitation(tenant) },
 	"Invitations": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.Invitations(tenant) },
 	"RenewInvitation": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.RenewInvitation(tenant, of.invitation, store.TokenHash{7}, "", now.Add(time.Hour))
@@ -348,7 +349,7 @@ var forService = []string{
 	"APITokenByHash", "APITokens", "CreateAPIToken", "CreatePasskey", "DeleteAPIToken", "DeleteAPITokens", "DeleteFactors", "DeleteIntervals", "DeletePasskey", "DeletePasskeys", "DeleteTOTP", "Factors", "Passkeys", "PutChallenge", "PutIntervals", "RecorderSeen", "SetRecorderSeen", "HistoryLengths", "SweepHistory", "TrimHistory", "PutTOTP", "ResealTOTP", "TOTPs",
 	"RenamePasskey", "SetRecoveryCodes", "SweepAPITokens", "SweepChallenges", "TOTP", "TakeChallenge", "UseAPIToken", "UsePasskey", "UseRecoveryCode", "UseTOTP", "UserByCredential",
 	"CountMails", "CreateInvitation", "CreateMail", "CreateOIDCLink", "CreateResetRequest", "DeletePasswordReset", "EndMail", "InvitationBySecret", "Mails", "OIDCLink", "OIDCLinks", "OpenIntervals",
-	"PasswordReset", "PostponeMail", "PutPasswordReset", "QueuedMails", "ResealMail", "SweepInvitations", "SweepMails", "SweepPasswordResets", "TakeMail", "TakeResetRequest", "UseOIDCLink", "WithdrawMail",
+	"PasswordReset", "PostponeMail", "PutPasswordReset", "QueuedMails", "ResealMail", "SweepInvitations", "SweepMails", "SweepPasswordResets", "TakeMail", "TakeResetRequest", "UseOIDCLink", "WithdrawMail", "DeleteOIDCLink", "DeleteOIDCLinks", "Figures", "FoundingInvitations", "NoteProvider",
 	"Tenants", "Tombstones", "TouchSession", "UserByEmail", "UserSessions",
 }
 

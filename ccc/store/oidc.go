@@ -1,6 +1,10 @@
 package store
 
-import "time"
+import (
+	"time"
+
+	"github.com/comtrexx-cloud/comtrexx/ccc/audit"
+)
 
 // OIDCLink says who a user is at an OpenID provider.
 type OIDCLink struct {
@@ -27,6 +31,7 @@ func scanOIDCLink(s scanner) (v OIDCLink, err error) {
 
 // CreateOIDCLink adds one. ErrConflict "id" where the subject is somebody already.
 func (t *Tx) CreateOIDCLink(v OIDCLink) error {
+	t.makes("", "provider", v.Provider, "")
 	var c checks
 	if v.Issuer == "" {
 		c.fail("Issuer", "is missing")
@@ -41,6 +46,26 @@ func (t *Tx) CreateOIDCLink(v OIDCLink) error {
 	_, err := t.exec("INSERT INTO oidc_links ("+oidcColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
 		v.Issuer, v.Subject, v.User, v.Provider, v.Made, v.Follows, v.Created, moments(v.LastUsed))
 	return err
+}
+
+// DeleteOIDCLink removes one of a user's. ErrNotFound where it is none of his, or where the
+// account was made there.
+func (t *Tx) DeleteOIDCLink(user UserID, issuer, subject string) error {
+	return t.change("DELETE FROM oidc_links WHERE user_id = $1 AND issuer = $2 AND subject = $3 AND NOT made", user, issuer, subject)
+}
+
+// DeleteOIDCLinks removes those of a user that he, or whoever was in his place, has made.
+func (t *Tx) DeleteOIDCLinks(user UserID) error {
+	_, err := t.exec("DELETE FROM oidc_links WHERE user_id = $1 AND NOT made", user)
+	return err
+}
+
+// NoteProvider has the audit log of a user's tenant tell what a sign-in at an OpenID
+// provider has done to his account, as in "roles_changed", and with which roles.
+func (t *Tx) NoteProvider(user User, provider, what string, roles []string) {
+	t.noted = append(t.noted, noted{Entry: audit.Entry{
+		Tenant: string(user.Tenant), Actor: "provider " + provider, Operation: "oidc." + what, Resource: "user " + string(user.ID), Fields: roles,
+	}})
 }
 
 // OIDCLink gives who a subject is.

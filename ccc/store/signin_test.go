@@ -164,6 +164,20 @@ func TestOIDCLinks(t *testing.T) {
 		equal(t, "the link", get(t, db, func(tx *store.Tx) (store.OIDCLink, error) { return tx.OIDCLink(v.Issuer, v.Subject) }), v)
 		equal(t, "the user's", get(t, db, func(tx *store.Tx) ([]store.OIDCLink, error) { return tx.OIDCLinks(user.ID) }), []store.OIDCLink{v})
 		missingThing(t, db, "another subject", func(tx *store.Tx) error { return tx.UseOIDCLink(v.Issuer, "8", now) })
+		// One that was made there stays; one of his own goes, alone and with all.
+		missingThing(t, db, "one that was made there", func(tx *store.Tx) error { return tx.DeleteOIDCLink(user.ID, v.Issuer, v.Subject) })
+		own := store.OIDCLink{Issuer: "https://id.example.org", Subject: "8", User: user.ID, Provider: "other", Created: now}
+		for _, remove := range []func(tx *store.Tx) error{
+			func(tx *store.Tx) error { return tx.DeleteOIDCLink(user.ID, own.Issuer, own.Subject) },
+			func(tx *store.Tx) error { return tx.DeleteOIDCLinks(user.ID) },
+		} {
+			update(t, db, func(tx *store.Tx) error { return tx.CreateOIDCLink(own) })
+			missingThing(t, db, "another's", func(tx *store.Tx) error { return tx.DeleteOIDCLink(other.ID, own.Issuer, own.Subject) })
+			update(t, db, func(tx *store.Tx) error { return tx.DeleteOIDCLinks(other.ID) })
+			equal(t, "with his own", len(get(t, db, func(tx *store.Tx) ([]store.OIDCLink, error) { return tx.OIDCLinks(user.ID) })), 2)
+			update(t, db, remove)
+			equal(t, "without it", get(t, db, func(tx *store.Tx) ([]store.OIDCLink, error) { return tx.OIDCLinks(user.ID) }), []store.OIDCLink{v})
+		}
 		update(t, db, func(tx *store.Tx) error { return tx.DeleteUser(user.Tenant, user.ID) })
 		if len(get(t, db, func(tx *store.Tx) ([]store.OIDCLink, error) { return tx.OIDCLinks(user.ID) })) != 0 {
 			t.Error("the link of a user who is gone stays")
