@@ -170,7 +170,7 @@ func TestOffline(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 4, func(t *testing.T, w *world) {
 		w.pbxs[1].offline, w.pbxs[3].offline = true, true
-		s, _ := w.start()
+		s, _ := w.start(seldom)
 		wish := w.wish(store.RolloutPlan{Rings: []store.Ring{{Count: 1}, {Count: 1}, {Count: 1}}, Wait: 2 * time.Hour})
 		id := w.create(s, wish)
 		w.await(id, store.RolloutReady)
@@ -256,7 +256,7 @@ func TestRestart(t *testing.T) {
 func TestPauseAndWindow(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 2, func(t *testing.T, w *world) {
-		s, _ := w.start()
+		s, _ := w.start(seldom)
 		// The bubble begins at midnight.
 		id := w.create(s, w.wish(store.RolloutPlan{
 			Rings: []store.Ring{{Count: 1}, {Percent: 100}}, Pause: 90 * time.Minute, Window: &store.RolloutWindow{From: 3 * 60, To: 60, Zone: "UTC"},
@@ -278,7 +278,7 @@ func TestPauseAndWindow(t *testing.T) {
 func TestPauseAndStop(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 2, func(t *testing.T, w *world) {
-		s, _ := w.start()
+		s, _ := w.start(seldom)
 		id := w.create(s, w.wish(store.RolloutPlan{Rings: []store.Ring{{Count: 1}, {Percent: 100}}, Pause: time.Hour}))
 		w.await(id, store.RolloutReady)
 		w.control(s, id, Start)

@@ -348,7 +348,7 @@ func (w *world) await(id store.RolloutID, state store.RolloutState) store.Rollou
 
 func (w *world) awaitThat(id store.RolloutID, what string, is func(store.Rollout) bool) store.Rollout {
 	w.t.Helper()
-	timeout, every := time.After(30*24*time.Hour), 5*time.Second
+	timeout, every := time.After(30*24*time.Hour), time.Minute
 	if !bubble() {
 		timeout, every = time.After(60*time.Second), 50*time.Millisecond
 	}
