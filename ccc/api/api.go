@@ -73,11 +73,15 @@ func newWith(cfg Config, adapt func(string, rule) rule) (*API, error) {
 	if a.metrics, err = newMetrics(cfg.Metrics, a.hub); err != nil {
 		return nil, fmt.Errorf("api: metrics: %w", err)
 	}
-	text, err := a.document()
-	if err != nil {
-		return nil, err
-	}
+	// Not before somebody wants it: it takes longer than all else here.
+	document := sync.OnceValues(a.document)
 	a.mux.HandleFunc("GET "+Prefix+"/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		text, err := document()
+		if err != nil {
+			a.log.Error("the document of the API", "err", err)
+			problem(CodeInternal, "").write(w)
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(text) // the client is gone where that fails
 	})
