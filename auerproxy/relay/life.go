@@ -9,9 +9,8 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 )
 
-// life is a session from its welcome to its end. While the peer says nothing it has
-// no goroutine where the control stream is a [tunnel.Awaiter], and one that has done
-// nothing yet, and so has a small stack, where it is not.
+// life is a session from its welcome to its end. While the peer says nothing it has no
+// goroutine but what [tunnel.Control.Await] needs.
 type life struct {
 	*session
 

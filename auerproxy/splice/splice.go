@@ -12,8 +12,8 @@
 //   - A reader that takes nothing blocks its own splice only, for a bounded time.
 //   - A splice that waits for bytes holds 2 x 1 KiB of buffer; the 64 KiB that a
 //     busy direction uses come from a pool. One that has waited for a while holds no
-//     buffer, and no goroutine for a side that is a [tunnel.Awaiter]; a socket keeps
-//     one of the smallest stack.
+//     buffer, and no goroutine of its own for a side that is a [tunnel.Awaiter] or has a
+//     [Poller]; another socket keeps one of the smallest stack.
 //
 // A connection may have the methods CloseWrite() error and Reset(tunnel.Code), as
 // a [tunnel.Stream] has. Without CloseWrite the end of the other side closes it
@@ -173,7 +173,7 @@ type join struct {
 	while  time.Duration // how long nothing moves before directions park
 	woke   time.Duration // when a direction last woke, counted from the start
 	timer  *time.Timer   // next check of the limits; nil without one
-	over   bool        // failed or finished: no check and no failure any more
+	over   bool          // failed or finished: no check and no failure any more
 	reason tunnel.Code
 	err    error
 }

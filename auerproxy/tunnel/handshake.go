@@ -77,8 +77,8 @@ func (c *Control) begin() error {
 
 // Await has f called once, in another goroutine, when Receive has something to say. It
 // reports false, and f is never called, where it has already. Until f is called nobody
-// may call Receive. A wait costs no goroutine where the stream is an [Awaiter], and
-// one of a small stack where it is not; that ends at the read deadline, too.
+// may call Receive. A wait costs what the stream's does where that is an [Awaiter], and
+// a goroutine of a small stack where it is not. It may end at the read deadline, too.
 func (c *Control) Await(f func()) bool {
 	if a, ok := c.stream.(Awaiter); ok {
 		return a.Await(f)
