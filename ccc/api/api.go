@@ -36,6 +36,7 @@ type API struct {
 	changes *changes
 	metrics *metrics
 	limiter *httprate.RateLimiter
+	repeats *repeats
 	// creations bounds how many accounts are made at once.
 	creations *semaphore.Weighted
 	// bodies has how large those may be that are not bound by Limits.Body, by pattern.
@@ -94,7 +95,8 @@ func newAPI(cfg Config, adapt func(string, rule) rule) *API {
 	a := &API{
 		cfg: cfg, log: cfg.Logger, mux: http.NewServeMux(), hub: newHub(cfg.Streams.Queue), paired: newPaired(),
 		changes: &changes{wake: make(chan struct{}, 1)}, limiter: newLimiter(cfg.Limits), creations: semaphore.NewWeighted(parallelCreations),
-		bodies: map[string]configs.Bytes{}, ready: make(chan struct{}), closing: make(chan struct{}), visible: visible, adapt: adapt,
+		repeats: newRepeats(cfg.Audit.RepeatsWithin, cfg.Audit.Refusals),
+		bodies:  map[string]configs.Bytes{}, ready: make(chan struct{}), closing: make(chan struct{}), visible: visible, adapt: adapt,
 	}
 	schemas := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	a.huma = humago.NewWithPrefix(a.mux, Prefix, huma.Config{

@@ -38,7 +38,8 @@ type AuditEntry struct {
 	Serial    string      `json:"serial,omitempty" doc:"Of the PBX"`
 	Outcome   string      `json:"outcome" enum:"done,refused,failed"`
 	Code      string      `json:"code,omitempty" doc:"Why it was refused or has failed"`
-	Fields    []string    `json:"fields" nullable:"false" doc:"Names of what the request had, without the values"`
+	Repeats   int64       `json:"repeats,omitempty" doc:"How often the same was refused, or has failed, again since an entry that tells of it; absent: the entry is of one request"`
+	Fields    []string    `json:"fields" nullable:"false" doc:"Names of what the request had, without the values; of oidc. the roles that were given and taken"`
 	// AddressUntil is for the promise that addresses vanish.
 	AddressUntil *time.Time `json:"address_until,omitempty" doc:"When the address that it came from is forgotten at the latest; absent: none is known, or not any more"`
 	Prev         string     `json:"prev" doc:"Hash of the entry before"`
@@ -173,7 +174,7 @@ func (a *API) auditEntry(e store.AuditEntry, actors map[store.UserID]string, nam
 	outcome, _, _ := strings.Cut(e.Outcome, ":")
 	out := AuditEntry{
 		Seq: e.Seq, At: e.At, Actor: AuditThing{Kind: kind, ID: id}, HomeID: e.Home, Operation: e.Operation, Serial: e.Serial,
-		Outcome: outcome, Code: e.Code(), Fields: e.Fields, Prev: e.Prev.String(), Hash: e.Hash.String(),
+		Outcome: outcome, Code: e.Code(), Repeats: e.Repeats, Fields: e.Fields, Prev: e.Prev.String(), Hash: e.Hash.String(),
 	}
 	out.Right, out.RightID, _ = strings.Cut(e.Right, " ")
 	if e.User != "" {

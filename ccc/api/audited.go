@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -183,8 +184,12 @@ func (a *API) told(ctx context.Context, op operation, err error) error {
 		if p.Status >= http.StatusInternalServerError {
 			outcome = audit.Failed(string(p.Code))
 		}
+		if !slices.Contains(guesses, p.Code) && a.repeats.counted(t.act, outcome, time.Now()) {
+			return err
+		}
 	}
 	if lost := a.cfg.Store.Settle(ctx, t.act, outcome); lost != nil {
+		a.repeats.lost(t.act, outcome)
 		a.log.Error("an entry of the audit log could not be written", "operation", op.id, "outcome", outcome, "error", lost)
 		if err == nil {
 			err = problem(CodeUnavailable, "the audit log cannot be written")
@@ -192,6 +197,10 @@ func (a *API) told(ctx context.Context, op operation, err error) error {
 	}
 	return err
 }
+
+// guesses are refusals that have an entry each: there are not many, as the account is
+// locked then.
+var guesses = []Code{CodeBadCredentials, CodeWrongPassword, CodeWrongCode}
 
 // untold are refusals that leave no entry, or anybody could fill the log: what comes too
 // often, and what nobody who is known has done. Attempts to sign in are told of, as far as

@@ -12,20 +12,55 @@ import (
 // sweptAtOnce is how many entries are removed in one transaction.
 const sweptAtOnce = 5000
 
+// thinEvery is how often older heads are looked through.
+const thinEvery = 24 * time.Hour
+
 // keepAudit signs heads of the logs, and removes what is too old, until ctx ends.
 func (a *API) keepAudit(ctx context.Context) {
 	ticker := time.NewTicker(a.cfg.Audit.HeadEvery)
 	defer ticker.Stop()
+	var thinned time.Time // zero: not yet
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if err := errors.Join(a.signHeads(ctx), a.sweepAudit(ctx, time.Now().Add(-a.cfg.Audit.Keep))); err != nil && ctx.Err() == nil {
+		now := time.Now()
+		err := errors.Join(a.signHeads(ctx), a.sweepAudit(ctx, now.Add(-a.cfg.Audit.Keep)))
+		if now.Sub(thinned) >= thinEvery {
+			if failed := a.thinHeads(ctx, now.Add(-a.cfg.Audit.Heads)); failed != nil {
+				err = errors.Join(err, failed)
+			} else {
+				thinned = now
+			}
+		}
+		if err != nil && ctx.Err() == nil {
 			a.log.Warn("the audit log was not looked after; it is tried again", "error", err)
 		}
 	}
+}
+
+// thinHeads leaves of the heads from before a time one a day.
+func (a *API) thinHeads(ctx context.Context, before time.Time) error {
+	chains, err := a.auditChains(ctx)
+	for _, c := range chains {
+		if err == nil {
+			err = a.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+				_, err := tx.ThinAuditHeads(c.Tenant, before)
+				return err
+			})
+		}
+	}
+	return err
+}
+
+func (a *API) auditChains(ctx context.Context) (chains []store.AuditChain, err error) {
+	err = a.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		chains, err = tx.AuditChains()
+		return err
+	})
+	return chains, err
 }
 
 // signHeads signs those of the logs that went on. They are logged, too: whoever keeps the
@@ -55,11 +90,7 @@ func (a *API) sweepAudit(ctx context.Context, before time.Time) error {
 	if a.cfg.Credentials == nil {
 		return nil
 	}
-	var chains []store.AuditChain
-	err := a.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
-		chains, err = tx.AuditChains()
-		return err
-	})
+	chains, err := a.auditChains(ctx)
 	if err != nil {
 		return err
 	}

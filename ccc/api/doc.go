@@ -67,8 +67,11 @@
 // (ccc/audit), in the transaction of the change, and so does one that is refused, and each
 // look at an address and each export. It has ids and names of fields, and nothing that was
 // typed. What comes too often leaves none, nor does what somebody does who is not signed in,
-// but for attempts to sign in: or anybody could fill the log. Entries say when the access
-// log has the access; the address is found there, as long as that has it.
+// but for attempts to sign in: or anybody could fill the log. For the same reason what a
+// person is refused again and again has an entry for the first time, and for all others in
+// the next hour one with their number. Entries say when the access log has the access; the
+// address is found there, as long as that has it. A list of systems leaves an entry for each
+// system that it adds.
 //
 // # Configuration
 //

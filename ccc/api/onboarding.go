@@ -31,7 +31,7 @@ const (
 // ImportError is one fault of a line. It does not repeat what is there.
 type ImportError struct {
 	Column    string          `json:"column,omitempty" enum:"serial,name,note,site,groups,tags" doc:"Absent where it is the line as a whole"`
-	Code      onboarding.Code `json:"code" enum:"required,pattern,too_long,too_many,duplicate,encoding,quotes,reference,forbidden,quota" doc:"reference: there is no such site or group; forbidden: it takes rights that the person does not have; quota: no more today; quotes: a quotation mark is not closed, or is in the middle of a field"`
+	Code      onboarding.Code `json:"code" enum:"required,pattern,too_long,too_many,duplicate,encoding,quotes,columns,reference,forbidden,quota" doc:"reference: there is no such site or group; forbidden: it takes rights that the person does not have; quota: no more today; quotes: a quotation mark is not closed, or is in the middle of a field; columns: the line has more fields than the first one"`
 	Message   string          `json:"message" doc:"For developers, in English"`
 	OtherLine int             `json:"other_line,omitempty" doc:"With duplicate: the line that counts"`
 }

@@ -16,8 +16,8 @@ import (
 
 const csvType = "Content-Type: text/csv; charset=utf-8"
 
-// upload sends a list and gives what became of it.
-func (c *client) upload(query, list string, headers ...string) ImportReport {
+// sendList sends a list and gives what became of it.
+func (c *client) sendList(query, list string, headers ...string) ImportReport {
 	c.w.t.Helper()
 	return read[ImportReport](c.do(http.MethodPost, "/onboarding"+query, list, append(headers, csvType)...).want(http.StatusOK))
 }
@@ -74,12 +74,12 @@ func TestImport(t *testing.T) {
 		first := []string{"2 created", "3 invalid serial:pattern", "4 exists name", "5 refused site:reference", "6 created", "7 invalid serial:duplicate@2"}
 		again := []string{"2 exists", "3 invalid serial:pattern", "4 exists name", "5 refused site:reference", "6 exists", "7 invalid serial:duplicate@2"}
 
-		dry := c.upload("?dry_run=true", list)
+		dry := c.sendList("?dry_run=true", list)
 		w.sameOutcomes("the dry run", dry, first...)
 		if c.total() != 1 || dry.Lines[0].SystemID != "" || !dry.Summary.DryRun {
 			t.Errorf("the dry run did something: %+v", dry)
 		}
-		done := c.upload("", list)
+		done := c.sendList("", list)
 		w.sameOutcomes("the list", done, first...)
 		want := ImportSummary{
 			Lines: 6, Created: 2, Exists: 1, Invalid: 2, Refused: 1, Columns: []string{"site", "serial", "name", "tags"},
@@ -93,7 +93,7 @@ func TestImport(t *testing.T) {
 			t.Errorf("added: %+v", two)
 		}
 		token := read[Offer](c.do(http.MethodGet, "/systems/"+two.ID+"/offer", "").want(http.StatusOK)).Token
-		w.sameOutcomes("again", c.upload("?missing=refuse", list), again...)
+		w.sameOutcomes("again", c.sendList("?missing=refuse", list), again...)
 		if c.total() != 3 {
 			t.Errorf("%d systems", c.total())
 		}
@@ -104,7 +104,7 @@ func TestImport(t *testing.T) {
 			t.Error("the system has changed")
 		}
 		// Who finishes what was cut off sends the same list.
-		w.sameOutcomes("the rest of the list", c.upload("", list+";0000000005;Fünf\r\n"), append(slices.Clone(again), "8 created")...)
+		w.sameOutcomes("the rest of the list", c.sendList("", list+";0000000005;Fünf\r\n"), append(slices.Clone(again), "8 created")...)
 	})
 }
 
@@ -114,11 +114,11 @@ func TestImportMakesPlaces(t *testing.T) {
 	w := newWorld(t).serve()
 	c := w.signedIn(w.north, store.RoleAdministrator)
 	const list = "serial,name,site,groups\n0000000001,One,Berlin,A|B\n0000000002,Two,BERLIN,a\n0000000003,Three,,\"B, C\"\nx,Wrong,Nowhere,D\n"
-	w.sameOutcomes("refused", c.upload("", list), "2 refused site:reference groups:reference", "3 refused site:reference groups:reference", "4 refused groups:reference", "5 invalid serial:pattern")
-	if dry := c.upload("?missing=create&dry_run=true", list).Summary; fmt.Sprint(dry.NewSites, dry.NewGroups) != "[Berlin] [A B C]" {
+	w.sameOutcomes("refused", c.sendList("", list), "2 refused site:reference groups:reference", "3 refused site:reference groups:reference", "4 refused groups:reference", "5 invalid serial:pattern")
+	if dry := c.sendList("?missing=create&dry_run=true", list).Summary; fmt.Sprint(dry.NewSites, dry.NewGroups) != "[Berlin] [A B C]" {
 		t.Errorf("would be made: %v %v", dry.NewSites, dry.NewGroups)
 	}
-	made := c.upload("?missing=create", list)
+	made := c.sendList("?missing=create", list)
 	w.sameOutcomes("made", made, "2 created", "3 created", "4 created", "5 invalid serial:pattern")
 	if sites := read[SiteList](c.do(http.MethodGet, "/sites", "")).Items; len(sites) != 1 || sites[0].Name != "Berlin" {
 		t.Errorf("sites: %+v", sites)
@@ -127,7 +127,7 @@ func TestImportMakesPlaces(t *testing.T) {
 	if two.SiteID == "" || len(two.Groups) != 1 || two.Groups[0].Name != "A" {
 		t.Errorf("the second: %+v", two)
 	}
-	w.sameOutcomes("again", c.upload("?missing=create", list), "2 exists", "3 exists", "4 exists", "5 invalid serial:pattern")
+	w.sameOutcomes("again", c.sendList("?missing=create", list), "2 exists", "3 exists", "4 exists", "5 invalid serial:pattern")
 }
 
 // TestImportBySite: who may pair at a site only adds there, makes no sites, and learns
@@ -144,7 +144,7 @@ func TestImportBySite(t *testing.T) {
 		owner.do(http.MethodPut, "/users/"+string(local.user.ID)+"/roles", `{"roles":[{"role":"administrator","site_id":"`+site+`"}]}`).want(http.StatusOK)
 		want := []string{"2 created", "3 refused site:forbidden", "4 refused site:forbidden", "5 refused site:forbidden", "6 refused serial:forbidden"}
 		for _, query := range []string{"?missing=create&dry_run=true", "?missing=create"} {
-			r := local.upload(query, list)
+			r := local.sendList(query, list)
 			w.sameOutcomes(query, r, want...)
 			if text, _ := json.Marshal(r); strings.Contains(string(text), "CANARY") || r.Lines[4].SystemID != "" {
 				t.Errorf("the list shows %s", text)
@@ -153,12 +153,12 @@ func TestImportBySite(t *testing.T) {
 		if n := local.total(); n != 1 {
 			t.Errorf("at the site are %d", n)
 		}
-		w.sameOutcomes("the owner", owner.upload("?missing=create", list), "2 exists", "3 created", "4 created", "5 created", "6 exists name+site")
+		w.sameOutcomes("the owner", owner.sendList("?missing=create", list), "2 exists", "3 created", "4 created", "5 created", "6 exists name+site")
 		w.signedIn(w.north, store.RoleMonitoring).do(http.MethodPost, "/onboarding", list, csvType).problem(CodeForbidden)
 		reseller := w.kind(store.KindReseller, "")
 		guest := w.signedIn(reseller, store.RoleAdministrator)
 		w.grant(w.north, reseller, nil, store.RoleAdministrator)
-		w.sameOutcomes("a guest", guest.upload("", "serial,name\n0000000020,Guest's\n", inside(w.north)), "2 created")
+		w.sameOutcomes("a guest", guest.sendList("", "serial,name\n0000000020,Guest's\n", inside(w.north)), "2 created")
 	})
 }
 
@@ -171,9 +171,9 @@ func TestImportIsBounded(t *testing.T) {
 	c := w.signedIn(w.north, store.RoleOwner)
 	const list = "serial,name\n0000000001,1\n0000000002,2\n0000000003,3\n"
 	want := []string{"2 created", "3 created", "4 refused :quota"}
-	w.sameOutcomes("more than may be, dry", c.upload("?dry_run=true", list), want...)
-	w.sameOutcomes("more than may be", c.upload("", list), want...)
-	w.sameOutcomes("again", c.upload("", list), "2 exists", "3 exists", "4 refused :quota")
+	w.sameOutcomes("more than may be, dry", c.sendList("?dry_run=true", list), want...)
+	w.sameOutcomes("more than may be", c.sendList("", list), want...)
+	w.sameOutcomes("again", c.sendList("", list), "2 exists", "3 exists", "4 refused :quota")
 	c.save("0000000003", "One by one there is another quota")
 	fault := func(list string, code FieldCode) {
 		t.Helper()
@@ -186,7 +186,7 @@ func TestImportIsBounded(t *testing.T) {
 	fault("name\nx\n", FieldRequired)
 	fault("serial,name,serial\n", FieldDuplicate)
 	large := "serial,name,note\n0000000005,5," + strings.Repeat("x", 90<<10) + "\n"
-	w.sameOutcomes("a body that is larger than others may be", c.upload("", large), "2 invalid note:too_long")
+	w.sameOutcomes("a body that is larger than others may be", c.sendList("", large), "2 invalid note:too_long")
 	c.do(http.MethodPost, "/onboarding", large+large, csvType).problem(CodeTooLarge)
 	c.do(http.MethodPost, "/groups", `{"name":"`+strings.Repeat("x", 90<<10)+`"}`).problem(CodeTooLarge) // others stay
 	for _, kind := range []string{"application/json", "text/csv; charset=latin1", "text/plain"} {
@@ -254,7 +254,7 @@ func TestSheet(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, w *world) {
 		c, colleague := w.signedIn(w.north, store.RoleOwner), w.signedIn(w.north, store.RoleOwner)
-		own := c.upload("?missing=create", "serial,name,site\n0000000001,One,Köln\n0000000002,Two,\n")
+		own := c.sendList("?missing=create", "serial,name,site\n0000000001,One,Köln\n0000000002,Two,\n")
 		theirs := colleague.save("0000000003", "Three")
 		foreign := w.signedIn(w.south, store.RoleOwner).save("0000000004", "CANARY")
 		ids := []string{own.Lines[1].SystemID, own.Lines[0].SystemID, theirs.System.ID, foreign.System.ID, "missing"}

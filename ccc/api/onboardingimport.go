@@ -16,6 +16,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/onboarding"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
+	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
 
 // importedAtOnce is how many lines are added in one transaction: others wait for it, and
@@ -32,6 +33,9 @@ func (a *API) importSystems(ctx context.Context, in *importInput) (*huma.StreamR
 	}
 	if in.DryRun {
 		looked(ctx)
+	}
+	if act := store.ActOf(ctx); act != nil {
+		act.Each = true
 	}
 	who := mustActor(ctx)
 	job := &importJob{api: a, who: who, dry: in.DryRun, create: in.Missing == "create", list: list}

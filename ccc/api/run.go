@@ -39,6 +39,7 @@ func (a *API) Run(ctx context.Context) error {
 	defer cancel()
 	wg.Go(func() { a.tell(ctx) })
 	wg.Go(func() { a.keepAudit(ctx) })
+	wg.Go(func() { a.tellRepeats(ctx) })
 	changes := a.cfg.Fleet.Subscribe(ctx)
 	if err := a.refresh(ctx); err != nil {
 		return err

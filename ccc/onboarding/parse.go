@@ -2,7 +2,7 @@ package onboarding
 
 import (
 	"bytes"
-	"encoding/csv"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +25,7 @@ const (
 	Duplicate Code = "duplicate" // the serial is in an earlier line, see Fault.Other
 	Encoding  Code = "encoding"  // it is not UTF-8
 	Quotes    Code = "quotes"    // a quotation mark is not closed, or in the middle of a field
+	Columns   Code = "columns"   // it has more fields than there are columns
 )
 
 // Fault is one thing that is wrong with a line. It does not repeat what is there.
@@ -74,38 +75,37 @@ func (e *Error) Error() string { return e.Message }
 
 // Parse reads a list of at most limit lines. The error is an [*Error].
 func Parse(text []byte, limit int) (List, error) {
-	text = bytes.TrimPrefix(text, []byte("\ufeff"))
-	skipped := 0
-	if first, rest, _ := bytes.Cut(text, []byte("\n")); len(bytes.TrimSpace(first)) == 5 && bytes.HasPrefix(bytes.ToLower(first), []byte("sep=")) {
-		text, skipped = rest, 1
+	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
+		return List{}, &Error{Encoding, "the list is in UTF-16; save it as CSV in UTF-8"}
 	}
-	comma := commaOf(text)
-	r := csv.NewReader(bytes.NewReader(text))
-	r.Comma, r.FieldsPerRecord, r.TrimLeadingSpace = comma, -1, comma != '\t'
-	head, err := r.Read()
+	r := &records{line: 1}
+	var said bool
+	if r.comma, r.text, said = separator(bytes.TrimPrefix(text, []byte("\ufeff"))); said {
+		r.line++
+	}
+	r.comma = cmp.Or(r.comma, commaOf(r.text))
+	head, _, err := r.next()
 	if errors.Is(err, io.EOF) {
 		return List{}, &Error{Required, "the list is empty; its first line names the columns: serial, name, note, site, groups, tags"}
 	}
 	if err != nil {
-		return List{}, &Error{Encoding, "the first line, which names the columns, cannot be read"}
+		return List{}, &Error{Encoding, "the first line, which names the columns, cannot be read: " + err.Error()}
 	}
 	list, at, err := columns(head)
 	if err != nil {
 		return List{}, err
 	}
+	r.at = at
 	seen := map[identity.Serial]int{}
 	for {
-		fields, err := r.Read()
+		fields, number, err := r.next()
 		if errors.Is(err, io.EOF) {
 			return list, nil
 		}
-		line := Line{Groups: []string{}, Tags: []string{}}
-		if wrong, ok := errors.AsType[*csv.ParseError](err); ok {
-			line.Number = wrong.StartLine + skipped
-			line.fault("", Quotes, "a quotation mark is not closed, or is in the middle of a field; two of them stand for one")
+		line := Line{Number: number, Groups: []string{}, Tags: []string{}}
+		if err != nil {
+			line.fault("", Quotes, err.Error())
 		} else {
-			number, _ := r.FieldPos(0)
-			line.Number = number + skipped
 			if !slices.ContainsFunc(fields, func(f string) bool { return strings.TrimSpace(f) != "" }) {
 				continue
 			}
@@ -117,27 +117,6 @@ func Parse(text []byte, limit int) (List, error) {
 		}
 		list.Lines = append(list.Lines, line)
 	}
-}
-
-// commaOf gives what divides the fields of the first line: what makes the most columns.
-func commaOf(text []byte) rune {
-	first, _, _ := bytes.Cut(text, []byte("\n"))
-	best, most := ',', 0
-	for _, comma := range []rune{',', ';', '\t'} {
-		r := csv.NewReader(bytes.NewReader(first))
-		r.Comma, r.LazyQuotes = comma, true
-		fields, _ := r.Read()
-		known := 0
-		for _, f := range fields {
-			if columnOf(f) != "" {
-				known++
-			}
-		}
-		if known > most {
-			best, most = comma, known
-		}
-	}
-	return best
 }
 
 // columns reads the headings: which column is where.
@@ -173,6 +152,11 @@ func (l *Line) fault(column Column, code Code, message string) {
 // read takes the fields.
 func (l *Line) read(fields []string, at []Column) {
 	values := map[Column]string{}
+	if len(fields) > len(at) && slices.ContainsFunc(fields[len(at):], func(f string) bool { return strings.TrimSpace(f) != "" }) {
+		// Each field may be in the wrong column.
+		l.fault("", Columns, fmt.Sprintf("has %d fields, and the first line names %d; one with a divider in it has quotation marks around it", len(fields), len(at)))
+		return
+	}
 	for i, f := range fields {
 		if i >= len(at) || at[i] == "" {
 			continue
@@ -202,7 +186,7 @@ func (l *Line) serial(text string) {
 		l.fault(Serial, Required, "is missing")
 		return
 	}
-	serial, err := identity.ParseSerial(strings.NewReplacer(" ", "", "-", "", "\u00a0", "").Replace(text))
+	serial, err := identity.ParseSerial(bareSerial(text))
 	if err != nil {
 		l.fault(Serial, Pattern, "is not a serial of 10 digits; a spreadsheet takes zeros at its beginning away, unless the column is formatted as text")
 		return

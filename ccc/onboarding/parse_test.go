@@ -1,6 +1,7 @@
 package onboarding
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
@@ -59,10 +60,15 @@ func TestDividers(t *testing.T) {
 	for name, in := range map[string]string{
 		"semicolons": "Name;Seriennummer\nEins, zwei;0000000001\n", "tabs": "name\tserial\nEins, zwei\t0000000001\n",
 		"said before": "sep=;\r\nname;serial\r\nEins, zwei;0000000001\r\n", "commas": "name,serial\n\"Eins, zwei\",0000000001\n",
+		"a tab said before": "sep=\t\r\nname\tserial\r\nEins, zwei\t0000000001\r\n",
+		"with a mark":       "\ufeffsep=;\r\nname;serial\r\nEins, zwei;0000000001\r\n",
+		"in quotes":         "\"sep=,\"\nname,serial\n\"Eins, zwei\",0000000001\n",
+		"said, with others": "SEP=;\nname;Seriennummer;a,name,serial\nEins, zwei;0000000001\n",
+		"of another kind":   "sep=|\nname;serial\nEins, zwei;0000000001\n",
 	} {
 		got, err := Parse([]byte(in), 1)
 		number := 2
-		if strings.HasPrefix(in, "sep") {
+		if strings.Contains(strings.ToLower(in), "sep=") {
 			number = 3
 		}
 		if err != nil || len(got.Lines) != 1 || got.Lines[0].Name != "Eins, zwei" || got.Lines[0].Serial != "0000000001" || got.Lines[0].Number != number {
@@ -117,11 +123,59 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestOpenQuotes: a quotation mark that is not closed costs its own line and no other,
+// whatever the marks of the lines after it make of it.
+func TestOpenQuotes(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		lines []string
+		want  []string
+	}{
+		"to the end":                   {[]string{`0000000001,"One`, `0000000002,Two`, `0000000003,Three`}, []string{"2  quotes"}},
+		"then a field with marks":      {[]string{`0000000001,"One`, `0000000002,Two`, `0000000003,"Three, or four"`}, []string{"2  quotes"}},
+		"closed in another line":       {[]string{`0000000001,"One`, `0000000002,Two`, `0000000003,Three"`}, []string{"2  quotes", "4  quotes"}},
+		"a serial with marks":          {[]string{`"0000000001,One`, `0000000002,Two`, `"0000000003",Three`}, []string{"2  quotes"}},
+		"in each line":                 {[]string{`0000000001,"One`, `0000000002,"Two`, `0000000003,"Three`}, []string{"2  quotes", "3  quotes", "4  quotes"}},
+		"control, a note with breaks":  {[]string{`0000000001,One,"a`, `0000000002,b`, `c"`, `0000000003,Three`}, nil},
+		"control, a name with a break": {[]string{`0000000001,"One`, `and a half"`, `0000000002,Two`, `0000000003,Three`}, []string{"2 name pattern"}},
+		"control, two stand for one":   {[]string{`0000000001,"""One"""`, `0000000002,Two`, `0000000003,Three`}, nil},
+	} {
+		got, err := Parse([]byte("serial,name,note\r\n"+strings.Join(c.lines, "\r\n")+"\r\n"), 10)
+		if err != nil || !slices.Equal(faults(got), c.want) {
+			t.Errorf("%s: %q, %v, want %q", name, faults(got), err, c.want)
+			continue
+		}
+		read := 0
+		for _, l := range got.Lines {
+			if len(l.Faults) == 0 {
+				read++
+			}
+		}
+		if want := len(got.Lines) - len(c.want); read != want || len(got.Lines) < 2 {
+			t.Errorf("%s: %d of %d lines were read", name, read, len(got.Lines))
+		}
+	}
+	// Nor is all that follows looked through for each of many.
+	many := "serial,name\n" + strings.Repeat("0000000001,\"x\n", 100) + strings.Repeat("x", 1<<20)
+	if got, err := Parse([]byte(many), 200); err != nil || len(got.Lines) != 101 || len(faults(got)) < 101 {
+		t.Errorf("many: %d lines, %v", len(got.Lines), err)
+	}
+}
+
+// A line with more fields than columns has them in the wrong ones.
+func TestTooManyFields(t *testing.T) {
+	t.Parallel()
+	got, err := Parse([]byte("serial,name,site\n0000000001,Office, upper floor,Berlin\n0000000002,Two,Berlin,\n0000000003,\"Three, four\",Berlin\n"), 10)
+	if err != nil || len(got.Lines) != 3 || !slices.Equal(faults(got), []string{"2  columns"}) || got.Lines[2].Name != "Three, four" {
+		t.Errorf("%+v, %v", got.Lines, err)
+	}
+}
+
 func TestUnreadable(t *testing.T) {
 	t.Parallel()
 	for in, code := range map[string]Code{
 		"": Required, "\ufeff": Required, "name\nx": Required, "serial\n0000000001": Required, "a,b\n": Required,
-		"serial,name,Seriennummer\n": Duplicate, "serial,\"name\n": Encoding, "serial,name\n0000000001,a\n0000000002,b\n0000000003,c": TooMany,
+		"serial,name,Seriennummer\n": Duplicate, "serial,\"name\n": Encoding, "\xff\xfes\x00e\x00": Encoding, "serial,name\n0000000001,a\n0000000002,b\n0000000003,c": TooMany,
 	} {
 		_, err := Parse([]byte(in), 2)
 		if wrong := (*Error)(nil); !errors.As(err, &wrong) || wrong.Code != code {
@@ -138,6 +192,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("serial,name\n0000000001,x\n"))
 	f.Add([]byte("\ufeffsep=;\r\nSeriennummer;Name;Gruppen\r\n0000000001;\"a\"\"b\r\n\";x|y\r\n"))
 	f.Add([]byte("serial\tname\n\"\n"))
+	f.Add([]byte("sep=\t\nserial\tname\n0000000001\t\"a\n0000000002\tb\n0000000003\t\"c\"\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		const limit = 20
 		list, err := Parse(text, limit)
@@ -163,6 +218,9 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("%+v", l)
 			}
 			serials[string(l.Serial)] = true
+		}
+		if n := bytes.Count(text, []byte("\n")) + 1; last > n {
+			t.Fatalf("line %d of %d", last, n)
 		}
 	})
 }
