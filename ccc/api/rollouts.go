@@ -66,6 +66,9 @@ func rolloutsOf(tx *store.Tx, tenant store.TenantID, all []store.Rollout) ([]Rol
 		if r.Kind == store.RolloutFirmware {
 			out[i].Firmware = &FirmwareRef{string(r.Firmware), r.FirmwareModel, r.FirmwareVersion}
 		}
+		if r.Stood != nil {
+			out[i].Deadline = nil // the time for which it stands still does not count
+		}
 		if !r.NotBefore.IsZero() {
 			out[i].NotBefore = &r.NotBefore
 		}
