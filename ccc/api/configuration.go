@@ -32,6 +32,8 @@ type Rollouts interface {
 type Configuration struct {
 	Version  string         `json:"version" doc:"Of the settings; the ETag, for If-Match"`
 	Settings rollout.Values `json:"settings" doc:"By key: a text, a whole number, true or false, or a list of texts"`
+	Model    string         `json:"model" doc:"Of the PBX" example:"COMtrexx Business"`
+	Firmware string         `json:"firmware" doc:"Its version" example:"2.0.3"`
 	Schema   []SettingKey   `json:"schema" nullable:"false" doc:"Which settings there are, in the order in which people see them"`
 }
 
@@ -106,7 +108,7 @@ func (a *API) getConfiguration(ctx context.Context, in *SystemPath) (*withETag[C
 	if err != nil {
 		return nil, err
 	}
-	out := Configuration{Version: c.Version, Settings: c.Values, Schema: make([]SettingKey, len(c.Schema))}
+	out := Configuration{Version: c.Version, Settings: c.Values, Model: c.System.Model, Firmware: c.System.Firmware, Schema: make([]SettingKey, len(c.Schema))}
 	for i, k := range c.Schema {
 		out.Schema[i] = SettingKey(k)
 	}

@@ -34,6 +34,9 @@ func TestConfiguration(t *testing.T) {
 	if a.header.Get("ETag") != `"1"` || string(got.Settings["ntp_server"]) != `"old"` || len(got.Schema) != 2 || got.Schema[0].Labels["en"] != "Time server" {
 		t.Errorf("%s %s", a.header.Get("ETag"), a.body)
 	}
+	if got.Model != "VM" || got.Firmware != "1.0.0" {
+		t.Errorf("the PBX is a %q with firmware %q", got.Model, got.Firmware)
+	}
 	const change = `{"settings":{"ntp_server":"new"},"base":{"ntp_server":"old","country":"DE"}}`
 	dry := read[ConfigurationChange](c.do(http.MethodPatch, path+"?dry_run=true", change, `If-Match: "1"`).want(http.StatusOK))
 	if !dry.DryRun || len(dry.Changes) != 1 || string(dry.Changes[0].Old) != `"old"` || set.get("ntp_server") != `"old"` {

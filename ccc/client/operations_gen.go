@@ -1925,7 +1925,8 @@ type AuditEntry struct {
 	At           time.Time `json:"at"`
 	// Why it was refused or has failed.
 	Code string `json:"code,omitzero"`
-	// Names of what the request had, without the values.
+	// Names of what the request had, without the values; of oidc. the roles that were given and
+	// taken.
 	Fields []string `json:"fields"`
 	Hash   string   `json:"hash"`
 	// Tenant of the user.
@@ -1935,7 +1936,10 @@ type AuditEntry struct {
 	// One of: done, refused, failed.
 	Outcome string `json:"outcome"`
 	// Hash of the entry before.
-	Prev     string      `json:"prev"`
+	Prev string `json:"prev"`
+	// How often the same was refused, or has failed, again since an entry that tells of it;
+	// absent: the entry is of one request.
+	Repeats  int64       `json:"repeats,omitzero"`
 	Resource *AuditThing `json:"resource,omitzero"`
 	// By what right the user was in the tenant. One of: home, grant, break_glass.
 	Right string `json:"right,omitzero"`
@@ -2009,6 +2013,10 @@ type BreakGlassList struct {
 
 // Configuration is what [Client.GetConfiguration] gives.
 type Configuration struct {
+	// Its version.
+	Firmware string `json:"firmware"`
+	// Of the PBX.
+	Model string `json:"model"`
 	// Which settings there are, in the order in which people see them.
 	Schema []SettingKey `json:"schema"`
 	// By key: a text, a whole number, true or false, or a list of texts.
@@ -2258,8 +2266,8 @@ type HistorySummary struct {
 type ImportError struct {
 	// reference: there is no such site or group; forbidden: it takes rights that the person does
 	// not have; quota: no more today; quotes: a quotation mark is not closed, or is in the middle
-	// of a field. One of: required, pattern, too_long, too_many, duplicate, encoding, quotes,
-	// reference, forbidden, quota.
+	// of a field; columns: the line has more fields than the first one. One of: required, pattern,
+	// too_long, too_many, duplicate, encoding, quotes, columns, reference, forbidden, quota.
 	Code string `json:"code"`
 	// Absent where it is the line as a whole. One of: serial, name, note, site, groups, tags.
 	Column string `json:"column,omitzero"`
@@ -3951,6 +3959,8 @@ func Operations() []Operation {
 		}, Status: 200, Answer: "application/json", Columns: []Field{
 			{Name: "version", Type: "string", Required: true, Doc: "Of the settings; the ETag, for If-Match"},
 			{Name: "settings", Type: "object", Required: true, Doc: "By key: a text, a whole number, true or false, or a list of texts"},
+			{Name: "model", Type: "string", Required: true, Doc: "Of the PBX"},
+			{Name: "firmware", Type: "string", Required: true, Doc: "Its version"},
 			{Name: "schema", Type: "object", Repeated: true, Required: true, Doc: "Which settings there are, in the order in which people see them"},
 		}},
 		{ID: "getFactors", Method: "GET", Path: "/account/factors", Tag: "account", Summary: "What the person can prove himself with", Of: "self", Status: 200, Answer: "application/json", Columns: []Field{
@@ -4227,12 +4237,13 @@ func Operations() []Operation {
 			{Name: "actor", Type: "object", Required: true, Doc: "kind is user, token, provider, device, ccc or nobody"},
 			{Name: "operation", Type: "string", Required: true, Doc: "Of this document; or pbx., remote., oidc., cli. or event. and what happened"},
 			{Name: "outcome", Type: "string", Required: true, Enum: []string{"done", "refused", "failed"}},
-			{Name: "fields", Type: "string", Repeated: true, Required: true, Doc: "Names of what the request had, without the values"},
+			{Name: "fields", Type: "string", Repeated: true, Required: true, Doc: "Names of what the request had, without the values; of oidc. the roles that were given and taken"},
 			{Name: "prev", Type: "string", Required: true, Doc: "Hash of the entry before"},
 			{Name: "hash", Type: "string", Required: true},
 			{Name: "address_until", Type: "time", Doc: "When the address that it came from is forgotten at the latest; absent: none is known, or not any more"},
 			{Name: "code", Type: "string", Doc: "Why it was refused or has failed"},
 			{Name: "home_id", Type: "string", Doc: "Tenant of the user"},
+			{Name: "repeats", Type: "integer", Doc: "How often the same was refused, or has failed, again since an entry that tells of it; absent: the entry is of one request"},
 			{Name: "resource", Type: "object"},
 			{Name: "right", Type: "string", Enum: []string{"home", "grant", "break_glass"}, Doc: "By what right the user was in the tenant"},
 			{Name: "right_id", Type: "string", Doc: "Of the grant or the record of break-glass"},

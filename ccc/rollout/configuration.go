@@ -8,8 +8,9 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
 
-// Configuration is what is set at a PBX.
+// Configuration is what is set at a PBX, and what runs there.
 type Configuration struct {
+	System  System
 	Version string
 	Values  Values
 	Schema  []Key
@@ -62,6 +63,9 @@ func (s *Service) Configuration(ctx context.Context, tenant store.TenantID, syst
 		return c, explain(err)
 	}
 	if c.Schema, err = pbx.Schema(ctx); err != nil {
+		return c, explain(err)
+	}
+	if c.System, err = pbx.System(ctx); err != nil {
 		return c, explain(err)
 	}
 	return c, nil
