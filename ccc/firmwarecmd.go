@@ -21,8 +21,9 @@ import (
 func firmwareCommand(app *cli.App) *cobra.Command {
 	group := &cobra.Command{
 		Use:   "firmware",
-		Short: "Sign and check firmware images",
-		Long: "Makes and reads signed firmware images, without a database and without a network.\n" +
+		Short: "Firmware images: sign, check, upload",
+		Long: "Key, pack, verify and show make and read signed images, without a database and without\n" +
+			"a network; upload, list, get and remove are about those of a control centre.\n" +
 			"The private key belongs where firmware is made. Control centre and PBXs need the\n" +
 			"public one, in rollout.firmware_keys of ccc.yaml and firmware_keys of the PBX.",
 	}

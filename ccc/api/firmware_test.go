@@ -150,6 +150,12 @@ func TestMaintenance(t *testing.T) {
 	if all := read[SystemList](owner.do(http.MethodGet, "/systems", "").want(http.StatusOK)).Items; all[0].MaintenanceUntil == nil {
 		t.Error("the list does not have it")
 	}
+	owner.save("0000000002", "Two")
+	for want, query := range map[string]string{"One": "paid", "Two": "over"} {
+		if all := read[SystemList](owner.do(http.MethodGet, "/systems?maintenance="+query, "").want(http.StatusOK)).Items; len(all) != 1 || all[0].Name != want {
+			t.Errorf("%s: %+v", query, all)
+		}
+	}
 	if s := read[System](clerk.do(http.MethodPut, path, `{}`).want(http.StatusOK)); s.MaintenanceUntil != nil {
 		t.Errorf("%v", s.MaintenanceUntil)
 	}

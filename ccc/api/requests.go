@@ -84,6 +84,7 @@ type SystemQuery struct {
 	Tag           []string      `query:"tag,explode" nullable:"false" maxItems:"20" maxLength:"40" doc:"All of these"`
 	Group         string        `query:"group" maxLength:"64" doc:"Id of a group"`
 	Site          string        `query:"site" maxLength:"64" doc:"Id of a site"`
+	Maintenance   string        `query:"maintenance" enum:"paid,over" doc:"Only what has its maintenance paid, or has not"`
 	Sort          string        `query:"sort" enum:"name,-name,serial,-serial,state,-state,state_since,-state_since,created_at,-created_at,last_seen_at,-last_seen_at" default:"name" doc:"With a dash: descending"`
 }
 

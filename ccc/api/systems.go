@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
@@ -19,6 +20,12 @@ func (a *API) listSystems(ctx context.Context, in *SystemQuery) (*body[SystemLis
 		Query: in.Query, States: in.State, Tags: in.Tag, Group: store.GroupID(in.Group), Site: store.SiteID(in.Site),
 		Within: who.may.Within(access.SystemRead, who.tenant.ID),
 		Sort:   store.Sort(strings.TrimSuffix(in.Sort, "_at")), // as the store names them
+	}
+	switch in.Maintenance {
+	case "paid":
+		filter.MaintainedAt = time.Now()
+	case "over":
+		filter.LapsedAt = time.Now()
 	}
 	if in.Online != "" {
 		online := a.paired.each(who.tenant.ID, a.cfg.Fleet.IsOnline)

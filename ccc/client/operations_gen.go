@@ -1200,6 +1200,8 @@ type ListSystemsParams struct {
 	Group string
 	// Id of a site
 	Site string
+	// Only what has its maintenance paid, or has not. One of: paid, over.
+	Maintenance string
 	// With a dash: descending. One of: name, -name, serial, -serial, state, -state, state_since,
 	// -state_since, created_at, -created_at, last_seen_at, -last_seen_at.
 	Sort string
@@ -1216,6 +1218,7 @@ func (p *ListSystemsParams) query() url.Values {
 	add(v, "tag", p.Tag)
 	add(v, "group", p.Group)
 	add(v, "site", p.Site)
+	add(v, "maintenance", p.Maintenance)
 	add(v, "sort", p.Sort)
 	return v
 }
@@ -4488,6 +4491,7 @@ func Operations() []Operation {
 			{In: "query", Field: Field{Name: "tag", Type: "string", Repeated: true, Doc: "All of these"}},
 			{In: "query", Field: Field{Name: "group", Type: "string", Doc: "Id of a group"}},
 			{In: "query", Field: Field{Name: "site", Type: "string", Doc: "Id of a site"}},
+			{In: "query", Field: Field{Name: "maintenance", Type: "string", Enum: []string{"paid", "over"}, Doc: "Only what has its maintenance paid, or has not"}},
 			{In: "query", Field: Field{Name: "sort", Type: "string", Enum: []string{"name", "-name", "serial", "-serial", "state", "-state", "state_since", "-state_since", "created_at", "-created_at", "last_seen_at", "-last_seen_at"}, Doc: "With a dash: descending", Default: "name"}},
 		}, Status: 200, Answer: "application/json", List: true, Columns: []Field{
 			{Name: "id", Type: "string", Required: true},

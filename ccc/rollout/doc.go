@@ -59,6 +59,28 @@
 // To roll back is to write the old value of each setting that still has the one which the
 // rollout wrote, and to restart the PBX where that takes it. Others are a conflict, and stay.
 //
+// # A system that gets firmware
+//
+//	pending ──► reading ──► writing ──► written ──► done
+//	              │            │           ├► failed: install, as the PBX says
+//	              │            │           ├► failed: version, back with another one
+//	              │            │           └► failed: not_returned
+//	              │            └► failed: signature, refused
+//	              └► unchanged, conflict, refused: model, downgrade, min_version, maintenance
+//
+// Before the image is sent the settings are kept, sealed, and so are the version over which it
+// comes and the boot that is to end. It is sent only to that boot, and only where nothing is
+// being installed. Whoever takes over from a process that was killed while it came sees a PBX
+// that installs, or another boot, and waits for what comes of it; or the same boot at rest, to
+// which nothing has come whole, and sends it again. So no image is installed twice. It is done
+// when another boot runs the version of the image.
+//
+// To roll back is to have the PBX itself go back, where it runs the version of the image and
+// has the one of before to go to.
+//
+// Images are files in Config.FirmwareDir beside rows of the store: [Service.Upload] takes one
+// that a known key has signed, and the PBX looks at the signature again.
+//
 // # Who may
 //
 // Before each system it is looked whether the person who has let the rollout change something

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
@@ -49,9 +50,11 @@ type Filter struct {
 	Serials []identity.Serial // one of them; nil: any, empty: none
 	// NotSerials: none of them, for those that are not online.
 	NotSerials []identity.Serial
-	Site       SiteID  // empty: any
-	Within     *Within // nil: all of the tenant's
-	Sort       Sort
+	Site       SiteID // empty: any
+	// MaintainedAt: the maintenance is paid at that moment; LapsedAt: it is not. Zero: any.
+	MaintainedAt, LapsedAt time.Time
+	Within                 *Within // nil: all of the tenant's
+	Sort                   Sort
 }
 
 // Within are parts of a tenant: what is at one of the sites, and some systems.
@@ -190,6 +193,12 @@ func (t *Tx) filter(tenant TenantID, f Filter) *where {
 	}
 	if f.Site != "" {
 		w.id("site_id = ?", string(f.Site))
+	}
+	if !f.MaintainedAt.IsZero() {
+		w.and("maintenance_until > ?", f.MaintainedAt)
+	}
+	if !f.LapsedAt.IsZero() {
+		w.and("maintenance_until <= ?", f.LapsedAt)
 	}
 	if f.Within != nil {
 		w.sql.WriteString(" AND (site_id IN " + t.list(w.parameter(listOf(f.Within.Sites))) +
