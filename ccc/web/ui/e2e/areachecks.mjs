@@ -49,7 +49,9 @@ export const areaChecks = {
     await page.getByRole('button', { name: t.add }).click();
     const dialog = page.getByRole('dialog');
     await dialog.getByRole('textbox').first().fill('https://new.example.org/hook');
-    await dialog.getByRole('checkbox').first().check();
+    await dialog.getByRole('combobox', { name: t.events }).click();
+    await dialog.getByRole('option').first().click();
+    await page.keyboard.press('Escape');
     await s.accessible(page, 'new webhook');
     await dialog.locator('button[type=submit]').click();
     await dialog.getByText('whsec_').waitFor();

@@ -90,6 +90,8 @@ export const firmwareChecks = {
     assert.ok(system);
     await page.goto(`${s.mock.origin}/systems/${system.id}`);
     await page.getByText(t.maintenance.none).waitFor();
+    await page.getByRole('button', { name: t.ask }).click();
+    await page.getByText('COMtrexx Business, firmware 2.0.3').waitFor();
     await page.getByRole('button', { name: t.maintenance.edit }).click();
     const dialog = page.getByRole('dialog');
     await dialog.getByLabel(t.maintenance.label).fill('2031-03-31');

@@ -271,7 +271,7 @@ export async function startMock({ systems: size }) {
     ...audit.routes,
     ...webhooks.routes,
     ...account.routes,
-    ...onboardingRoutes(systems, create, offers),
+    ...onboardingRoutes(systems, create, offers, shown),
     [
       'DELETE',
       /^\/session$/,

@@ -3,16 +3,18 @@
 /**
  * @typedef {import('../src/api/types.ts').ImportLine} ImportLine
  * @typedef {import('../src/api/types.ts').Me} Me
+ * @typedef {import('../src/api/types.ts').Offer} Offer
  * @typedef {import('../src/api/types.ts').System} System
  */
 
 /**
  * @param {Map<string, System>} systems
  * @param {(body: { serial: string, name: string }, user: Me['user']) => { system: System }} create
- * @param {Map<string, { token: string, code: string, qr: string, expires_at: string }>} offers
+ * @param {Map<string, Offer & { creator: string }>} offers
+ * @param {(offer: Offer & { creator: string }) => Offer} shown
  * @returns {[string, RegExp, (c: any) => unknown][]}
  */
-export function onboardingRoutes(systems, create, offers) {
+export function onboardingRoutes(systems, create, offers, shown) {
   return [
     [
       'POST',
@@ -57,18 +59,17 @@ export function onboardingRoutes(systems, create, offers) {
     [
       'POST',
       /^\/onboarding\/sheet$/,
-      (/** @type {{ body: { system_ids: string[] } }} */ { body }) => ({
-        tenant: 'Nordlicht Telefonie GmbH',
-        items: body.system_ids.flatMap((id) => {
+      (/** @type {{ body: { system_ids: string[] } }} */ { body }) => {
+        /** @type {import('../src/api/types.ts').Sheet} */
+        const sheet = { tenant: 'Nordlicht Telefonie GmbH', items: [], left_out: [] };
+        for (const id of body.system_ids) {
           const system = systems.get(id);
           const offer = offers.get(id);
-          if (!system || !offer) return [];
-          const { serial, name } = system;
-          const { token, code, qr, expires_at } = offer;
-          return [{ system_id: id, serial, name, token, code, qr, expires_at }];
-        }),
-        left_out: [],
-      }),
+          if (system && offer)
+            sheet.items.push({ system_id: id, serial: system.serial, name: system.name, offer: shown(offer) });
+        }
+        return sheet;
+      },
     ],
   ];
 }

@@ -209,7 +209,7 @@ export function makeRollouts(systems, find, emit, refuse, images) {
           throw refuse('unavailable');
         }
         if (!find(id).online) throw refuse('offline');
-        return { version: String(version), settings, schema };
+        return { version: String(version), settings, model: 'COMtrexx Business', firmware: '2.0.3', schema };
       },
     ],
     [

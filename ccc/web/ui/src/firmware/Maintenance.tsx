@@ -1,6 +1,6 @@
 import { Alert, Button, Group, Modal, Stack, Text, TextInput } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
-import { useMutation } from '@tanstack/react-query';
+import { useMutation, useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { useState } from 'react';
 import { api, call } from '../api/client';
@@ -10,6 +10,7 @@ import { useMay } from '../app/meta';
 import { tell } from '../components/notify';
 import { fleet } from '../fleet/store';
 import { useText } from '../i18n';
+import { configurationQuery } from '../rollout/queries';
 import { useHalfMinute } from '../time/clock';
 import { localeOf } from '../time/format';
 import { dayOf, endOfDay } from './day';
@@ -31,6 +32,7 @@ export function Maintenance({ system }: { system: System }) {
           ? t('firmware.maintenance.none')
           : t(Date.parse(until ?? '') > now ? 'firmware.maintenance.until' : 'firmware.maintenance.over', { date })}
       </Text>
+      <Runs system={system} />
       <Group gap="xs">
         {may && (
           <Button variant="default" size="compact-sm" onClick={open}>
@@ -58,6 +60,27 @@ export function Maintenance({ system }: { system: System }) {
         <Form system={system} onClose={close} />
       </Modal>
     </Stack>
+  );
+}
+
+/** Which firmware runs, as the PBX says once somebody wants to know: it is asked for that. */
+function Runs({ system }: { system: System }) {
+  const { t } = useText();
+  const may = useMay().some('config.read');
+  const { data, error, isFetching, refetch } = useQuery({ ...configurationQuery(system.id), enabled: false });
+  if (!may || !system.online) return null;
+  if (data) return <Text>{t('firmware.runs', { model: data.model, version: data.firmware })}</Text>;
+  return (
+    <div>
+      <Button variant="default" size="compact-sm" loading={isFetching} onClick={() => void refetch()}>
+        {t('firmware.ask')}
+      </Button>
+      {error && !isFetching && (
+        <Text size="sm" c="red" role="alert" mt={4}>
+          {problemText(t, error)}
+        </Text>
+      )}
+    </div>
   );
 }
 

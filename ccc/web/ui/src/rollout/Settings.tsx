@@ -38,7 +38,10 @@ function Read({ system }: { system: System }) {
       <div className={classes.head}>
         <div>
           <Title order={1}>{t('rollout.settings.title')}</Title>
-          <p className={classes.lead}>{t('rollout.settings.lead')}</p>
+          <p className={classes.lead}>
+            {t('rollout.settings.lead')}
+            {data && ` ${t('firmware.runs', { model: data.model, version: data.firmware })}`}
+          </p>
         </div>
         <div className={classes.buttons}>
           <Button
