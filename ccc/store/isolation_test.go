@@ -121,6 +121,9 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 	"RolloutDiffs": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return tx.RolloutDiffs(tenant, of.rollout)
 	},
+	"SetMaintenance": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
+		return nil, tx.SetMaintenance(tenant, of.system, &now)
+	},
 	"SetRollout": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.SetRollout(tenant, store.Rollout{ID: of.rollout, State: store.RolloutStopped}, store.RolloutChecking)
 	},
@@ -138,10 +141,10 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 	},
 	"AuditEntry":       func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.AuditEntry(tenant, 1) },
 	"AuditHeads":       func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.AuditHeads(tenant) },
+	"ThinAuditHeads":   func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.ThinAuditHeads(tenant, now.Add(time.Hour)) },
 	"SweepAudit":       func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.SweepAudit(tenant, 1) },
 	"CountInvitations": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.CountInvitations(tenant) },
 	"DeleteInvitation": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
-	"ThinAuditHeads":   func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.ThinAuditHeads(tenant, now.Add(time.Hour)) },
 		return nil, tx.DeleteInvitation(tenant, of.invitation)
 	},
 	"Invitation": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
@@ -442,11 +445,11 @@ func populate(t *testing.T, db *store.DB, email string) (store.TenantID, things)
 			tx.CreateOffer(offer), tx.CreatePairing(newPairing(a)), tx.CreateRemote(remote),
 			tx.AddEvent(store.Event{Tenant: tenant.ID, System: a.ID, Kind: "paired", Actor: user.ID, At: now}),
 			tx.AddAuditHead(store.AuditHead{Tenant: tenant.ID, Seq: 1, Head: "signed", At: now}),
+			tx.AddAuditHead(store.AuditHead{Tenant: tenant.ID, Seq: 2, Head: "signed", At: now}),
 			tx.CreateTenantGrant(newTenantGrant(given.grant, tenant.ID, other.ID)),
 			tx.CreateBreakGlass(newBreakGlass(given.glass, tenant.ID)),
 			tx.CreateHandover(newHandover(given.handover, b, other.ID)),
 			tx.CreateInvitation(newInvitation(given.invitation, tenant.ID, email)),
-			tx.AddAuditHead(store.AuditHead{Tenant: tenant.ID, Seq: 2, Head: "signed", At: now}),
 			tx.CreateTenant(other), tx.CreateTenantGrant(newTenantGrant(store.NewID[store.GrantID](), other.ID, tenant.ID)),
 			tx.CreateFilter(store.SavedFilter{ID: given.filter, Tenant: tenant.ID, User: user.ID, Name: "Mine", Filter: "{}", Created: now}),
 			tx.SetDefaultFilter(tenant.ID, user.ID, given.filter),
