@@ -69,9 +69,7 @@ export function CustomersPage() {
                 </span>
                 {one.invitation && <OwnerInvited invitation={one.invitation} />}
               </div>
-              {one.invitation && (
-                <InviteOwnerAgain tenant={one} email={one.invitation.email} onLink={setLink} />
-              )}
+              {one.invitation && <InviteOwnerAgain tenant={one} email={one.invitation.email} onLink={setLink} />}
               {glass && (
                 <Button
                   variant="default"
@@ -130,7 +128,9 @@ function NewTenant({ onClose, onMade }: { onClose(): void; onMade(link: string):
         ...(v.legal.trim() && { legal_name: v.legal.trim() }),
       };
       if (!v.invite) {
-        const { name } = await call(api.POST('/tenants', { params, body: { ...body, owner: { ...invitee, password } } }));
+        const { name } = await call(
+          api.POST('/tenants', { params, body: { ...body, owner: { ...invitee, password } } }),
+        );
         return { name, link: '' };
       }
       const made = await call(api.POST('/invited-tenants', { params, body: { ...body, owner: invitee } }));
