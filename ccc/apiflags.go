@@ -81,7 +81,7 @@ func (c *apiCommand) flags(cmd *cobra.Command) (example string) {
 	if c.op.Method == "DELETE" {
 		fs.BoolVar(&c.yes, "yes", false, "do not ask")
 	}
-	return example
+	return example + alsoNeeded[c.op.ID]
 }
 
 // kind is a flag whose help says what it takes.
@@ -122,10 +122,40 @@ func kindOf(f client.Field) string {
 	return f.Type
 }
 
+// samples are values that help texts have for fields, so that an example does what it says.
+var samples = map[string]string{
+	"address":     "'Hauptstraße 1, Braunschweig'",
+	"code":        "123456",
+	"days":        "30",
+	"email":       "anna@example.com",
+	"filter":      `'{"online":false}'`,
+	"flow_state":  "STATE",
+	"minutes":     "60",
+	"name":        "'Braunschweig'",
+	"owner":       `'{"email":"anna@example.com","name":"Anna Example","language":"de"}'`,
+	"provider":    "company",
+	"reason":      "'ticket 17'",
+	"serial":      "0123456789",
+	"settings":    `'{"ntp_server":"ntp.example.com"}'`,
+	"system_ids":  "0123456789",
+	"tenant_id":   "0199f0a2…",
+	"filter_id":   "0199f0a2…",
+	"url":         "https://example.com/hook",
+	"verbs":       "system.read",
+	"firmware_id": "0199f0a2…",
+}
+
+// alsoNeeded is what the example of an operation has besides what every call of it needs.
+var alsoNeeded = map[string]string{
+	"createRollout": ` --settings '{"ntp_server":"ntp.example.com"}' --system-ids 0123456789`,
+}
+
 func exampleValue(f client.Field) string {
 	switch {
 	case len(f.Enum) > 0:
 		return f.Enum[0]
+	case samples[f.Name] != "":
+		return samples[f.Name]
 	case isRole(f):
 		return "monitoring"
 	case f.Type == "boolean":
@@ -134,10 +164,8 @@ func exampleValue(f client.Field) string {
 		return "1"
 	case f.Type == "time":
 		return "2026-12-31T12:00:00Z"
-	case f.Type == "object":
-		return "'{…}'"
 	}
-	return "'…'"
+	return "'" + strings.ToUpper(f.Name) + "'"
 }
 
 // isRole tells whether a field has roles for all of a tenant or for parts of it, which
