@@ -139,9 +139,11 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 		v, next, err := tx.AuditEntries(tenant, store.AuditFilter{}, store.Page{})
 		return fmt.Sprint(v, next), err
 	},
-	"AuditEntry":       func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.AuditEntry(tenant, 1) },
-	"AuditHeads":       func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.AuditHeads(tenant) },
-	"ThinAuditHeads":   func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.ThinAuditHeads(tenant, now.Add(time.Hour)) },
+	"AuditEntry": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.AuditEntry(tenant, 1) },
+	"AuditHeads": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.AuditHeads(tenant) },
+	"ThinAuditHeads": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) {
+		return tx.ThinAuditHeads(tenant, now.Add(time.Hour))
+	},
 	"SweepAudit":       func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.SweepAudit(tenant, 1) },
 	"CountInvitations": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.CountInvitations(tenant) },
 	"DeleteInvitation": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
@@ -151,7 +153,7 @@ var byTenant = map[string]func(tx *store.Tx, tenant store.TenantID, of things) (
 		return tx.Invitation(tenant, of.invitation)
 	},
 	"FoundingInvitation": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.FoundingInvitation(tenant) },
-	"Invitations": func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.Invitations(tenant) },
+	"Invitations":        func(tx *store.Tx, tenant store.TenantID, _ things) (any, error) { return tx.Invitations(tenant) },
 	"RenewInvitation": func(tx *store.Tx, tenant store.TenantID, of things) (any, error) {
 		return nil, tx.RenewInvitation(tenant, of.invitation, store.TokenHash{7}, "", now.Add(time.Hour))
 	},

@@ -1,75 +1,23 @@
 package pbx
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"testing"
-	"time"
 
-	"github.com/comtrexx-cloud/comtrexx/auerproxy/agent"
-	"github.com/comtrexx-cloud/comtrexx/ccc/pairing"
 	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/pbxweb"
-	"github.com/comtrexx-cloud/comtrexx/ccc/pairing/wire"
 	"github.com/comtrexx-cloud/comtrexx/ccc/rollout"
-	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/settings"
 	"github.com/comtrexx-cloud/comtrexx/integration/pbx/state"
-	"github.com/comtrexx-cloud/comtrexx/pki/identity"
-	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
 )
 
 // TestConfiguredByTheControlCentre has the control centre's own code configure a PBX that
 // it is paired with, through a relay, with the user that the PBX has made for it.
 func TestConfiguredByTheControlCentre(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	ca := pkitest.New(t, td)
-	relay := startRelay(t, ca).Addr()
-	c := newCentre(t, ca, relay)
-	p, err := New(Config{
-		Credentials: ca.Credentials(identity.Device(td, serial)), FirstPassword: first, Hasher: quick, Facts: noFacts,
-		Agent: agent.Config{
-			Relays: []string{relay}, Transport: agent.TransportTCP, InstanceID: agent.NewInstanceID(), Timing: agent.Timing{BackoffCap: 50 * time.Millisecond},
-		},
-		Limits: Limits{RetryMin: 50 * time.Millisecond, RetryMax: time.Second, Restart: 50 * time.Millisecond},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	background(t, "pbx", p.Run)
-	until := func(what string, ok func() bool) {
-		t.Helper()
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for !ok() {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				t.Fatalf("waited in vain until %s; the PBX is %s", what, p.State().Phase())
-			}
-		}
-	}
-	until("the tunnel is up", func() bool { return p.Agent().Status().Online() })
-	sys, offer, err := c.Save(ctx, c.actor, pairing.NewSystem{Serial: string(serial), Name: "Haus 1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	until("the offer is there", func() bool { return p.State().Phase() == state.PhaseOffered })
-	if err := p.Enable(ctx, offer.Token.Reveal(), wire.OfferID(offer.Offer)); err != nil {
-		t.Fatal(err)
-	}
-	until("the login is proved", func() bool { return c.system(sys.ID).State == store.StatePaired })
-	var paired store.Pairing
-	err = c.db.View(ctx, func(tx *store.Tx) (err error) {
-		paired, err = tx.SystemPairing(c.actor.Tenant, sys.ID)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	far := rollout.NewConnector(rollout.DefaultConfig(), c.keys, c.dial.DialContext).Connect(paired)
+	l := newLine(t)
+	ctx, p, until := l.ctx, l.pbx, l.until
+	far := l.connector.Connect(l.paired)
 
 	keys, err := far.Schema(ctx)
 	if err != nil || len(keys) != len(settings.Fields()) {
