@@ -94,6 +94,7 @@ func (w *World) centreConfig() server.Config {
 	cfg.Dial.Relays = w.relays
 	cfg.Store.Path = w.path(centreDir, "ccc.db")
 	cfg.Keys = []configs.SecretFile{configs.SecretFile(w.path(centreDir, "key"))}
+	cfg.Rollout.FirmwareDir, cfg.Rollout.FirmwareKeys = w.path(centreDir, "firmware"), []string{w.FirmwareKeys()}
 	cfg.Account.SecondFactor, cfg.Remote.RequireSecondFactor = account.Offered, new(false) // tests sign in with the password
 	if w.cfg.Gateway {
 		cfg.Remote.ARAURL = w.Gateway().URL
@@ -179,6 +180,7 @@ func (p *programs) startCentre(ctx context.Context) (unit, error) {
 		"first_admin": section{"file": cfg.FirstAdmin.File, "email": cfg.FirstAdmin.Email, "tenant": cfg.FirstAdmin.Tenant, "language": string(cfg.FirstAdmin.Language)},
 		"admin":       section{"listen": "unix:" + w.path(centreDir, "admin.sock")}, "log": w.log(), "access_log": w.accessLog(centreDir),
 		"account": section{"second_factor": string(cfg.Account.SecondFactor)}, "remote": section{"require_second_factor": *cfg.Remote.RequireSecondFactor, "ara_url": cfg.Remote.ARAURL},
+		"rollout":          section{"firmware_dir": cfg.Rollout.FirmwareDir, "firmware_keys": cfg.Rollout.FirmwareKeys},
 		"shutdown_timeout": (10 * time.Second).String(),
 	})
 	if err != nil {

@@ -18,16 +18,16 @@ const (
 
 // FirmwareKey is the file with the private key by which firmware for the PBXs of this
 // world is signed, as in "ccc firmware pack --key"; FirmwareKeys has the public one, which
-// the PBXs know. Both are made with the world that has a PBX, and are worth nothing
-// outside of it.
+// the PBXs and the control centre know. Both are made with the world that has one of these,
+// and are worth nothing outside of it.
 func (w *World) FirmwareKey() string { return w.path("firmware.pem") }
 
 // FirmwareKeys is the file with the public key for [World.FirmwareKey].
 func (w *World) FirmwareKeys() string { return w.path("firmware.pem.pub") }
 
-// makeFirmwareKey makes the key of a world that has PBXs, and has none yet.
+// makeFirmwareKey makes the key of a world that needs one, and has none yet.
 func (w *World) makeFirmwareKey() error {
-	if !slices.ContainsFunc(w.cfg.Devices, func(d DeviceConfig) bool { return d.PBX }) {
+	if !w.cfg.Centre && !slices.ContainsFunc(w.cfg.Devices, func(d DeviceConfig) bool { return d.PBX }) {
 		return nil
 	}
 	if _, err := os.Stat(w.FirmwareKey()); err == nil {
