@@ -76,6 +76,14 @@ export function makeAccount(refuse) {
         sessions = sessions.filter((s) => s.current);
       },
     ],
+    [
+      'GET',
+      /^\/account\/providers$/,
+      () => ({
+        items: [{ id: 'pl-1', provider: 'work', name: 'Nordlicht SSO', made: false, created_at: at(-300 * hour) }],
+        available: [{ id: 'other', name: 'Keycloak' }],
+      }),
+    ],
     ['GET', /^\/account\/tokens$/, () => ({ items: tokens })],
     [
       'POST',
