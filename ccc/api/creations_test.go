@@ -78,7 +78,8 @@ func TestRoom(t *testing.T) {
 // the end, and people sign in all the same.
 func TestCreationsWait(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *options) { o.api.Limits.AnswerTimeout = time.Second }).serve()
+	// The sign-ins have no longer, and take a second on a busy machine with the race detector.
+	w := newWorld(t, func(o *options) { o.api.Limits.AnswerTimeout = 3 * time.Second }).serve()
 	owner := w.signedIn(w.north, store.RoleOwner)
 	w.must(w.api.creations.Acquire(t.Context(), parallelCreations))
 	owner.do(http.MethodPost, "/users", somebody("one@example.com", "")).problem(CodeUnavailable)

@@ -2,11 +2,9 @@ package morning
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/comtrexx-cloud/comtrexx/integration/e2e/browser"
 	"github.com/comtrexx-cloud/comtrexx/integration/programs"
 	"github.com/comtrexx-cloud/comtrexx/integration/world"
 )
@@ -24,27 +23,6 @@ func TestMain(m *testing.M) {
 
 // patience is far more than all of it takes.
 const patience = 6 * time.Minute
-
-// browser gives what the pages need: Node, Chromium and the pages themselves.
-func browser(t *testing.T, ui string) (node, chromium string) {
-	t.Helper()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("Node is not installed")
-	}
-	for _, needed := range []string{"dist/index.html", "node_modules/playwright-core"} {
-		if _, err := os.Stat(filepath.Join(ui, needed)); err != nil {
-			t.Skipf("%s is missing: make ui builds the pages", needed)
-		}
-	}
-	for _, path := range []string{os.Getenv("CHROMIUM"), "/usr/bin/chromium", "/usr/bin/chromium-browser"} {
-		if _, err := os.Stat(path); path != "" && err == nil {
-			return node, path
-		}
-	}
-	t.Skip("Chromium is not installed")
-	return "", ""
-}
 
 // shortDir makes a directory.
 func shortDir(t *testing.T) string {
@@ -60,11 +38,7 @@ func shortDir(t *testing.T) string {
 // TestMorning is all of it; testdata/morning.mjs says what he does.
 func TestMorning(t *testing.T) {
 	t.Parallel()
-	ui, err := filepath.Abs("../../../ccc/web/ui")
-	if err != nil {
-		t.Fatal(err)
-	}
-	node, chromium := browser(t, ui)
+	b := browser.Find(t)
 	dir := shortDir(t)
 	bin, err := programs.Build("pki", "auerproxy", "ccc", "pbx")
 	if err != nil {
@@ -91,20 +65,10 @@ func TestMorning(t *testing.T) {
 	if err := s.trouble(ctx); err != nil {
 		t.Fatal(err)
 	}
-	about, err := json.Marshal(map[string]any{
-		"ui": ui, "chromium": chromium, "shots": os.Getenv("AUER_TEST_SCREENSHOTS"), "password": password, "names": names,
+	b.Run(ctx, t, "testdata/morning.mjs", map[string]any{
+		"password": password, "names": names,
 		"ccc": strings.Replace(w.Centre().HTTP, "127.0.0.1", "localhost", 1), "customer": s.customerID, "systems": s.systems,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(ctx, node, "testdata/morning.mjs")
-	cmd.Env = append(os.Environ(), "WORLD="+string(about), "HOME="+t.TempDir())
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), `"step":"end"`) {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	t.Logf("%s", out)
 }
 
 // trouble takes three PBXs offline: one without a farewell, one that says it, and one

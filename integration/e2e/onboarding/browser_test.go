@@ -1,14 +1,11 @@
 package onboarding
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"net"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,6 +22,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/ccc/web"
+	"github.com/comtrexx-cloud/comtrexx/integration/e2e/browser"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
 )
@@ -108,47 +106,11 @@ func centre(t *testing.T, dist string) string {
 	return strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
 }
 
-// chromium is Debian's, or what CHROMIUM names.
-func chromium() string {
-	for _, path := range []string{os.Getenv("CHROMIUM"), "/usr/bin/chromium", "/usr/bin/chromium-browser"} {
-		if _, err := os.Stat(path); path != "" && err == nil {
-			return path
-		}
-	}
-	return ""
-}
-
-// TestBrowser adds lists of PBXs. With AUER_TEST_SCREENSHOTS it leaves pictures in that
-// directory; AUER_TEST_DIST names another directory with the built pages.
+// TestBrowser adds lists of PBXs.
 func TestBrowser(t *testing.T) {
 	t.Parallel()
-	ui, err := filepath.Abs("../../../ccc/web/ui")
-	must(t, err)
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("Node is not installed")
-	}
-	dist := cmp.Or(os.Getenv("AUER_TEST_DIST"), filepath.Join(ui, "dist"))
-	for _, needed := range []string{filepath.Join(dist, "index.html"), filepath.Join(ui, "node_modules/playwright-core")} {
-		if _, err := os.Stat(needed); err != nil {
-			t.Skipf("%s is missing: make ui builds the pages", needed)
-		}
-	}
-	browser := chromium()
-	if browser == "" {
-		t.Skip("Chromium is not installed")
-	}
-	about, err := json.Marshal(map[string]string{
-		"ui": ui, "chromium": browser, "shots": os.Getenv("AUER_TEST_SCREENSHOTS"), "ccc": centre(t, dist), "password": password,
-	})
-	must(t, err)
+	b := browser.Find(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, node, "testdata/browser.mjs")
-	cmd.Env = append(os.Environ(), "WORLD="+string(about), "HOME="+t.TempDir())
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), `"step":"end"`) {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	t.Logf("%s", out)
+	b.Run(ctx, t, "testdata/browser.mjs", map[string]any{"ccc": centre(t, b.Dist), "password": password})
 }

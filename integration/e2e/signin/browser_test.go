@@ -1,15 +1,12 @@
 package signin
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"maps"
 	"net"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -26,6 +23,7 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/ccc/seal"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 	"github.com/comtrexx-cloud/comtrexx/ccc/web"
+	"github.com/comtrexx-cloud/comtrexx/integration/e2e/browser"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
 )
@@ -126,16 +124,6 @@ func centre(t *testing.T, dist string, change func(*parts)) string {
 	return p.url
 }
 
-// chromium is Debian's, or what CHROMIUM names.
-func chromium() string {
-	for _, path := range []string{os.Getenv("CHROMIUM"), "/usr/bin/chromium", "/usr/bin/chromium-browser"} {
-		if _, err := os.Stat(path); path != "" && err == nil {
-			return path
-		}
-	}
-	return ""
-}
-
 // TestBrowser signs in in every way. With AUER_TEST_SCREENSHOTS it leaves pictures in that
 // directory.
 func TestBrowser(t *testing.T) {
@@ -145,37 +133,12 @@ func TestBrowser(t *testing.T) {
 
 // browse runs a script with a real browser at a control centre. What more is told to it is
 // added to the world.
-func browse(t *testing.T, script string, change func(*parts), more map[string]string) {
+func browse(t *testing.T, script string, change func(*parts), more map[string]any) {
 	t.Helper()
-	ui, err := filepath.Abs("../../../ccc/web/ui")
-	must(t, err)
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("Node is not installed")
-	}
-	dist := cmp.Or(os.Getenv("AUER_TEST_PAGES"), filepath.Join(ui, "dist"))
-	for _, needed := range []string{filepath.Join(dist, "index.html"), filepath.Join(ui, "node_modules/playwright-core")} {
-		if _, err := os.Stat(needed); err != nil {
-			t.Skipf("%s is missing: make ui builds the pages", needed)
-		}
-	}
-	browser := chromium()
-	if browser == "" {
-		t.Skip("Chromium is not installed")
-	}
-	world := map[string]string{
-		"ui": ui, "chromium": browser, "shots": os.Getenv("AUER_TEST_SCREENSHOTS"), "ccc": centre(t, dist, change), "password": password,
-	}
-	maps.Copy(world, more)
-	about, err := json.Marshal(world)
-	must(t, err)
+	b := browser.Find(t)
+	told := map[string]any{"ccc": centre(t, b.Dist, change), "password": password}
+	maps.Copy(told, more)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, node, script)
-	cmd.Env = append(os.Environ(), "WORLD="+string(about), "HOME="+t.TempDir())
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), `"step":"end"`) {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	t.Logf("%s", out)
+	b.Run(ctx, t, script, told)
 }

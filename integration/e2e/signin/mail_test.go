@@ -65,5 +65,5 @@ func TestMailAndProvider(t *testing.T) {
 				t.Errorf("Run gives %v", err)
 			}
 		})
-	}, map[string]string{"inbox": inbox.URL, "issuer": issuer})
+	}, map[string]any{"inbox": inbox.URL, "issuer": issuer})
 }
