@@ -6,7 +6,7 @@ import type { AuditEntry } from '../api/types';
 import { useTitle } from '../app/useTitle';
 import { useText } from '../i18n';
 import { groupedSerial } from '../serial';
-import { dateTime } from '../time/format';
+import { count, dateTime } from '../time/format';
 import classes from './Audit.module.css';
 import { AuditFilters } from './AuditFilters';
 import { useAudit } from './audit';
@@ -101,6 +101,7 @@ function Row({ entry: e, onOpen }: { entry: AuditEntry; onOpen(): void }) {
         <span className={classes.outcome} data-outcome={e.outcome}>
           {t(`audit.outcome.${e.outcome}`)}
         </span>
+        {e.repeats && <small>{t('audit.repeats', { times: count(e.repeats, language) })}</small>}
       </Table.Td>
     </Table.Tr>
   );

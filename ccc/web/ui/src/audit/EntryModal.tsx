@@ -5,7 +5,7 @@ import type { AuditEntry } from '../api/types';
 import { useComplain } from '../components/notify';
 import { useText } from '../i18n';
 import { groupedSerial } from '../serial';
-import { dateTime } from '../time/format';
+import { count, dateTime } from '../time/format';
 import classes from './Audit.module.css';
 import { addressOf } from './audit';
 import { actorText, operationText, resourceText } from './texts';
@@ -49,7 +49,10 @@ function Detail({ entry: e }: { entry: AuditEntry }) {
             <span className="mono">{groupedSerial(e.serial)}</span>
           </Item>
         )}
-        <Item name={t('audit.column.outcome')}>{t(`audit.outcome.${e.outcome}`)}</Item>
+        <Item name={t('audit.column.outcome')}>
+          {t(`audit.outcome.${e.outcome}`)}
+          {e.repeats && <small>{t('audit.repeats', { times: count(e.repeats, language) })}</small>}
+        </Item>
         {e.code && (
           <Item name={t('audit.detail.code')}>
             <Code>{e.code}</Code>
