@@ -19,8 +19,8 @@ import (
 //
 // Parking and waking cost some microseconds, which no request in a row of requests
 // should pay: hence the while. It is short for a splice that is new or has rested, of
-// which many open at once and then wait, and doubles with each look that finds the
-// splice at work and with each rest that was shorter than parkMost.
+// which many open at once and then wait, and long once a look has found it at work or
+// a rest was shorter than parkMost.
 const (
 	parkLeast = 20 * time.Millisecond
 	parkMost  = 320 * time.Millisecond
@@ -100,7 +100,7 @@ func (j *join) rested(since time.Duration) {
 	defer j.mu.Unlock()
 	j.woke = time.Since(j.start)
 	if j.woke-since < parkMost {
-		j.while = min(2*j.while, parkMost)
+		j.while = parkMost
 	} else {
 		j.while = parkLeast
 	}
@@ -112,7 +112,7 @@ func (j *join) quiet(now time.Duration) {
 	still := now - max(j.moved(), j.woke)
 	soon := still < j.while
 	if still < j.while/2 {
-		j.while = min(2*j.while, parkMost)
+		j.while = parkMost
 	}
 	j.mu.Unlock()
 	if soon {
