@@ -92,7 +92,9 @@ func TestVerifyBesideASweep(t *testing.T) {
 		once("behind", func() { sweep(verifiedAtOnce/2, true) })
 		once("ahead", func() { sweep(verifiedAtOnce+20, true) })
 		once("added", func() {
-			update(func(tx *store.Tx) error { return tx.AddEvent(store.Event{Tenant: tenant, Kind: "changed", At: time.Now()}) })
+			update(func(tx *store.Tx) error {
+				return tx.AddEvent(store.Event{Tenant: tenant, Kind: "changed", At: time.Now()})
+			})
 		})
 	})
 	if r.Fault != nil || r.After != verifiedAtOnce+20 || r.Last < entries || len(done) != 3 {

@@ -137,7 +137,9 @@ func TestHeadsAreThinned(t *testing.T) {
 		}
 		const made = 6 // from 0:00 to 18:00 of a day
 		for range made {
-			w.update(func(tx *store.Tx) error { return tx.AddEvent(store.Event{Tenant: w.north, Kind: "changed", At: time.Now()}) })
+			w.update(func(tx *store.Tx) error {
+				return tx.AddEvent(store.Event{Tenant: w.north, Kind: "changed", At: time.Now()})
+			})
 			time.Sleep(3 * time.Hour)
 		}
 		before := heads()

@@ -46,7 +46,10 @@ func (t *Tx) auditQuery(tenant TenantID, f AuditFilter, p Page) (query string, a
 	w := &where{t: t, args: []any{tenant}}
 	w.sql.WriteString("tenant_id = $1")
 	for _, c := range []struct{ condition, value string }{
-		{"user_id = ?", string(f.User)}, {"operation = ?", f.Operation}, {"resource = ?", f.Resource}, {"serial = ?", string(f.Serial)},
+		{"user_id = ?", string(f.User)},
+		{"operation = ?", f.Operation},
+		{"resource = ?", f.Resource},
+		{"serial = ?", string(f.Serial)},
 		{"substr(actor, 1, 3) = ?", f.Actor[:min(len(f.Actor), 3)]},
 	} {
 		if c.value != "" {
