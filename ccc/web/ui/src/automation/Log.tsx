@@ -79,7 +79,14 @@ function ReplayAll({ webhook }: { webhook: Webhook }) {
     onError: complain,
   });
   return (
-    <Button size="compact-sm" variant="default" mt="sm" loading={replay.isPending} onClick={() => replay.mutate()}>
+    <Button
+      size="compact-sm"
+      variant="default"
+      mt="sm"
+      classNames={{ root: classes.wide, label: classes.wideLabel }}
+      loading={replay.isPending}
+      onClick={() => replay.mutate()}
+    >
       {t('automation.replayAll', { count: replayDays })}
     </Button>
   );
