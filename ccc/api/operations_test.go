@@ -401,7 +401,7 @@ func TestForeignIsMissing(t *testing.T) {
 			t.Errorf("the owner's systems: %s", a.body)
 		}
 		for id, op := range documented(t) {
-			if e := examples[id]; e.id != nil && !slices.Contains([]string{"removeSystem", "removeGroup", "withdrawOffer", "withdrawInvitation", "removeSite", "removeTenantGrant", "removeTemplate", "removeFilter", "removeWebhook", "getWebhookDelivery", "replayWebhookDelivery", "getFirmware", "removeFirmware"}, id) {
+			if e := examples[id]; e.id != nil && !slices.Contains([]string{"removeSystem", "removeGroup", "withdrawOffer", "withdrawInvitation", "removeSite", "removeTenantGrant", "removeTemplate", "removeFilter", "removeWebhook", "getWebhookDelivery", "replayWebhookDelivery", "getFirmware", "removeFirmware", "resendOwnerInvitation"}, id) {
 				if a := north.call(op, e, e.id(own)); a.status == http.StatusNotFound {
 					t.Errorf("%s: the owner does not find it: %s", id, a.body)
 				}
