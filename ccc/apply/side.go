@@ -67,7 +67,7 @@ func (s side[T, E]) match() (of map[int]int, err error) {
 		if s.alike {
 			want, have = s.exact(want, have, pair)
 		}
-		if len(want) > 0 && len(have) > len(want) && !(s.alike && s.want.Prune) {
+		if len(want) > 0 && len(have) > len(want) && (!s.alike || !s.want.Prune) {
 			return nil, s.ambiguous(name, have)
 		}
 		for n := range min(len(want), len(have)) {

@@ -145,7 +145,7 @@ func (c *comings) last(ctx context.Context) {
 			wait, more = c.end(err)
 		case <-over:
 			if c.writing != nil { // it ends within writeTimeout
-				wait, more = c.end(<-c.written)
+				c.end(<-c.written)
 			}
 			if len(c.waiting) > 0 {
 				c.s.log.Error("webhooks are not told who has come and gone before the stop", "systems", len(c.waiting))

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -64,7 +65,9 @@ func TestFloodsHoldUpNobody(t *testing.T) {
 		go func() { done <- north.s.Run(ctx) }()
 		defer func() {
 			cancel()
-			<-done
+			if err := <-done; !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
 		}()
 		north.say(8)
 		south.say(8)
