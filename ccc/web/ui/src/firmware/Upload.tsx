@@ -48,6 +48,7 @@ export function Upload() {
             label={t('firmware.file')}
             description={t('firmware.fileHint')}
             placeholder={t('firmware.choose')}
+            classNames={{ placeholder: classes.placeholder }}
             clearable
             clearButtonProps={{ 'aria-label': t('firmware.clear') }}
             disabled={send.isPending}
