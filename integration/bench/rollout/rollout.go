@@ -62,7 +62,8 @@ func (o Options) tenth() int { return (o.PBXs + 9) / 10 }
 
 // faulty tells whether the i-th PBX refuses: those in the middle of each ring but the first.
 func (o Options) faulty(i int) bool {
-	second, third := i-1-o.tenth()/2, i-1-o.tenth()-(o.PBXs-1-o.tenth())/2
+	tenth := o.tenth()
+	second, third := i-1-(tenth-o.Faulty)/2, i-1-tenth-(o.PBXs-1-tenth-o.Faulty)/2
 	return second >= 0 && second < o.Faulty || third >= 0 && third < o.Faulty
 }
 
