@@ -28,20 +28,15 @@ func (c Config) dsn(readOnly bool) string {
 		q.Add("_pragma", pragma)
 	}
 	if readOnly {
-		// A view's connection forgets its pages whenever another has made a change. So it
-		// gets those of the file from the kernel, and keeps those of the log alone.
+		// A view's connection forgets its pages whenever another has made a change. Mapped
+		// into memory the file would be mapped anew then, which costs more than to read it.
 		q.Add("_pragma", "query_only(1)")
-		q.Add("_pragma", "mmap_size("+strconv.Itoa(maxMapped)+")")
-		q.Add("_pragma", "cache_size(-4096)") // KiB
+		q.Add("_pragma", "cache_size(-8192)") // KiB
 	} else {
 		q.Add("_pragma", "cache_size(-16384)")
 	}
 	return "file:" + (&url.URL{Path: c.Path}).EscapedPath() + "?" + q.Encode()
 }
-
-// maxMapped is how much of the file is mapped into memory, at the most; it is the same
-// memory for all connections.
-const maxMapped = 1 << 30
 
 // openSQLite opens one connection for changes, because SQLite makes one at a time, and
 // a pool for views, which it does not keep from going on.
