@@ -130,7 +130,7 @@ func New(cfg Config) (*Accounts, error) {
 	cfg = cfg.withDefaults()
 	a := &Accounts{
 		cfg: cfg, db: cfg.Store,
-		known: &known{most: cfg.Limits.KnownNetworks, all: map[string]struct{}{}},
+		known:  &known{most: cfg.Limits.KnownNetworks, all: map[string]struct{}{}},
 		checks: newSlots(cfg.Hash.Parallel, cfg.Hash.Queue), creates: newSlots(cfg.Hash.NewParallel, cfg.Hash.NewQueue),
 	}
 	_, _ = rand.Read(a.key[:]) // never fails

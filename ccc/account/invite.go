@@ -20,7 +20,7 @@ var ErrLink = errors.New("the link is not good")
 // expiredInvitations is how long an invitation that is over can still be sent again.
 const expiredInvitations = 30 * 24 * time.Hour
 
-// SentLatelyError: a mail with an invitation has gone to the address a short time ago.
+// SentLatelyError says that a mail with an invitation has gone to the address a short time ago.
 type SentLatelyError struct{ Again time.Time } // when it can be sent again
 
 // Error says when.

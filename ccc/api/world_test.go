@@ -74,12 +74,12 @@ type options struct {
 	rollout rollout.Config
 	// noFirmware: there is no place for images.
 	noFirmware bool
-	replace func(Pairing) Pairing
-	view    func(view) view // of live events
-	adapt   func(string, rule) rule
-	extra   func(*API)
-	mail    bool         // mails are queued, and nobody sends them
-	store   store.Config // default: SQLite, in a file of the test
+	replace    func(Pairing) Pairing
+	view       func(view) view // of live events
+	adapt      func(string, rule) rule
+	extra      func(*API)
+	mail       bool         // mails are queued, and nobody sends them
+	store      store.Config // default: SQLite, in a file of the test
 }
 
 type view = func(context.Context, func(*store.Tx) error) error

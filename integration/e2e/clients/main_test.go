@@ -10,8 +10,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/comtrexx-cloud/comtrexx/integration/programs"
 	"go.uber.org/goleak"
+
+	"github.com/comtrexx-cloud/comtrexx/integration/programs"
 )
 
 // shared is a directory for what all tests of a run use. Set by TestMain before
