@@ -85,7 +85,7 @@ test: $(if $(NODE),ui) ## go vet and all tests, with the race detector, in rando
 	$(GO) test $(RACE) -vet=off -shuffle=on -timeout $(TIMEOUT) -tags $(TAGS) $(PKG)
 	$(if $(RACE),CGO_ENABLED=1 $(GO) test -timeout $(TIMEOUT) -tags $(PKCS11) -run '^TestPKCS11$$' ./pki/authority)
 	$(if $(RACE),$(GO) test -p 1 -count=1 -timeout $(TIMEOUT) -tags $(TAGS) -run '$(EXACT)' ./auerproxy/tunnel/... ./auerproxy/relay)
-	$(if $(RACE),$(GO) test -count=1 -timeout $(TIMEOUT) -tags $(TAGS) -run '^Test(Matrix|EveryChangeIsTold|RingsHalt)$$' ./ccc/api ./ccc/rollout)
+	$(if $(RACE),$(GO) test -count=1 -timeout $(TIMEOUT) -tags $(TAGS) -run '^Test(Matrix|Canary|CanaryFindsLeaks|ApplyAgain|EveryChangeIsTold|RingsHalt)$$' ./ccc/api ./ccc/rollout)
 	$(if $(NODE),$(GO) test -tags $(BUILD_TAGS) ./ccc/web)
 	$(if $(NODE),cd $(UI) && npm test)
 
