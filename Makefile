@@ -93,7 +93,7 @@ test: $(if $(NODE),ui) ## go vet and all tests, with the race detector, in rando
 PKCS11 = $(TAGS),pkcs11
 
 # Counts of allocations and of memory, which the race detector would change.
-EXACT = ^Test(RequestAllocs|FramesAllocateNothing|Idle(Session|Connection)Memory)$$
+EXACT = ^Test(RequestAllocs|FramesAllocateNothing|Idle(Session|Connection|Call)Memory)$$
 
 test-quick: ## All tests without the race detector; results are cached
 	$(GO) test -short -timeout $(TIMEOUT) -tags $(TAGS) $(PKG)

@@ -41,10 +41,12 @@ type retry struct {
 	at time.Time
 }
 
-// result is how a system's turn has ended; err: it is to be tried again.
+// result is how a system's turn has ended; err: it is to be tried again. under is the state
+// in which it was begun.
 type result struct {
 	turn
-	err error
+	err   error
+	under store.RolloutState
 }
 
 func newDrive(s *Service, r store.Rollout) *drive {
@@ -111,6 +113,9 @@ func (d *drive) end(r result) {
 	id := r.device.System
 	delete(d.inflight, id)
 	switch {
+	case r.under != d.state:
+		// What is to be done now was read without it.
+		d.known, d.recount = false, true
 	case errors.Is(r.err, errAway), r.err == nil && r.device.State == store.DeviceOffline && d.state == store.RolloutRunning:
 		d.await(r.turn)
 	case r.err != nil:
@@ -217,7 +222,7 @@ func (d *drive) begin(r store.Rollout, do func(context.Context, store.Rollout, s
 		go func() {
 			after, err := do(d.work, r, next.device, next.tries)
 			after.System, after.Serial = next.device.System, next.device.Serial
-			d.ended <- result{turn{after, next.tries}, err}
+			d.ended <- result{turn{after, next.tries}, err, r.State}
 		}()
 	}
 }

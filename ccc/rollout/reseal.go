@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
@@ -14,7 +15,7 @@ const resealed = 200
 // go. What is done stays done: after an error or an end it goes on where it was.
 func (s *Service) reseal(ctx context.Context) error {
 	var after store.RolloutDevice
-	done, bad := 0, 0 // systems
+	done, bad := 0, 0 // systems that are, and that do not open
 	for {
 		var some []store.RolloutDevice
 		err := s.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
@@ -26,7 +27,7 @@ func (s *Service) reseal(ctx context.Context) error {
 				s.log.Info("what is kept of rollouts is sealed with the newest key", "systems", done)
 			}
 			if bad > 0 {
-				err = errors.Join(err, errUnopened)
+				err = errors.Join(err, fmt.Errorf("of %d systems in rollouts: %w", bad, errUnopened))
 			}
 			return err
 		}
@@ -36,6 +37,7 @@ func (s *Service) reseal(ctx context.Context) error {
 			if fresh[i], _, failed = s.cfg.Keys.Reseal(sealPurpose, sealID(d), d.Sealed); failed != nil {
 				fresh[i] = nil
 				bad++
+				done--
 			}
 		}
 		err = s.cfg.update(ctx, func(tx *store.Tx) error {
@@ -58,4 +60,4 @@ func (s *Service) reseal(ctx context.Context) error {
 }
 
 // errUnopened: a key is missing.
-var errUnopened = errors.New("some of it does not open: a key file is missing in keys")
+var errUnopened = errors.New("what is kept does not open: a key file is missing in keys")

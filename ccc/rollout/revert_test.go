@@ -86,6 +86,31 @@ func TestRevertingWaits(t *testing.T) {
 	})
 }
 
+// Who has his turn when the rollout is to be set back is set back as well once that turn is
+// over, whoever else is waited for.
+func TestRollbackOfWhoIsAtIt(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 2, func(t *testing.T, w *world) {
+		s, _ := w.start(seldom)
+		wish := w.restarting(store.RolloutPlan{Wait: 48 * time.Hour, Rings: []store.Ring{{Percent: 100}}})
+		id := w.create(s, wish)
+		w.await(id, store.RolloutReady)
+		w.pbxs[0].set(func(p *fakePBX) { p.neverBack = true })
+		w.control(s, id, Start)
+		w.awaitThat(id, "one is done, and one restarts", func(store.Rollout) bool { return w.states(id)["done"] == 1 })
+		w.pbxs[1].set(func(p *fakePBX) { p.offline = true })
+		w.control(s, id, Pause)
+		w.control(s, id, Rollback)
+		time.Sleep(time.Minute)
+		w.back(w.pbxs[0])
+		w.awaitThat(id, "who was there is set back", func(r store.Rollout) bool { return w.states(id)["rolled_back"] == 1 || r.State != store.RolloutReverting })
+		w.want(id, map[string]int{"rolled_back": 1, "done": 1})
+		w.back(w.pbxs[1])
+		w.await(id, store.RolloutReverted)
+		w.want(id, map[string]int{"rolled_back": 2})
+	})
+}
+
 // Who was away until the deadline can be set back later: what was not set back in time is kept.
 func TestRollbackAgain(t *testing.T) {
 	t.Parallel()
