@@ -117,6 +117,20 @@ func MigrateTo(ctx context.Context, engine Engine, pool *sql.DB, version int64) 
 	return err
 }
 
+// MigrateDown takes the tables back to those of an older program.
+func MigrateDown(ctx context.Context, engine Engine, pool *sql.DB, version int64) error {
+	p, err := provider(engine, pool)
+	if err == nil {
+		_, err = p.DownTo(ctx, version)
+	}
+	return err
+}
+
+// Setting gives a setting of PostgreSQL.
+func Setting(t *Tx, name string) (string, error) {
+	return row(t, value[string], "SELECT current_setting($1)", name)
+}
+
 // RightsQuery gives the query of [Tx.Rights].
 func (t *Tx) RightsQuery(user UserID, home, tenant TenantID, now time.Time) (string, []any) {
 	return rightsQuery(user, home, tenant, now)

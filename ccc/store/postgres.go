@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -32,5 +34,16 @@ func (db *DB) openPostgres(ctx context.Context) error {
 	db.write = db.read
 	db.read.SetMaxOpenConns(db.cfg.MaxConnections)
 	db.read.SetMaxIdleConns(db.cfg.MaxConnections)
-	return migrate(ctx, Postgres, db.write, true)
+	return migratePostgres(ctx, conn)
+}
+
+// migratePostgres brings the tables up to date over connections of its own: an index over
+// years of the audit log takes as long as it takes.
+func migratePostgres(ctx context.Context, conn *pgx.ConnConfig) error {
+	patient := conn.Copy()
+	for _, key := range []string{"statement_timeout", "idle_in_transaction_session_timeout"} {
+		patient.RuntimeParams[key] = "0"
+	}
+	pool := stdlib.OpenDB(*patient)
+	return errors.Join(migrate(ctx, Postgres, pool, true), pool.Close())
 }
