@@ -120,18 +120,32 @@ func (a *Accounts) withdraw(tx *store.Tx, i store.Invitation) error {
 	if err != nil || !untried {
 		return err
 	}
-	return tx.ClearAttempts(invitationMails, invitationSubject(i))
+	of, err := tx.Tenant(i.Tenant)
+	if err != nil {
+		return err
+	}
+	return tx.ClearAttempts(invitationMails, invitationSubject(i, inviter(i, of)))
 }
 
-// invitationSubject is what mails with invitations to an address are counted under.
-func invitationSubject(i store.Invitation) string {
-	sum := sha256.Sum256([]byte("ccc invitation " + string(i.Tenant) + " " + i.Email))
+// inviter is the tenant whose mail it is. The owner of a new tenant is invited by who makes
+// it, and may make many.
+func inviter(i store.Invitation, of store.Tenant) store.TenantID {
+	if i.Founding {
+		return of.Parent
+	}
+	return of.ID
+}
+
+// invitationSubject is what a tenant's mails with invitations to an address are counted
+// under.
+func invitationSubject(i store.Invitation, by store.TenantID) string {
+	sum := sha256.Sum256([]byte("ccc invitation " + string(by) + " " + i.Email))
 	return hex.EncodeToString(sum[:16])
 }
 
 // mayMail counts a mail with an invitation; a [SentLatelyError] says that it is too soon.
-func (a *Accounts) mayMail(tx *store.Tx, i store.Invitation) error {
-	now, subject := time.Now(), invitationSubject(i)
+func (a *Accounts) mayMail(tx *store.Tx, i store.Invitation, by store.TenantID) error {
+	now, subject := time.Now(), invitationSubject(i, by)
 	n, last, err := tx.CountAttempts(invitationMails, subject, now.Add(-a.cfg.InvitationAgain))
 	if err != nil {
 		return err
@@ -154,14 +168,15 @@ func (a *Accounts) invitationMail(tx *store.Tx, i *store.Invitation, secret stri
 		return "", err
 	}
 	link = a.cfg.ExternalURL + "/invitation#" + secret
+	i.Mail = "" // of a link before
 	if !a.cfg.Mail.Enabled() {
 		return link, nil
 	}
-	if err := a.mayMail(tx, *i); err != nil {
+	if err := a.mayMail(tx, *i, inviter(*i, tenant)); err != nil {
 		return "", err
 	}
 	m := mail.Message{
-		Of: tenant.ID, Kind: mail.Invitation, To: i.Email, Name: i.Name, Language: i.Language, Brand: a.brand(tenant), Tenant: tenant.Name, By: by,
+		Of: inviter(*i, tenant), Kind: mail.Invitation, To: i.Email, Name: i.Name, Language: i.Language, Brand: a.brand(tenant), Tenant: tenant.Name, By: by,
 		Link: link, Life: a.cfg.Invitation,
 	}
 	if taken {

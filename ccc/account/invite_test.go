@@ -123,6 +123,30 @@ func TestInvitationAgain(t *testing.T) {
 	})
 }
 
+// The owners of new tenants are invited by who makes these: however many, they are mails of
+// that tenant, and an address gets one of them at a time.
+func TestFoundingInvitations(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.withMail(t)
+	w.update(t, func(tx *store.Tx) error {
+		for i := range 2 {
+			child := store.Tenant{ID: store.NewID[store.TenantID](), Kind: store.KindCustomer, Parent: w.tenant, Name: "New", Created: time.Now()}
+			if err := tx.CreateTenant(child); err != nil {
+				return err
+			}
+			_, err := w.Invite(tx, NewInvitation{Tenant: child, By: w.user, Email: "new@example.com", Name: "New", Language: store.German, Founding: true})
+			if _, lately := errors.AsType[*SentLatelyError](err); lately != (i > 0) {
+				t.Errorf("invitation %d: %v", i, err)
+			}
+		}
+		return nil
+	})
+	if all := w.queued(t); len(all) != 1 || all[0].Tenant != w.tenant {
+		t.Errorf("%+v", all)
+	}
+}
+
 // What is about passwords goes before invitations, and counts among its tenant's mails.
 func TestResetsGoFirst(t *testing.T) {
 	t.Parallel()

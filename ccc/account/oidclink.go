@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/comtrexx-cloud/comtrexx/ccc/mail"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
 
@@ -120,7 +121,10 @@ func (a *Accounts) FinishLink(ctx context.Context, answer OIDCAnswer) (ProviderL
 		if err := unlinked(tx, who.User.ID, p); err != nil {
 			return err
 		}
-		return tx.CreateOIDCLink(link)
+		if err := tx.CreateOIDCLink(link); err != nil {
+			return err
+		}
+		return a.tell(tx, who.User, mail.Message{Kind: mail.ProviderLinked, Provider: a.ProviderName(p.ID), Link: a.cfg.ExternalURL + "/account"})
 	})
 	if err == nil {
 		a.cfg.Logger.Info("an account was linked to an OpenID provider", "user", who.User.ID, "provider", p.ID)

@@ -147,7 +147,8 @@ func (a *Accounts) tell(tx *store.Tx, user store.User, m mail.Message) error {
 }
 
 // CompleteReset takes the new password of who has a link, which is used up. All sessions
-// end; second factors stay, and are asked for at the next sign-in. The errors are
+// end, and so do links to OpenID providers that were made in one; second factors stay, and
+// are asked for at the next sign-in. The errors are
 // [ErrLink] and [InvalidError].
 func (a *Accounts) CompleteReset(ctx context.Context, secret, password string) error {
 	hash := hashToken(secret)
@@ -174,7 +175,7 @@ func (a *Accounts) CompleteReset(ctx context.Context, secret, password string) e
 			return err // it was used meanwhile, and what is done here is undone
 		}
 		a.cfg.Logger.Warn("a password was replaced by a link", "user", user.ID)
-		return nil
+		return tx.DeleteOIDCLinks(user.ID)
 	})
 }
 

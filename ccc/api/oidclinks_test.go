@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/account"
+	"github.com/comtrexx-cloud/comtrexx/ccc/mail"
 	"github.com/comtrexx-cloud/comtrexx/ccc/store"
 )
 
@@ -43,7 +44,7 @@ func (w *world) signsIn(p *idp) answer {
 func TestProviderLink(t *testing.T) {
 	t.Parallel()
 	p := newIDP(t)
-	w := oidcWorld(t, p.provider())
+	w := oidcWorld(t, p.provider(), withMail)
 	c := w.signedIn(acme, store.RoleAuditor)
 	other := w.signedIn(acme, store.RoleMonitoring)
 	p.says(map[string]any{"sub": "1", "email": c.user.Email, "email_verified": true, "groups": []string{"ops"}})
@@ -94,6 +95,9 @@ func TestProviderLink(t *testing.T) {
 	})
 	if made.Provider != "acme" || made.Made || made.LastUsedAt != nil {
 		t.Errorf("%+v", made)
+	}
+	if all := w.mails(c.user.Email); len(all) != 1 || all[0].Kind != mail.ProviderLinked || all[0].Provider == "" {
+		t.Errorf("who has the account is told: %+v", all)
 	}
 	if len(entries) != 1 || entries[0].Operation != "addProviderLink" || entries[0].User != string(c.user.ID) || entries[0].Resource != "provider acme" {
 		t.Errorf("%+v", entries)

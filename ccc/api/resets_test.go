@@ -98,13 +98,17 @@ func TestNoOracleOfResets(t *testing.T) {
 	}, withMail)
 }
 
-// TestReset: the last link is good once; sessions end, the second factor stays.
+// TestReset: the last link is good once; sessions and links to providers end, the second
+// factor stays.
 func TestReset(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withMail).serve().answering()
 	c := w.signedIn(w.north, store.RoleMonitoring)
 	c.enrol()
 	email := c.user.Email
+	w.update(func(tx *store.Tx) error {
+		return tx.CreateOIDCLink(store.OIDCLink{Issuer: "https://id.example.com", Subject: "1", User: c.user.ID, Provider: "acme", Created: time.Now()})
+	})
 	w.client().do(http.MethodPost, "/password-resets", asking(email)).want(http.StatusAccepted)
 	old := secretOf(w.mailed(email, 1)[0].Link)
 	w.client().do(http.MethodPost, "/password-resets", asking(email)).want(http.StatusAccepted)
@@ -125,6 +129,13 @@ func TestReset(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	w.client().do(http.MethodPost, "/session", `{"email":"`+email+`","password":"`+testPassword+`"}`).problem(CodeBadCredentials)
+	w.update(func(tx *store.Tx) error {
+		links, err := tx.OIDCLinks(c.user.ID)
+		if len(links) != 0 {
+			t.Errorf("who linked a provider in a stolen session stays in: %+v", links)
+		}
+		return err
+	})
 	again := w.client()
 	me := read[Me](again.do(http.MethodPost, "/session", `{"email":"`+email+`","password":"another long password"}`).want(http.StatusOK))
 	if me.Proof.Need != "second" {

@@ -25,6 +25,7 @@ const (
 	PasswordReset   Kind = "password_reset"   // Link, Minutes
 	PasswordElse    Kind = "password_else"    // Provider: it has the password
 	PasswordChanged Kind = "password_changed" // Link
+	ProviderLinked  Kind = "provider_linked"  // Provider, Link: the account signs in there from now on
 )
 
 // priority: an invitation can wait for what somebody at a sign-in waits for.
@@ -37,7 +38,7 @@ func (k Kind) priority() store.MailPriority {
 
 // kinds are all of them.
 func kinds() []Kind {
-	return []Kind{Invitation, InvitationTaken, PasswordReset, PasswordElse, PasswordChanged}
+	return []Kind{Invitation, InvitationTaken, PasswordReset, PasswordElse, PasswordChanged, ProviderLinked}
 }
 
 // Brand is whose mail it is.

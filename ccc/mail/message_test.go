@@ -82,7 +82,7 @@ func TestWords(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for _, language := range []store.Language{store.German, store.English, store.French} {
-		for _, kind := range []Kind{Invitation, InvitationTaken, PasswordReset, PasswordElse, PasswordChanged} {
+		for _, kind := range []Kind{Invitation, InvitationTaken, PasswordReset, PasswordElse, PasswordChanged, ProviderLinked} {
 			m := invitation("jo@example.com")
 			m.Kind, m.Language = kind, language
 			w, err := m.write()
@@ -92,7 +92,7 @@ func TestWords(t *testing.T) {
 			seen[w.plain] = true
 		}
 		all, err := wordsOf(language)
-		if err != nil || len(all) != 5 {
+		if err != nil || len(all) != 6 {
 			t.Errorf("%s has %d mails, %v", language, len(all), err)
 		}
 	}

@@ -156,7 +156,7 @@ func TestExim(t *testing.T) {
 	var all []Message
 	ids := map[string]store.MailID{}
 	for _, language := range []store.Language{store.German, store.English, store.French} {
-		for _, kind := range []Kind{Invitation, InvitationTaken, PasswordReset, PasswordElse, PasswordChanged} {
+		for _, kind := range []Kind{Invitation, InvitationTaken, PasswordReset, PasswordElse, PasswordChanged, ProviderLinked} {
 			m := invitation(fmt.Sprintf("%s-%s@example.com", kind, language))
 			m.Kind, m.Language, m.Provider = kind, language, "Muster ID"
 			ids[m.To] = w.queue(o, m)

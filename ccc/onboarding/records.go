@@ -11,8 +11,8 @@ import (
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
-// maxRecord is how many bytes after its quotation mark a field is looked for the other one.
-// It is several times what the longest note has.
+// maxRecord is how many bytes after its first quotation mark a line is looked for the other
+// one of a field. It is several times what the longest note has.
 const maxRecord = 64 << 10
 
 // errQuotes: a quotation mark is not closed, or in the middle of a field.
@@ -73,14 +73,14 @@ func (r *records) extent() (n int, closed bool) {
 		quoted        // in one with them
 		ended         // after a mark in one, which is the closing one unless another follows
 	)
-	state, opened := begin, 0
+	state, opened := begin, -1
 	for i, b := range r.text {
 		switch {
+		case state == quoted && i-opened > maxRecord:
+			return 0, false
 		case state == quoted:
 			if b == '"' {
 				state = ended
-			} else if i-opened > maxRecord {
-				return 0, false
 			}
 		case state == ended && b == '"':
 			state = quoted
@@ -89,7 +89,9 @@ func (r *records) extent() (n int, closed bool) {
 		case b == r.comma:
 			state = begin
 		case state == begin && b == '"':
-			state, opened = quoted, i
+			if state = quoted; opened < 0 {
+				opened = i
+			}
 		case state == begin && (b == ' ' || b == '\t'):
 		default:
 			state = plain

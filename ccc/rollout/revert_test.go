@@ -103,7 +103,9 @@ func TestRollbackOfWhoIsAtIt(t *testing.T) {
 		w.control(s, id, Rollback)
 		time.Sleep(time.Minute)
 		w.back(w.pbxs[0])
-		w.awaitThat(id, "who was there is set back", func(r store.Rollout) bool { return w.states(id)["rolled_back"] == 1 || r.State != store.RolloutReverting })
+		w.awaitThat(id, "who was there is set back", func(r store.Rollout) bool {
+			return w.states(id)["rolled_back"] == 1 || r.State != store.RolloutReverting
+		})
 		w.want(id, map[string]int{"rolled_back": 1, "done": 1})
 		w.back(w.pbxs[1])
 		w.await(id, store.RolloutReverted)
