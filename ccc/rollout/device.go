@@ -20,9 +20,10 @@ const sealPurpose = "rollout changes"
 type kept struct {
 	Changes []Change `json:"changes"`
 	Restart bool     `json:"restart,omitempty"` // it is needed for them
-	// Of firmware: the settings of before, and why the image before was not installed.
+	// Of firmware: the settings of before, and that the PBX has started again while the image
+	// came, which is sent once more then.
 	Backup Values `json:"backup,omitempty"`
-	Failed string `json:"failed,omitempty"`
+	Again  bool   `json:"again,omitempty"`
 }
 
 func encode(v any) []byte {

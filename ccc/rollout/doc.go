@@ -62,21 +62,32 @@
 // # A system that gets firmware
 //
 //	pending ──► reading ──► writing ──► written ──► done
-//	              │            │           ├► failed: install, as the PBX says
-//	              │            │           ├► failed: version, back with another one
+//	              │  ▲         │           ├► failed: install, as the PBX says
+//	              │  └─(once)──┤           ├► failed: version, back with another one
 //	              │            │           └► failed: not_returned
-//	              │            └► failed: signature, refused
-//	              └► unchanged, conflict, refused: model, downgrade, min_version, maintenance
+//	              │            └► failed: signature, install, version; refused
+//	              └► unchanged, conflict, refused: model, downgrade, min_version, maintenance; failed: busy
 //
-// Before the image is sent the settings are kept, sealed, and so are the version over which it
-// comes and the boot that is to end. It is sent only to that boot, and only where nothing is
-// being installed. Whoever takes over from a process that was killed while it came sees a PBX
-// that installs, or another boot, and waits for what comes of it; or the same boot at rest, to
-// which nothing has come whole, and sends it again. So no image is installed twice. It is done
-// when another boot runs the version of the image.
+//	writing, written ──► returning ──► reverted: rolled_back, conflict, refused, or
+//	                                             failed: version, install, not_returned, answer, busy
+//
+// Few PBXs are sent an image at once, and the others wait for their turn. When it comes it is
+// looked again whether the rollout still runs, its window is open and who lets it may; then
+// the settings are kept, sealed, and so are the version over which the image comes and the boot
+// that is to end. It is sent only to that boot, and only where nothing is being installed.
+//
+// Whoever takes over from a process that was killed while it came sees a PBX that installs, or
+// another boot with another version, and waits for what comes of it; or the same boot at rest,
+// to which nothing has come whole, and sends it again; or another boot with the old version,
+// and sends it once more. A PBX that says that it could not install an image gets none again,
+// though that may be what it has said before. So no image is installed twice. It is done when
+// another boot runs the version of the image.
+//
+// A PBX that is at something else is waited for, as long as an installation may take.
 //
 // To roll back is to have the PBX itself go back, where it runs the version of the image and
-// has the one of before to go to.
+// has the one of before to go to. The boot that is to end is kept before it is told so: in
+// another one it is not told again.
 //
 // Images are files in Config.FirmwareDir beside rows of the store: [Service.Upload] takes one
 // that a known key has signed, and the PBX looks at the signature again.

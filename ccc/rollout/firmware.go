@@ -40,6 +40,9 @@ var imageFaults = []struct {
 // FirmwareLimit is how large an image may be, in bytes.
 func (s *Service) FirmwareLimit() configs.Bytes { return s.cfg.FirmwareMaxSize }
 
+// UploadTimeout is how long an image may take to come from a person.
+func (s *Service) UploadTimeout() time.Duration { return s.cfg.UploadTimeout }
+
 // HasFirmware gives an error with the code [CodeFirmwareOff] where there is no place for images.
 func (s *Service) HasFirmware() error {
 	if s.cfg.FirmwareDir == "" {
@@ -179,6 +182,9 @@ type Image struct {
 	// Open gives its bytes, from the first on. The caller closes it.
 	Open func() (io.ReadCloser, error)
 	Size int64 // bytes
+	// Begin is called when nothing has to be waited for any more, right before the image is
+	// sent. With an error, which is that of Install, it is not.
+	Begin func(context.Context) error
 }
 
 func (s *Service) image(v store.Firmware) Image {

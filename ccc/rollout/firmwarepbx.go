@@ -65,27 +65,32 @@ func (p *remotePBX) Firmware(ctx context.Context) (f Firmware, err error) {
 // maxVersionText bounds names and versions that a PBX tells, in bytes.
 const maxVersionText = 64
 
+// errLogin: the PBX does not take its own login for an image.
+var errLogin = errors.New("the login has ended")
+
 // Install sends an image. It has a call to itself, besides those of other requests, and as
-// much time as images may take.
+// much time as images may take. Nothing is sent, nor begun, before there is such a call.
 func (p *remotePBX) Install(ctx context.Context, image Image, downgrade bool) error {
 	if err := p.images.Acquire(ctx, 1); err != nil {
 		return err
 	}
 	defer p.images.Release(1)
-	ctx, cancel := context.WithTimeout(ctx, p.imageTimeout)
-	defer cancel()
-	s := p.known()
-	if s == nil {
-		var err error
-		if s, err = p.signIn(ctx); err != nil {
-			return err
-		}
-	}
 	from, err := image.Open()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errImage, err)
 	}
 	defer func() { _ = from.Close() }() // it was only read
+	if err := image.Begin(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.imageTimeout)
+	defer cancel()
+	s := p.known()
+	if s == nil {
+		if s, err = p.signIn(ctx); err != nil {
+			return err
+		}
+	}
 	path := "firmware"
 	if downgrade {
 		path += "?allow_downgrade=true"
@@ -93,7 +98,7 @@ func (p *remotePBX) Install(ctx context.Context, image Image, downgrade bool) er
 	_, err = s.Do(ctx, pbxweb.Request{Method: http.MethodPut, Path: path, Stream: io.NopCloser(from), Size: image.Size})
 	if e, refused := errors.AsType[*pbxweb.Error](err); refused && e.Status == http.StatusUnauthorized {
 		p.forget()
-		return errBusy // another login is made with the next try
+		return errLogin // another one is made with the next try
 	}
 	return err
 }

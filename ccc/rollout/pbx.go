@@ -37,7 +37,7 @@ type PBX interface {
 	// Firmware says what goes on about its firmware.
 	Firmware(ctx context.Context) (Firmware, error)
 	// Install has it take an image: it is whole there, and verified, when there is no error.
-	// Installation and restart follow.
+	// Installation and restart follow. It may be long until image.Begin is called.
 	Install(ctx context.Context, image Image, downgrade bool) error
 	// Rollback makes it restart with the firmware of before.
 	Rollback(ctx context.Context) error

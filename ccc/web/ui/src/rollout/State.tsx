@@ -60,6 +60,7 @@ const codes = [
   'version',
   'image',
   'too_large',
+  'busy',
 ] as const;
 
 /** Why a system failed, was refused or is a conflict; codes of PBXs that the page does not know are shown as they are. */
