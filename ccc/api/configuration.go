@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/ccc/access"
 	"github.com/comtrexx-cloud/comtrexx/ccc/rollout"
@@ -24,6 +25,7 @@ type Rollouts interface {
 	Changes(d store.RolloutDevice) (changes []rollout.Change, restart bool, err error)
 	HasFirmware() error
 	FirmwareLimit() configs.Bytes
+	UploadTimeout() time.Duration
 	Upload(ctx context.Context, by store.UserID, image io.Reader) (store.Firmware, error)
 	RemoveFirmware(ctx context.Context, id store.FirmwareID) error
 }

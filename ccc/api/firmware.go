@@ -161,7 +161,7 @@ func (a *API) uploadFirmware(ctx context.Context, in *imageInput) (*created[Firm
 	if err := in.isImage(); err != nil {
 		return nil, err
 	}
-	v, err := a.cfg.Rollouts.Upload(ctx, who.user.ID, in.from(a.cfg.Limits.AnswerTimeout))
+	v, err := a.cfg.Rollouts.Upload(ctx, who.user.ID, in.from(a.cfg.Limits.AnswerTimeout, a.cfg.Rollouts.UploadTimeout()))
 	in.over(a.cfg.Limits.AnswerTimeout)
 	if broken := in.broken(); err != nil && broken != nil {
 		return nil, broken

@@ -43,14 +43,14 @@ func (in *imageInput) isImage() error {
 	return nil
 }
 
-// from gives the body, which may take long as long as it goes on.
-func (in *imageInput) from(pause time.Duration) io.Reader {
-	in.patient = &patient{from: in.body, control: in.control, pause: pause}
+// from gives the body, which may take long as long as it goes on, but no longer than total.
+func (in *imageInput) from(pause, total time.Duration) io.Reader {
+	in.patient = &patient{from: in.body, control: in.control, pause: pause, end: time.Now().Add(total)}
 	return in.patient
 }
 
 // over bounds the time for the answer.
-func (in *imageInput) over(pause time.Duration) { in.patient.extend(pause) }
+func (in *imageInput) over(pause time.Duration) { in.patient.extend(time.Now().Add(pause)) }
 
 // broken is the problem of a body that has not come whole; nil where it has.
 func (in *imageInput) broken() error {
@@ -66,23 +66,27 @@ func (in *imageInput) broken() error {
 	return problem(CodeMalformed, "the image has not come whole")
 }
 
-// patient reads a body whose every part has the same time to come.
+// patient reads a body whose every part has the same time to come, up to an end.
 type patient struct {
 	from    io.Reader
 	control *http.ResponseController
 	pause   time.Duration
+	end     time.Time
 	err     error // of the last Read
 }
 
 // Read implements [io.Reader].
 func (p *patient) Read(b []byte) (n int, err error) {
-	p.extend(p.pause)
+	until := time.Now().Add(p.pause)
+	if p.end.Before(until) {
+		until = p.end
+	}
+	p.extend(until)
 	n, p.err = p.from.Read(b)
 	return n, p.err
 }
 
 // extend sets the deadlines anew. Some writers have none: those of tests.
-func (p *patient) extend(pause time.Duration) {
-	until := time.Now().Add(pause)
-	_, _ = p.control.SetReadDeadline(until), p.control.SetWriteDeadline(until.Add(pause))
+func (p *patient) extend(until time.Time) {
+	_, _ = p.control.SetReadDeadline(until), p.control.SetWriteDeadline(until.Add(p.pause))
 }
