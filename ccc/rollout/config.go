@@ -59,8 +59,8 @@ type Config struct {
 	// UploadTimeout is how long an image may take to come from a person, and to a PBX.
 	// Default: 1h.
 	UploadTimeout time.Duration `yaml:"upload_timeout"`
-	// InstallTimeout is how long a PBX that has an image may take to come back with it.
-	// Default: 30m.
+	// InstallTimeout is how long a PBX that has an image may take to come back with it, and how
+	// long one is waited for that is at something else before. Default: 30m.
 	InstallTimeout time.Duration `yaml:"install_timeout"`
 	// RequireMaintenance: only PBXs whose maintenance is paid get firmware. Default: all do.
 	RequireMaintenance bool `yaml:"require_maintenance"`
