@@ -440,6 +440,8 @@ func populate(t *testing.T, db *store.DB, email string) (store.TenantID, things)
 	a.Site = given.site
 	other := newTenant()
 	other.Parent = tenant.ID
+	founding := newInvitation(given.invitation, tenant.ID, email)
+	founding.Founding = true
 	update(t, db, func(tx *store.Tx) error {
 		return errors.Join(
 			tx.CreateTenant(tenant), tx.CreateUser(user), tx.CreateGroup(group),
@@ -451,7 +453,7 @@ func populate(t *testing.T, db *store.DB, email string) (store.TenantID, things)
 			tx.CreateTenantGrant(newTenantGrant(given.grant, tenant.ID, other.ID)),
 			tx.CreateBreakGlass(newBreakGlass(given.glass, tenant.ID)),
 			tx.CreateHandover(newHandover(given.handover, b, other.ID)),
-			tx.CreateInvitation(newInvitation(given.invitation, tenant.ID, email)),
+			tx.CreateInvitation(founding),
 			tx.CreateTenant(other), tx.CreateTenantGrant(newTenantGrant(store.NewID[store.GrantID](), other.ID, tenant.ID)),
 			tx.CreateFilter(store.SavedFilter{ID: given.filter, Tenant: tenant.ID, User: user.ID, Name: "Mine", Filter: "{}", Created: now}),
 			tx.SetDefaultFilter(tenant.ID, user.ID, given.filter),
