@@ -46,7 +46,7 @@ export async function enter(context, page) {
     await route.fulfill({
       contentType: 'text/html',
       headers: { 'Referrer-Policy': 'no-referrer' },
-      body: `<!doctype html><title>grant</title><form method="post" action="${to.origin}/.ara/redeem"><input type="hidden" name="grant" value="${await made.text()}"></form><script>document.forms[0].submit()</script>`,
+      body: `<!doctype html><title>grant</title><link rel="icon" href="data:,"><form method="post" action="${to.origin}/.ara/redeem"><input type="hidden" name="grant" value="${await made.text()}"></form><script>document.forms[0].submit()</script>`,
     });
   });
   // A gateway that has just started refuses grants, which could be from before.
