@@ -60,8 +60,9 @@ func (s *Service) Upload(ctx context.Context, by store.UserID, from io.Reader) (
 	}
 	v = store.Firmware{ID: store.NewID[store.FirmwareID](), Uploaded: now(), UploadedBy: by}
 	name := s.imageFile(v.ID)
+	kept := false // although there is an error
 	defer func() {
-		if err == nil {
+		if err == nil || kept {
 			return
 		}
 		for _, left := range []string{name + partSuffix, name} {
@@ -79,8 +80,22 @@ func (s *Service) Upload(ctx context.Context, by store.UserID, from io.Reader) (
 	err = s.cfg.update(ctx, func(tx *store.Tx) error { return tx.CreateFirmware(v) })
 	if errors.Is(err, store.ErrConflict) {
 		err = errExists(v)
+	} else if err != nil {
+		kept = s.mayHave(ctx, v.ID)
 	}
 	return v, err
+}
+
+// mayHave tells whether an image may be known. Where the end of a transaction was not heard
+// it may; what nobody knows is swept later.
+func (s *Service) mayHave(ctx context.Context, id store.FirmwareID) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.CallTimeout)
+	defer cancel()
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		_, err := tx.Firmware(id)
+		return err
+	})
+	return !errors.Is(err, store.ErrNotFound)
 }
 
 func errExists(v store.Firmware) error {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -195,6 +196,31 @@ func files(t *testing.T, dir string) (names []string) {
 		names = append(names, e.Name())
 	}
 	return names
+}
+
+// Where it was not heard how the transaction has ended the image stays if it is known, and
+// does not if it is not.
+func TestUploadUnheard(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "images")
+	w := newWorld(t, storetest.SQLite(t), 0)
+	var made atomic.Bool
+	w.update = func(ctx context.Context, f func(*store.Tx) error) error {
+		if !made.Load() {
+			return errGone
+		}
+		return errors.Join(w.db.Update(ctx, f), errGone)
+	}
+	s, _ := w.start(withFirmware(t, dir))
+	for _, is := range []bool{false, true} {
+		made.Store(is)
+		if _, err := s.Upload(t.Context(), w.who.ID, bytes.NewReader(imageOf(t, "1.3.0", maker))); !errors.Is(err, errGone) {
+			t.Fatal(err)
+		}
+		if left := files(t, dir); len(left) > 0 != is {
+			t.Errorf("known %t: left is %v", is, left)
+		}
+	}
 }
 
 // Only what is whole and signed by a known key is taken; of all else nothing is left.
