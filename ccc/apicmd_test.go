@@ -119,6 +119,25 @@ func TestFlagsOfCommands(t *testing.T) {
 	}
 }
 
+// TestReferences: systems can be named by their serials wherever a command takes them, and
+// images are told apart in their list.
+func TestReferences(t *testing.T) {
+	t.Parallel()
+	for _, op := range client.Operations() {
+		for _, f := range append(slices.Clone(op.Body), paramsOf(op)...) {
+			if (f.Name == "system_id" || f.Name == "system_ids") && references[f.Name] == "" {
+				t.Errorf("%s: %s takes ids alone", op.ID, f.Name)
+			}
+		}
+		if op.ID != "listFirmware" {
+			continue
+		}
+		if !slices.ContainsFunc(columnsOf(op.Columns), func(f client.Field) bool { return f.Name == "version" }) {
+			t.Error("images without their versions")
+		}
+	}
+}
+
 func paramsOf(op client.Operation) (all []client.Field) {
 	for _, p := range op.Parameters {
 		if p.In != "path" {

@@ -36,7 +36,7 @@ func collection(path, place string) string {
 
 // references are the lists that fields and parameters have ids of.
 var references = map[string]string{
-	"site_id": "/sites", "site": "/sites", "system_id": "/systems", "tenant_id": "/tenants", "user_id": "/users",
+	"site_id": "/sites", "site": "/sites", "system_id": "/systems", "system_ids": "/systems", "template_id": "/templates", "tenant_id": "/tenants", "user_id": "/users",
 	"group": "/groups", "groups": "/groups",
 }
 

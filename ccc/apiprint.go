@@ -14,9 +14,10 @@ import (
 // mostColumns is how many columns a list has at most; --json has all.
 const mostColumns = 8
 
-// firstColumns come first, and columns that are only good for programs not at all.
+// firstColumns come first, and columns that are only good for programs not at all: a version
+// that is a number is one of these.
 var (
-	firstColumns = []string{"id", "serial", "name", "email", "kind", "state", "online", "outcome", "role", "roles"}
+	firstColumns = []string{"id", "serial", "name", "email", "model", "version", "kind", "state", "online", "outcome", "role", "roles"}
 	notInLists   = []string{"version", "epoch", "description", "note", "error_code", "qr"}
 )
 
@@ -29,7 +30,7 @@ func columnsOf(all []client.Field) []client.Field {
 		if len(shown) == mostColumns {
 			break
 		}
-		if !slices.Contains(notInLists, f.Name) && (f.Required || f.Type != "object") {
+		if f.Name == "version" && f.Type == "string" || !slices.Contains(notInLists, f.Name) && (f.Required || f.Type != "object") {
 			shown = append(shown, f)
 		}
 	}
