@@ -105,7 +105,7 @@ export const rolloutChecks = {
     await page.getByRole('button', { name: texts.onboarding.saved.button }).click();
     await page.getByRole('menuitem', { name: texts.onboarding.saved.save }).click();
     await page.getByRole('dialog').getByLabel(texts.onboarding.saved.name).fill('Expired');
-    await page.getByRole('button', { name: texts.onboarding.saved.keep }).click();
+    await page.getByRole('button', { name: texts.onboarding.saved.keep, exact: true }).click();
     await page.getByText(texts.onboarding.saved.done).waitFor();
     assert.equal(s.mock.account.filters[0]?.filter.offline_reason, 'certificate_expired');
     await page.getByRole('button', { name: texts.filter.remove.replace('{{name}}', reason) }).click();
