@@ -98,7 +98,9 @@ export function AddPage() {
       <Title order={1}>{t('add.title')}</Title>
       <p className={classes.lead}>
         {t('add.lead')}{' '}
-        <Anchor underline="always" renderRoot={(props) => <Link {...props} to="/onboarding" />}>{t('onboarding.from')}</Anchor>
+        <Anchor underline="always" renderRoot={(props) => <Link {...props} to="/onboarding" />}>
+          {t('onboarding.from')}
+        </Anchor>
       </p>
       <Paper withBorder radius="lg" className={classes.card}>
         <form onSubmit={form.onSubmit((values) => save.mutate(values))} noValidate>
