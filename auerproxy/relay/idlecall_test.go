@@ -27,14 +27,7 @@ func TestIdleCallMemory(t *testing.T) { //nolint:paralleltest // the memory of t
 		{agent.TransportQUIC, 19_000, 2},
 	} {
 		t.Run(tt.transport, func(t *testing.T) { //nolint:paralleltest // as above
-			calls, held := idleCalls(t, tt.transport, tt.goroutines, 0)
-			t.Logf("%d bytes for each of %d calls", held, calls)
-			if held > tt.budget {
-				t.Errorf("an idle call holds %d bytes, want at most %d", held, tt.budget)
-			}
-			if _, held := idleCalls(t, tt.transport, tt.goroutines, 2*stack); held <= tt.budget {
-				t.Errorf("with %d bytes more, an idle call holds %d bytes, which the budget of %d does not notice", 2*stack, held, tt.budget)
-			}
+			within(t, "call", tt.budget, 2*stack, func(more int) (int, int) { return idleCalls(t, tt.transport, tt.goroutines, more) })
 		})
 	}
 }

@@ -37,14 +37,7 @@ func TestIdleSessionMemory(t *testing.T) { //nolint:paralleltest // the memory o
 	} {
 		transport, budget := tt.transport, tt.budget
 		t.Run(transport, func(t *testing.T) { //nolint:paralleltest // as above
-			sessions, held := idleMemory(t, transport, 0)
-			t.Logf("%d bytes for each of %d pairs", held, sessions)
-			if held > budget {
-				t.Errorf("an idle pair of sessions holds %d bytes, want at most %d", held, budget)
-			}
-			if _, held := idleMemory(t, transport, pinned); held <= budget {
-				t.Errorf("with %d bytes more in each, an idle pair of sessions holds %d bytes, which the budget of %d does not notice", pinned, held, budget)
-			}
+			within(t, "pair of sessions", budget, pinned, func(more int) (int, int) { return idleMemory(t, transport, more) })
 		})
 	}
 }
@@ -105,6 +98,20 @@ func idleMemory(t *testing.T, transport string, more int) (sessions, held int) {
 	return n, int(after.HeapAlloc+after.StackInuse-before.HeapAlloc-before.StackInuse) / n //nolint:gosec // fits
 }
 
+// within holds what each of many idle things holds against a budget, which has to notice so
+// many bytes more.
+func within(t *testing.T, what string, budget, more int, measure func(more int) (n, held int)) {
+	t.Helper()
+	n, held := measure(0)
+	t.Logf("%d bytes for each of %d: an idle %s", held, n, what)
+	if held > budget {
+		t.Errorf("an idle %s holds %d bytes, want at most %d", what, held, budget)
+	}
+	if _, held := measure(more); held <= budget {
+		t.Errorf("with %d bytes more, an idle %s holds %d bytes, which the budget of %d does not notice", more, what, held, budget)
+	}
+}
+
 // stack is what an idle connection must not hold unseen: that of a goroutine which has
 // written once.
 const stack = 8 << 10
@@ -122,14 +129,7 @@ func TestIdleConnectionMemory(t *testing.T) { //nolint:paralleltest // as above
 		{agent.TransportQUIC, 14_000, 1},
 	} {
 		t.Run(tt.transport, func(t *testing.T) { //nolint:paralleltest // as above
-			conns, held := idleConnections(t, tt.transport, tt.goroutines, 0)
-			t.Logf("%d bytes for each of %d connections", held, conns)
-			if held > tt.budget {
-				t.Errorf("an idle connection holds %d bytes, want at most %d", held, tt.budget)
-			}
-			if _, held := idleConnections(t, tt.transport, tt.goroutines, stack); held <= tt.budget {
-				t.Errorf("with %d bytes more, an idle connection holds %d bytes, which the budget of %d does not notice", stack, held, tt.budget)
-			}
+			within(t, "connection", tt.budget, stack, func(more int) (int, int) { return idleConnections(t, tt.transport, tt.goroutines, more) })
 		})
 	}
 }
