@@ -112,7 +112,8 @@ export const rolloutChecks = {
     await page.waitForURL((url) => !url.search.includes('reason'));
     // One that comes back is not in it any more.
     await page.goto(`${s.mock.origin}/?reason=certificate_expired`);
-    await s.loaded(page);
+    await page.locator('[data-index="0"]').waitFor();
+    await page.getByText(expired.length === 1 ? 'One system found' : `${expired.length} systems found`).waitFor();
     const count = () => page.getByRole('table').getAttribute('aria-rowcount');
     const before = Number(await count());
     const since = new Date().toISOString();
