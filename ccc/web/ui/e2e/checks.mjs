@@ -77,7 +77,8 @@ async function everyPage(s, language) {
     if (name === 'rollout') await page.locator('tbody tr time').first().waitFor();
     if (name === 'settings') await page.locator('main form input').first().waitFor();
     if (name === 'automation') await page.locator('article').first().waitFor();
-    if (name === 'account') await page.getByText('ccc_pat').or(page.locator('#tokens li')).first().waitFor();
+    if (name === 'account')
+      await page.locator('section[aria-labelledby=tokens] li, section[aria-labelledby=tokens] p + p').first().waitFor();
     // biome-ignore lint/performance/useDomNodeTextContent: it keeps the lines apart
     const shown = (await page.locator('body').innerText()).split('\n');
     const raw = shown.filter((line) => /^[a-z][A-Za-z]*(\.[A-Za-z_-]+)+$|\{\{/.test(line.trim()));

@@ -81,6 +81,13 @@ export class Session {
 
   /** Fails where axe finds something, by all its rules or by some. @param {Page} page @param {string} where @param {string[]} [rules] */
   async accessible(page, where, rules) {
+    // Colours on their way from one to another are no fault.
+    await page.evaluate(() => {
+      const ends = document
+        .getAnimations()
+        .filter((a) => Number.isFinite(Number(a.effect?.getComputedTiming().endTime)));
+      return Promise.all(ends.map((a) => a.finished.catch(() => undefined)));
+    });
     // By the debugger's way, which the page's policy does not bind.
     if (!(await page.evaluate(() => 'axe' in globalThis))) await page.evaluate(axe);
     const found = await page.evaluate(async (only) => {
