@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/socket"
 )
 
 const (
@@ -51,7 +52,7 @@ var _ tunnel.Stream = (*Stream)(nil)
 
 // NewStream joins the two. Both belong to the stream from now on.
 func NewStream(life tunnel.Stream, data net.Conn) *Stream {
-	s := &Stream{data: data, life: life, over: make(chan struct{})}
+	s := &Stream{data: socket.Wrap(data), life: life, over: make(chan struct{})}
 	go s.watch()
 	return s
 }
@@ -81,7 +82,7 @@ func (s *Stream) watch() {
 
 // Abort closes a data connection so that the other side sees no regular end.
 func Abort(conn net.Conn) {
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	if tcp, ok := conn.(interface{ SetLinger(sec int) error }); ok {
 		_ = tcp.SetLinger(0)
 	}
 	_ = conn.Close()

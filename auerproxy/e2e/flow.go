@@ -108,7 +108,7 @@ func ServerTLS(ctx context.Context, st tunnel.Stream, creds *enrol.Credentials, 
 }
 
 func handshake(ctx context.Context, st tunnel.Stream, side func(net.Conn) *tls.Conn, number func(context.Context, error) error, peer func(tls.ConnectionState) (identity.ID, error)) (*Flow, error) {
-	w := &wire.Conn{Conn: st}
+	w := wire.New(st)
 	if d, ok := st.(interface{ OnData() bool }); ok {
 		w.Large = d.OnData()
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/socket"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunnelpb"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -124,7 +125,7 @@ func (e *entry) run(ctx context.Context) error {
 		conn, err := e.ln.AcceptTCP()
 		switch {
 		case err == nil:
-			e.relay.work.Go(func() { e.serve(ctx, entryConn{conn}) })
+			e.relay.work.Go(func() { e.serve(ctx, entryConn{socket.New(conn)}) })
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, net.ErrClosed):
@@ -160,7 +161,7 @@ func (e *entry) serve(ctx context.Context, conn entryConn) {
 }
 
 // entryConn is what splice needs of a TCP caller.
-type entryConn struct{ *net.TCPConn }
+type entryConn struct{ *socket.TCP }
 
 // Reset sends RST: a flow that was cut must not look complete.
 func (c entryConn) Reset(tunnel.Code) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/socket"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunnelpb"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -57,7 +58,7 @@ func (r *Relay) forward(ctx context.Context, s *session, p *tunnel.Preamble, sta
 		return nil, errNotReachable
 	}
 	return &joint{
-		relay: r, target: s, stream: entryConn{conn.(*net.TCPConn)},
+		relay: r, target: s, stream: entryConn{socket.New(conn.(*net.TCPConn))},
 		record: record{
 			Kind: "stream", Target: p.GetTarget(), Service: p.GetService(), Caller: p.GetCaller(),
 			Request: hex.EncodeToString(p.GetRequestId()), Start: start,

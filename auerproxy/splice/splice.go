@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/socket"
 )
 
 // Conn is one side of a splice.
@@ -87,7 +88,7 @@ type Result struct {
 // both. To end it from outside, close or reset a or b. Nobody else may set their read
 // deadlines.
 func Join(a, b Conn, o Options) Result {
-	j := newJoin(a, b, o)
+	j := newJoin(socket.Wrap(a), socket.Wrap(b), o)
 	j.ab.copy, j.ba.copy = j.ab.move, j.ba.move
 	j.mayPark(o.Poller)
 	return j.wait()
@@ -96,7 +97,7 @@ func Join(a, b Conn, o Options) Result {
 // Start is [Join] without a goroutine that waits for the end: done gets the result in
 // the last one of the splice, before which nothing of it is left.
 func Start(a, b Conn, o Options, done func(Result)) {
-	j := newJoin(a, b, o)
+	j := newJoin(socket.Wrap(a), socket.Wrap(b), o)
 	j.ab.copy, j.ba.copy = j.ab.move, j.ba.move
 	j.mayPark(o.Poller)
 	j.done = done

@@ -25,7 +25,7 @@ func TestFramesAllocateNothing(t *testing.T) { //nolint:paralleltest // allocati
 	}); n != 0 {
 		t.Errorf("a frame that is looked at allocates %v times", n)
 	}
-	w := &wire.Conn{Conn: sink{}}
+	w := wire.New(sink{})
 	if n := testing.AllocsPerRun(100, func() {
 		w.Hold()
 		_, err := w.Write(frame)

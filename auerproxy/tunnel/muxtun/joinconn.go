@@ -65,7 +65,7 @@ func newJoinConn(c *tls.Conn, timeout time.Duration, s *session) *joinConn {
 	w, ok := c.NetConn().(*wire.Conn)
 	if !ok {
 		// Nothing is ever held in it.
-		w = &wire.Conn{Conn: c.NetConn()}
+		w = wire.New(c.NetConn())
 	}
 	j := &joinConn{
 		Conn: c, wire: w, timeout: timeout,

@@ -111,7 +111,7 @@ func (l *Listener) serve(raw net.Conn, pl *place) {
 	ctx, cancel := context.WithTimeout(l.ctx, l.cfg.HandshakeTimeout)
 	defer cancel()
 	l.cfg.tune(raw)
-	w := &wire.Conn{Conn: raw}
+	w := wire.New(raw)
 	if l.cfg.Other != nil && l.other(ctx, w, pl) {
 		return
 	}

@@ -36,13 +36,13 @@ import (
 // does. The error is a *tunnel.Error.
 func Client(ctx context.Context, conn net.Conn, cfg Config) (tunnel.Session, error) {
 	cfg = cfg.withDefaults()
-	return handshake(ctx, tls.Client(&wire.Conn{Conn: conn}, cfg.TLS), true, cfg)
+	return handshake(ctx, tls.Client(wire.New(conn), cfg.TLS), true, cfg)
 }
 
 // Server is the other side of [Client].
 func Server(ctx context.Context, conn net.Conn, cfg Config) (tunnel.Session, error) {
 	cfg = cfg.withDefaults()
-	return handshake(ctx, tls.Server(&wire.Conn{Conn: conn}, cfg.TLS), false, cfg)
+	return handshake(ctx, tls.Server(wire.New(conn), cfg.TLS), false, cfg)
 }
 
 func handshake(ctx context.Context, conn *tls.Conn, client bool, cfg Config) (tunnel.Session, error) {

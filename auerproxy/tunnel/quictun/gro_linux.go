@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/socket"
 )
 
 const (
@@ -26,7 +28,7 @@ const (
 // that the socket has would give joined datagrams.
 type groConn struct {
 	*net.UDPConn
-	batch *ipv4.PacketConn
+	calls *socket.UDP
 
 	// Owned by the reader.
 	msgs []ipv4.Message // as the kernel gave them
@@ -43,11 +45,20 @@ func receiveOffload(pc net.PacketConn, messages int) net.PacketConn {
 	if !ok || !groWorks() || setGRO(udp, 1) != nil {
 		return pc
 	}
-	return newGROConn(udp, messages)
+	c, err := newGROConn(udp, messages)
+	if err != nil {
+		_ = setGRO(udp, 0)
+		return pc
+	}
+	return c
 }
 
-func newGROConn(udp *net.UDPConn, messages int) *groConn {
-	return &groConn{UDPConn: udp, batch: ipv4.NewPacketConn(udp), msgs: newMessages(messages, groMessage)}
+func newGROConn(udp *net.UDPConn, messages int) (*groConn, error) {
+	c, err := socket.NewUDP(udp, messages)
+	if err != nil {
+		return nil, err
+	}
+	return &groConn{UDPConn: udp, calls: c, msgs: newMessages(messages, groMessage)}, nil
 }
 
 func newMessages(n, size int) []ipv4.Message {
@@ -56,6 +67,11 @@ func newMessages(n, size int) []ipv4.Message {
 		ms[i] = ipv4.Message{Buffers: [][]byte{make([]byte, size)}, OOB: make([]byte, groControl)}
 	}
 	return ms
+}
+
+// WriteMsgUDP implements quic.OOBCapablePacketConn.
+func (c *groConn) WriteMsgUDP(p, oob []byte, addr *net.UDPAddr) (n, oobn int, err error) {
+	return c.calls.WriteMsgUDP(p, oob, addr)
 }
 
 // restore gives the socket back as it was.
@@ -76,10 +92,10 @@ func setGRO(udp *net.UDPConn, on int) error {
 
 // ReadBatch gives one datagram in each message, as (*ipv4.PacketConn).ReadBatch
 // does. It waits only while it has none.
-func (c *groConn) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
+func (c *groConn) ReadBatch(ms []ipv4.Message, _ int) (int, error) {
 	for {
 		if c.next == c.have {
-			n, err := c.batch.ReadBatch(c.msgs, flags)
+			n, err := c.calls.ReadMessages(c.msgs)
 			if err != nil {
 				return 0, err
 			}
@@ -164,7 +180,10 @@ func testGRO(udp *net.UDPConn) bool {
 	if _, _, err := udp.WriteMsgUDP(sent, segmentControl(size), udp.LocalAddr().(*net.UDPAddr)); err != nil { //nolint:forcetypeassert // of a UDPConn
 		return false
 	}
-	c := newGROConn(udp, 1)
+	c, err := newGROConn(udp, 1)
+	if err != nil {
+		return false
+	}
 	ms := newMessages(1, size+1)
 	joined := false
 	for len(sent) > 0 {

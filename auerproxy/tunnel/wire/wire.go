@@ -7,13 +7,17 @@ import (
 	"io"
 	"net"
 	"sync"
+
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/socket"
 )
 
 // Conn is the connection under TLS. TLS writes each of its records of at most
 // 16 KiB by itself; while much is written at once, Conn keeps them, and sends them in
-// one system call. It has a buffer only then.
+// one system call. It has a buffer only then. Make it with [New].
 type Conn struct {
 	net.Conn
+	bytes net.Conn // the same, for Read and Write
+
 	// Large keeps up to 256 KiB of what is written at once, instead of 64.
 	Large bool
 
@@ -24,6 +28,9 @@ type Conn struct {
 	mu   sync.Mutex
 	held *[]byte // guarded by mu; the records that are kept, nil while none are
 }
+
+// New gives the connection under TLS on conn.
+func New(conn net.Conn) *Conn { return &Conn{Conn: conn, bytes: socket.Wrap(conn)} }
 
 // Buffer is how many bytes are kept at most: the records of 64 KiB and a header.
 // TLS adds 22 bytes to each, and makes them small, of one packet, at first.
@@ -47,7 +54,7 @@ func (w *Conn) pool() *sync.Pool {
 // Peek reads the first byte and keeps it for Read.
 func (w *Conn) Peek() (byte, error) {
 	b := make([]byte, 1)
-	if _, err := io.ReadFull(w.Conn, b); err != nil {
+	if _, err := io.ReadFull(w.bytes, b); err != nil {
 		return 0, err
 	}
 	w.first = b
@@ -57,7 +64,7 @@ func (w *Conn) Peek() (byte, error) {
 // Read implements net.Conn.
 func (w *Conn) Read(p []byte) (int, error) {
 	if len(w.first) == 0 {
-		return w.Conn.Read(p)
+		return w.bytes.Read(p)
 	}
 	n := copy(p, w.first)
 	w.first = w.first[n:]
@@ -69,7 +76,7 @@ func (w *Conn) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.held == nil {
-		return w.Conn.Write(p)
+		return w.bytes.Write(p)
 	}
 	if len(*w.held)+len(p) > cap(*w.held) {
 		if err := w.sendLocked(); err != nil {
@@ -77,14 +84,14 @@ func (w *Conn) Write(p []byte) (int, error) {
 		}
 	}
 	if len(p) > cap(*w.held) {
-		return w.Conn.Write(p)
+		return w.bytes.Write(p)
 	}
 	*w.held = append(*w.held, p...)
 	return len(p), nil
 }
 
 func (w *Conn) sendLocked() error {
-	_, err := w.Conn.Write(*w.held)
+	_, err := w.bytes.Write(*w.held)
 	*w.held = (*w.held)[:0]
 	return err
 }

@@ -13,7 +13,7 @@ import (
 func TestOverflow(t *testing.T) {
 	t.Parallel()
 	near, far := net.Pipe()
-	w := &wire.Conn{Conn: near}
+	w := wire.New(near)
 	var want []byte
 	for i := range 5 {
 		want = append(want, bytes.Repeat([]byte{byte(i)}, wire.Buffer/2)...)
@@ -68,7 +68,7 @@ func TestPeek(t *testing.T) {
 		_, _ = far.Write([]byte("hello"))
 		_ = far.Close()
 	}()
-	w := &wire.Conn{Conn: near}
+	w := wire.New(near)
 	if b, err := w.Peek(); b != 'h' || err != nil {
 		t.Fatalf("%q, %v", b, err)
 	}

@@ -175,6 +175,8 @@ func (s *setup) add(p *process.Process, err error) error {
 func (s *setup) program(name string, args ...string) error {
 	cmd := exec.Command(s.env.programs[name], args...) //nolint:gosec,noctx // what the user put there; stopped by Stop
 	cmd.Dir = s.dir
+	// To nginx the variable that says where it is means sockets that it inherits.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "NGINX=") })
 	return s.add(process.Start(cmd, name))
 }
 
