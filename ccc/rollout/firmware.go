@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -232,7 +233,10 @@ func (s *Service) sweepFirmware(ctx context.Context) error {
 		if err != nil || known[e.Name()] || !strings.HasSuffix(strings.TrimSuffix(e.Name(), partSuffix), imageSuffix) || time.Since(info.ModTime()) < s.cfg.UploadTimeout {
 			continue
 		}
-		if err := os.Remove(filepath.Join(s.cfg.FirmwareDir, e.Name())); err != nil {
+		// Another process, or the sweep at the start, may have been quicker.
+		if err := os.Remove(filepath.Join(s.cfg.FirmwareDir, e.Name())); errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
 			return err
 		}
 		s.log.Info("a file of no firmware image is removed", "file", e.Name())

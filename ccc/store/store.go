@@ -171,7 +171,11 @@ func (db *DB) run(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, f func
 	if opts.ReadOnly {
 		return false, nil
 	}
-	if err := begun.Commit(); err != nil {
+	err = begun.Commit()
+	if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
+		err = ctx.Err() // database/sql has rolled back for that, and says so only at times
+	}
+	if err != nil {
 		return false, explain(err)
 	}
 	return tx.erased, nil

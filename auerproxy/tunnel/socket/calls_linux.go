@@ -36,7 +36,7 @@ var pool = sync.Pool{New: func() any {
 }}
 
 // done gives what came of the call, and the call back to the pool. werr is that of waiting.
-func (c *call) done(op string, conn *net.TCPConn, werr error) (int, error) {
+func (c *call) done(op string, werr error) (int, error) {
 	n, errno := c.n, c.errno
 	c.p, c.n, c.errno = nil, 0, 0
 	pool.Put(c)
@@ -44,9 +44,8 @@ func (c *call) done(op string, conn *net.TCPConn, werr error) (int, error) {
 	case werr != nil:
 		return n, named(op, werr)
 	case errno != 0:
-		return n, &net.OpError{
-			Op: op, Net: "tcp", Source: conn.LocalAddr(), Addr: conn.RemoteAddr(), Err: os.NewSyscallError(op, errno),
-		}
+		// Without the addresses that package net adds: errors go to logs.
+		return n, &net.OpError{Op: op, Net: "tcp", Err: os.NewSyscallError(op, errno)}
 	default:
 		return n, nil
 	}
@@ -104,7 +103,7 @@ func (t *TCP) Read(p []byte) (int, error) {
 	}
 	c := pool.Get().(*call) //nolint:forcetypeassert // the pool holds nothing else
 	c.p = p
-	n, err := c.done("read", t.conn, t.raw.Read(c.read))
+	n, err := c.done("read", t.raw.Read(c.read))
 	if n == 0 && err == nil {
 		return 0, io.EOF
 	}
@@ -118,5 +117,5 @@ func (t *TCP) Write(p []byte) (int, error) {
 	}
 	c := pool.Get().(*call) //nolint:forcetypeassert // the pool holds nothing else
 	c.p = p
-	return c.done("write", t.conn, t.raw.Write(c.write))
+	return c.done("write", t.raw.Write(c.write))
 }

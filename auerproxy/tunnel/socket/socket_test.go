@@ -57,7 +57,7 @@ func TestSocketBytes(t *testing.T) {
 	all.Wait()
 }
 
-// TestSocketErrors wants those of the connection itself.
+// TestSocketErrors wants those of the connection itself, but for its addresses.
 func TestSocketErrors(t *testing.T) {
 	past := time.Unix(1, 0)
 	for name, test := range map[string]struct {
