@@ -33,7 +33,7 @@ func TestStockClients(t *testing.T) {
 			run: func(r stockRun) []string {
 				return []string{
 					"certonly", "--standalone", "--non-interactive", "--agree-tos", "--register-unsafely-without-email",
-					"--server", r.directory, "--eab-kid", r.eab.KeyID, "--eab-hmac-key", r.eab.HMACKey,
+					"--server", r.directory, "--eab-kid=" + r.eab.KeyID, "--eab-hmac-key=" + r.eab.HMACKey, // a key may begin with "-"
 					"--http-01-address", "127.0.0.1", "--http-01-port", strconv.Itoa(r.port), "-d", araName,
 					"--config-dir", r.dir, "--work-dir", filepath.Join(r.dir, "work"), "--logs-dir", filepath.Join(r.dir, "logs"),
 				}
@@ -44,7 +44,7 @@ func TestStockClients(t *testing.T) {
 			program: "lego", port: "443", trust: "LEGO_CA_CERTIFICATES",
 			run: func(r stockRun) []string {
 				return []string{
-					"--server", r.directory, "--accept-tos", "--email", "ops@comtrexx.test", "--eab", "--kid", r.eab.KeyID, "--hmac", r.eab.HMACKey,
+					"--server", r.directory, "--accept-tos", "--email", "ops@comtrexx.test", "--eab", "--kid=" + r.eab.KeyID, "--hmac=" + r.eab.HMACKey,
 					"--path", r.dir, "--domains", araName, "--tls", "--tls.port", net.JoinHostPort("127.0.0.1", strconv.Itoa(r.port)), "run",
 				}
 			},
