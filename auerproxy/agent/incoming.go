@@ -152,12 +152,12 @@ func (l *link) handleTLS(ctx context.Context, st tunnel.Stream, s *service, call
 		return
 	}
 	hctx, cancel := context.WithTimeout(ctx, a.cfg.Limits.HandshakeTimeout)
-	defer cancel()
 	clientAuth := tls.RequireAndVerifyClientCert
 	if s.cfg.CallerAuth == CallerAuthRelay {
 		clientAuth = tls.VerifyClientCertIfGiven
 	}
 	flow, err := e2e.ServerTLS(hctx, st, a.cfg.Credentials, clientAuth, identity.Exactly(call.Caller), s.protos...)
+	cancel()
 	if err != nil {
 		s.refused.Add(1)
 		a.log.Debug("end-to-end TLS refused", "service", s.cfg.Name, "caller", call.Caller.Path(), "error", err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/stack"
 )
 
 // The defaults of [ServeConfig].
@@ -105,6 +106,7 @@ func Serve(ctx context.Context, s tunnel.Session, cfg ServeConfig) error {
 			calls.Done()
 		}
 		go func() {
+			stack.Grow()
 			p, err := tunnel.ReadPreamble(st, cfg.PreambleTimeout)
 			if err != nil {
 				tunnel.Refuse(st, preambleError(err))

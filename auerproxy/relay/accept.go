@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/stack"
 )
 
 // acceptStreams starts to serve the streams that the peer opens, in goroutines of
@@ -37,7 +38,10 @@ func (s *session) acceptStream(ctx context.Context) bool {
 		st.Reset(tunnel.CodeTooManyStreams)
 		return true
 	}
-	s.relay.work.Go(func() { s.serveStream(ctx, st) })
+	s.relay.work.Go(func() {
+		stack.Grow()
+		s.serveStream(ctx, st)
+	})
 	// Pacing the accepts leaves a flood waiting at its sender.
 	return s.opens.Wait(ctx) == nil
 }

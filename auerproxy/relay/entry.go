@@ -10,6 +10,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/socket"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/stack"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/tunnelpb"
 	"github.com/comtrexx-cloud/comtrexx/configs"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -125,7 +126,10 @@ func (e *entry) run(ctx context.Context) error {
 		conn, err := e.ln.AcceptTCP()
 		switch {
 		case err == nil:
-			e.relay.work.Go(func() { e.serve(ctx, entryConn{socket.New(conn)}) })
+			e.relay.work.Go(func() {
+				stack.Grow()
+				e.serve(ctx, entryConn{socket.New(conn)})
+			})
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, net.ErrClosed):

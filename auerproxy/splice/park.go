@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/stack"
 )
 
 // A direction that waits holds a goroutine, whose stack has the size of the last
@@ -88,6 +89,7 @@ func (f *flow) park() bool {
 
 // resume goes on in another goroutine.
 func (f *flow) resume() {
+	stack.Grow()
 	f.phase.Store(reading)
 	f.join.rested(time.Duration(f.rested.Load()))
 	f.join.arm() // a parked splice does without most checks

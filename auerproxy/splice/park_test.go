@@ -103,7 +103,7 @@ func TestParks(t *testing.T) {
 		a, _ := newAwaiter()
 		b, bn := pair()
 		done := make(chan splice.Result, 1)
-		splice.Start(a, bn, splice.Options{}, func(r splice.Result) { done <- r })
+		go splice.Start(a, bn, splice.Options{}, func(r splice.Result) { done <- r })
 		parks := func() {
 			t.Helper()
 			time.Sleep(19 * time.Millisecond)
@@ -143,7 +143,7 @@ func TestParksLater(t *testing.T) {
 		a, _ := newAwaiter()
 		b, bn := pair()
 		done := make(chan splice.Result, 1)
-		splice.Start(a, bn, splice.Options{}, func(r splice.Result) { done <- r })
+		go splice.Start(a, bn, splice.Options{}, func(r splice.Result) { done <- r })
 		// after gives how long it takes to park after a byte.
 		after := func() time.Duration {
 			t.Helper()
@@ -193,7 +193,7 @@ func TestParkedStillHasLimits(t *testing.T) {
 		a, _ := newAwaiter()
 		b, bn := pair()
 		done := make(chan splice.Result, 1)
-		splice.Start(resetWakes{a}, bn, splice.Options{IdleTimeout: time.Hour}, func(r splice.Result) { done <- r })
+		go splice.Start(resetWakes{a}, bn, splice.Options{IdleTimeout: time.Hour}, func(r splice.Result) { done <- r })
 		r := <-done
 		if lived := time.Since(begin); lived != time.Hour || r.Reason != tunnel.CodeStreamIdle {
 			t.Errorf("%+v after %v", r, lived)
@@ -239,7 +239,7 @@ func startSockets(t *testing.T, o splice.Options) (a, b *net.TCPConn, result <-c
 	a, x := tcpPair(t)
 	b, y := tcpPair(t)
 	res := make(chan splice.Result, 1)
-	splice.Start(resetting{x}, resetting{y}, o, func(r splice.Result) { res <- r })
+	go splice.Start(resetting{x}, resetting{y}, o, func(r splice.Result) { res <- r })
 	return a, b, res
 }
 

@@ -31,6 +31,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/socket"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/stack"
 )
 
 // Conn is one side of a splice.
@@ -94,16 +95,17 @@ func Join(a, b Conn, o Options) Result {
 	return j.wait()
 }
 
-// Start is [Join] without a goroutine that waits for the end: done gets the result in
-// the last one of the splice, before which nothing of it is left.
+// Start is [Join] without a goroutine that waits for the end. It copies from a to b in
+// the caller's goroutine and returns when that direction ends or first parks; done gets
+// the result in the last goroutine of the splice, after which nothing of it is left.
 func Start(a, b Conn, o Options, done func(Result)) {
 	j := newJoin(socket.Wrap(a), socket.Wrap(b), o)
 	j.ab.copy, j.ba.copy = j.ab.move, j.ba.move
 	j.mayPark(o.Poller)
 	j.done = done
 	j.arm()
-	go j.ab.run()
-	go j.ba.run()
+	go j.ba.begin()
+	j.ab.run()
 }
 
 // copier moves the bytes of one direction until its source ends, which gives nil,
@@ -138,7 +140,7 @@ func (j *join) wait() Result {
 	ended := make(chan Result, 1)
 	j.done = func(r Result) { ended <- r }
 	j.arm()
-	go j.ba.run()
+	go j.ba.begin()
 	j.ab.run()
 	return <-ended
 }
@@ -212,6 +214,12 @@ func (j *join) complete() {
 	_ = j.ab.src.Close()
 	_ = j.ba.src.Close()
 	j.done(Result{AtoB: j.ab.n, BtoA: j.ba.n, Reason: j.reason, Err: j.err})
+}
+
+// begin is run in a new goroutine.
+func (f *flow) begin() {
+	stack.Grow()
+	f.run()
 }
 
 // run copies one direction until it ends or parks.

@@ -21,25 +21,41 @@ func (s *session) Open(ctx context.Context) (tunnel.Stream, error) {
 	case <-s.done:
 		return nil, s.Err()
 	}
-	// yamux waits, without a context, for the connection, and for the peer to accept
-	// where many streams wait for that. One goroutine at most waits with it.
+	st, err := s.openSoon(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkZombies(); err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
+// openSoon opens a stream. yamux waits, without a context, for the connection, which a
+// write does as well, and for the peer to accept where many streams wait for that: only
+// then a goroutine waits with it, one at most.
+func (s *session) openSoon(ctx context.Context) (*stream, error) {
+	if s.mux.NumStreams() < acceptBacklog && s.conn.idle() {
+		st, err := s.openNow()
+		<-s.opening
+		if err != nil {
+			return nil, s.fromMux(err)
+		}
+		return st, nil
+	}
 	type result struct {
 		st  *stream
 		err error
 	}
 	ch := make(chan result)
 	started := s.start(func() {
-		ys, err := s.mux.OpenStream()
-		r := result{err: err}
-		if err == nil {
-			r.st = s.register(ys, false)
-		}
+		st, err := s.openNow()
 		<-s.opening
 		select {
-		case ch <- r:
+		case ch <- result{st, err}:
 		case <-ctx.Done():
-			if r.st != nil {
-				r.st.Reset(tunnel.CodeCancelled)
+			if st != nil {
+				st.Reset(tunnel.CodeCancelled)
 			}
 		}
 	})
@@ -53,13 +69,18 @@ func (s *session) Open(ctx context.Context) (tunnel.Stream, error) {
 		if r.err != nil {
 			return nil, s.fromMux(r.err)
 		}
-		if err := s.checkZombies(); err != nil {
-			return nil, err
-		}
 		return r.st, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+func (s *session) openNow() (*stream, error) {
+	ys, err := s.mux.OpenStream()
+	if err != nil {
+		return nil, err
+	}
+	return s.register(ys, false), nil
 }
 
 // Accept implements tunnel.Session.

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/yamux"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/stack"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 )
 
@@ -173,7 +174,10 @@ func (s *session) start(f func()) bool {
 	if s.over {
 		return false
 	}
-	s.work.Go(f)
+	s.work.Go(func() {
+		stack.Grow()
+		f()
+	})
 	return true
 }
 

@@ -214,12 +214,17 @@ func (s *stream) CloseWrite() error {
 		return s.fromMux(yamux.ErrSessionShutdown)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.writeErr != nil && !errors.Is(s.writeErr, net.ErrClosed) {
+		defer s.mu.Unlock()
 		return s.writeErr
 	}
 	s.writeErr = net.ErrClosed
-	s.finLocked()
+	said := s.finSaid
+	s.finSaid = true
+	s.mu.Unlock()
+	if !said {
+		_ = s.mux.Close() // sends FIN; an error means that the session ends
+	}
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/hashicorp/yamux"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/stack"
 )
 
 // notice is something to be said to the peer besides a stream's bytes: a signal,
@@ -48,6 +49,7 @@ func (s *session) say(n notice) {
 
 // tell says what is queued, in order.
 func (s *session) tell() {
+	stack.Grow()
 	for {
 		s.mu.Lock()
 		batch := s.notices
