@@ -13,6 +13,7 @@ import (
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/splice"
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/socket"
 )
 
 // The TLVs of a PROXY protocol v2 header (from the range for applications,
@@ -46,6 +47,7 @@ func newForwarder(a *Agent, cfg Service) (*forwarder, error) {
 	}
 	if ap, err := netip.ParseAddrPort(address); err == nil && network == "tcp" && ap.Addr().IsLoopback() {
 		f.dialer.KeepAlive = -1 // a peer on this machine does not vanish without a word
+		f.dialer.Control = socket.Connect
 	}
 	return f, nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -40,24 +41,30 @@ type record struct {
 
 // recorder writes records into one file per UTC day, records/<date>.jsonl in the
 // state directory, and deletes the files whose day has been over for longer than
-// the retention.
+// the retention. It writes once a second, or when half of the queue is full: to wake it
+// for each record would cost more than the record.
 type recorder struct {
 	dir       string // empty: nothing is kept
 	retention time.Duration
-	queue     chan record
+	limit     int           // of queue
+	full      chan struct{} // has an element once half of the queue is full
 	metrics   *metrics
 	log       hclog.Logger
 
+	mu    sync.Mutex
+	queue []record // guarded by mu
+
 	// The rest is owned by run.
-	file *os.File
-	buf  *bufio.Writer
-	day  string
+	spare []record // the queue before this one, written
+	file  *os.File
+	buf   *bufio.Writer
+	day   string
 }
 
 const recordDay = "2006-01-02"
 
 func newRecorder(stateDir string, cfg Records, m *metrics, log hclog.Logger) *recorder {
-	rec := &recorder{retention: cfg.Retention, queue: make(chan record, cfg.Queue), metrics: m, log: log}
+	rec := &recorder{retention: cfg.Retention, limit: cfg.Queue, full: make(chan struct{}, 1), metrics: m, log: log}
 	if stateDir != "" && cfg.Retention > 0 {
 		rec.dir = filepath.Join(stateDir, "records")
 	}
@@ -72,10 +79,20 @@ func (rec *recorder) add(r record) {
 	}
 	r.End = time.Now()
 	r.Reason = r.Code.Info().Name
-	select {
-	case rec.queue <- r:
-	default:
+	rec.mu.Lock()
+	n := len(rec.queue)
+	if n < rec.limit {
+		rec.queue = append(rec.queue, r)
+	}
+	rec.mu.Unlock()
+	switch {
+	case n >= rec.limit:
 		rec.metrics.drops.WithLabelValues("record").Inc()
+	case n == rec.limit/2:
+		select {
+		case rec.full <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -107,22 +124,34 @@ func (rec *recorder) run(quit <-chan struct{}) {
 	defer flush.Stop()
 	for {
 		select {
-		case r := <-rec.queue:
-			rec.write(r)
+		case <-rec.full:
+			rec.writeQueue()
 		case now := <-flush.C:
 			// Also without records, so that the sweep at midnight is not missed.
+			rec.writeQueue()
 			rec.check(rec.roll(now))
 			if rec.buf != nil {
 				rec.check(rec.buf.Flush())
 			}
 		case <-quit:
-			for len(rec.queue) > 0 {
-				rec.write(<-rec.queue)
-			}
+			rec.writeQueue()
 			rec.check(rec.close())
 			return
 		}
 	}
+}
+
+// writeQueue writes what is queued.
+func (rec *recorder) writeQueue() {
+	rec.mu.Lock()
+	queue := rec.queue
+	rec.queue = rec.spare[:0]
+	rec.mu.Unlock()
+	for _, r := range queue {
+		rec.write(r)
+	}
+	clear(queue)
+	rec.spare = queue
 }
 
 func (rec *recorder) write(r record) {

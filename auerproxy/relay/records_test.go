@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -108,4 +109,29 @@ func TestRecordsSwitchedOff(t *testing.T) {
 	if rec.dir != "" {
 		t.Errorf("records go to %q", rec.dir)
 	}
+}
+
+// TestRecordsAreWrittenWhenTheQueueFills wants nobody to wait for the second.
+func TestRecordsAreWrittenWhenTheQueueFills(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rec := testRecorder(t, Records{Retention: time.Hour, Queue: 8})
+		stop, err := rec.start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+		for round := range 10 {
+			for range 5 {
+				rec.add(record{Kind: "stream"})
+			}
+			synctest.Wait()
+			if n := len(rec.queue); n != 0 {
+				t.Fatalf("round %d: %d still queued", round, n)
+			}
+		}
+		if n := testutil.ToFloat64(rec.metrics.drops.WithLabelValues("record")); n != 0 {
+			t.Errorf("%v drops", n)
+		}
+	})
 }
