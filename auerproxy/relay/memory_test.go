@@ -32,8 +32,8 @@ func TestIdleSessionMemory(t *testing.T) { //nolint:paralleltest // the memory o
 		transport string
 		budget    int // a fifth more than the most of six runs
 	}{
-		{agent.TransportTCP, 85_000},
-		{agent.TransportQUIC, 160_000},
+		{agent.TransportTCP, 74_000},
+		{agent.TransportQUIC, 145_000},
 	} {
 		transport, budget := tt.transport, tt.budget
 		t.Run(transport, func(t *testing.T) { //nolint:paralleltest // as above

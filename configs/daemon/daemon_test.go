@@ -128,6 +128,9 @@ func TestConfigValidate(t *testing.T) {
 		{"level", Config{Log: LogConfig{Level: "loud"}}, "log.level"},
 		{"format", Config{Log: LogConfig{Format: "xml"}}, "log.format"},
 		{"timeout", Config{ShutdownTimeout: -1}, "shutdown_timeout"},
+		{"GC of the runtime", Config{GCPercent: -1}, ""},
+		{"GC percent below zero", Config{GCPercent: -2}, "gc_percent"},
+		{"GC percent too high", Config{GCPercent: 1001}, "gc_percent"},
 		{"no heap floor", Config{HeapFloor: -1}, ""},
 		{"heap floor below zero", Config{HeapFloor: -2}, "heap_floor"},
 		{"heap floor too high", Config{HeapFloor: 1 << 40}, "heap_floor"},
@@ -158,7 +161,7 @@ func TestConfigKeys(t *testing.T) {
 		Config `yaml:",inline"`
 	}{Default()}
 	err := configs.Load(&cfg, configs.Source{Set: []string{
-		"log.level=debug", "log.format=json", "admin.listen=unix:/x", "admin.allow_remote=true", "shutdown_timeout=3s", "heap_floor=4096",
+		"log.level=debug", "log.format=json", "admin.listen=unix:/x", "admin.allow_remote=true", "shutdown_timeout=3s", "heap_floor=4096", "gc_percent=80",
 		"keep_memory=true", "access_log.dir=/x", "access_log.raw_for=24h", "access_log.k=20", "access_log.show=192.0.2.1,2001:db8::/32",
 	}})
 	want := Config{
@@ -166,6 +169,7 @@ func TestConfigKeys(t *testing.T) {
 		Admin:           AdminConfig{Listen: "unix:/x", AllowRemote: true},
 		ShutdownTimeout: 3 * time.Second,
 		AccessLog:       accesslog.Default(),
+		GCPercent:       80,
 		HeapFloor:       4096,
 		KeepMemory:      true,
 	}

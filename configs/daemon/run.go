@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"syscall"
 )
 
@@ -49,6 +50,9 @@ func (d *Daemon) Run(ctx context.Context, components ...Component) error {
 	// Never touched, and so never backed by memory.
 	floor := make([]byte, max(0, d.cfg.HeapFloor))
 	defer runtime.KeepAlive(floor)
+	if d.cfg.GCPercent > 0 && os.Getenv("GOGC") == "" {
+		defer debug.SetGCPercent(debug.SetGCPercent(d.cfg.GCPercent))
+	}
 	if !d.cfg.KeepMemory {
 		defer d.releaseMemory(int64(len(floor)))()
 	}

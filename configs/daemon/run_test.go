@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"slices"
 	"strings"
@@ -218,11 +219,13 @@ func heapGoal() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// Not parallel: the floor is the whole process's.
+// Not parallel: the floor is the whole process's, and so is the percentage.
 func TestHeapFloor(t *testing.T) {
+	t.Setenv("GOGC", "")
+	defer debug.SetGCPercent(debug.SetGCPercent(100)) // daemons that ran at once may leave another
 	const floor = 256 << 20
-	goal := func(floor int64) uint64 {
-		d, _ := newDaemon(t, Config{HeapFloor: floor})
+	goal := func(floor int64, percent int) uint64 {
+		d, _ := newDaemon(t, Config{HeapFloor: floor, GCPercent: percent})
 		var got uint64
 		if err := d.Run(t.Context(), Component{Name: "a", Run: func(context.Context) error {
 			got = heapGoal()
@@ -232,10 +235,16 @@ func TestHeapFloor(t *testing.T) {
 		}
 		return got
 	}
-	if got := goal(floor); got < 2*floor {
-		t.Errorf("collects at %d bytes, want %d or more", got, 2*floor)
+	for percent, want := range map[int]uint64{0: floor * 3 / 2, 100: floor * 2} {
+		if got := goal(floor, percent); got < want || got > want+floor/4 {
+			t.Errorf("at %d %%: collects at %d bytes, want %d or a little more", percent, got, want)
+		}
 	}
-	if got := goal(-1); got >= floor {
+	t.Setenv("GOGC", "100") // not read again: the percentage stays that of the process
+	if got := goal(floor, 50); got < floor*2 {
+		t.Errorf("with GOGC: collects at %d bytes, want %d or more", got, floor*2)
+	}
+	if got := goal(-1, 0); got >= floor {
 		t.Errorf("without a floor: collects at %d bytes", got)
 	}
 }

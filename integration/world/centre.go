@@ -133,7 +133,7 @@ func (p *inProcess) startCentre(ctx context.Context) (unit, error) {
 	log := w.cfg.Logger.Named(centreDir)
 	d, err := daemon.New(daemon.Config{
 		Admin: daemon.AdminConfig{Listen: "unix:" + w.path(centreDir, "admin.sock")}, Log: daemon.LogConfig{Level: "off"},
-		KeepMemory: true, HeapFloor: -1, ShutdownTimeout: closeTimeout,
+		KeepMemory: true, GCPercent: -1, HeapFloor: -1, ShutdownTimeout: closeTimeout,
 	}, "ccc")
 	if err != nil {
 		return nil, err

@@ -116,7 +116,7 @@ func (p *inProcess) startGateway(ctx context.Context) (unit, error) {
 	p.use(gatewayDir, creds)
 	d, err := daemon.New(daemon.Config{
 		Admin: daemon.AdminConfig{Listen: "unix:" + w.path(gatewayDir, "admin.sock")}, Log: daemon.LogConfig{Level: "off"},
-		KeepMemory: true, HeapFloor: -1, ShutdownTimeout: closeTimeout,
+		KeepMemory: true, GCPercent: -1, HeapFloor: -1, ShutdownTimeout: closeTimeout,
 	}, "ara")
 	if err != nil {
 		return nil, err

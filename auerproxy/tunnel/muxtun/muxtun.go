@@ -77,6 +77,9 @@ func afterTLS(ctx context.Context, conn *tls.Conn, took time.Duration, client bo
 			took = min(took, p.RTT)
 		}
 	}
+	if !client {
+		tunnel.Slim(conn)
+	}
 	s, err := newSession(ctx, conn, peer, client, cfg.window(took), cfg)
 	if err != nil {
 		return nil, handshakeError(ctx, client, cfg, err)

@@ -21,7 +21,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
 
 	"github.com/quic-go/quic-go"
 
@@ -91,30 +90,18 @@ func (l *Listener) connContext(ctx context.Context, from *quic.ClientInfo) (cont
 		l.cfg.Refused(from.RemoteAddr, "busy")
 		return nil, errBusy
 	}
-	h := &handshake{slots: l.slots}
-	context.AfterFunc(ctx, func() {
-		if h.done() { // never accepted
-			l.cfg.Refused(from.RemoteAddr, "handshake")
-		}
+	stop := context.AfterFunc(ctx, func() { // never accepted
+		<-l.slots
+		l.cfg.Refused(from.RemoteAddr, "handshake")
 	})
-	return context.WithValue(ctx, handshakeKey{}, h), nil
+	return context.WithValue(ctx, handshakeKey{}, &handshake{stop}), nil
 }
 
 type handshakeKey struct{}
 
-// handshake is a place among the running handshakes.
+// handshake has a place among the running handshakes.
 type handshake struct {
-	once  sync.Once
-	slots chan struct{}
-}
-
-// done frees the place, and reports whether it was the first to do so.
-func (h *handshake) done() (first bool) {
-	h.once.Do(func() {
-		<-h.slots
-		first = true
-	})
-	return first
+	stop func() bool // false where the connection is gone, and with it the place
 }
 
 // Accept gives the next session. A peer whose certificate names no endpoint is
@@ -132,7 +119,10 @@ func (l *Listener) Accept(ctx context.Context) (tunnel.Session, error) {
 			return nil, fmt.Errorf("accept QUIC: %w", err)
 		}
 		if h, ok := conn.Context().Value(handshakeKey{}).(*handshake); ok {
-			h.done()
+			if h.stop() {
+				<-l.slots
+			}
+			h.stop = nil // for good: the context of the connection keeps h
 		}
 		s, err := newSession(conn, nil, l.cfg)
 		if err == nil {

@@ -17,10 +17,11 @@ import (
 
 // session is a QUIC connection as a tunnel.Session.
 type session struct {
-	conn  *quic.Conn
-	peer  identity.ID
-	free  func()        // closes the socket of a dialled session; nil for a shared one
-	opens chan struct{} // holds an element for each stream that this side has open
+	conn    *quic.Conn
+	peer    identity.ID
+	expires time.Time     // of the peer's certificate
+	free    func()        // closes the socket of a dialled session; nil for a shared one
+	opens   chan struct{} // holds an element for each stream that this side has open
 
 	freeOnce sync.Once
 }
@@ -29,7 +30,8 @@ type session struct {
 // closed.
 func newSession(conn *quic.Conn, free func(), cfg Config) (*session, error) {
 	s := &session{conn: conn, free: free, opens: make(chan struct{}, max(cfg.MaxOpenStreams, 1))}
-	peer, err := identity.FromConnectionState(conn.ConnectionState().TLS)
+	state := conn.ConnectionState().TLS
+	peer, err := identity.FromConnectionState(state)
 	if err != nil {
 		err = tunnel.FromTLS(err)
 		if free != nil { // dialled
@@ -39,7 +41,10 @@ func newSession(conn *quic.Conn, free func(), cfg Config) (*session, error) {
 		return nil, err
 	}
 	s.peer = peer
-	if free != nil {
+	s.expires = state.PeerCertificates[0].NotAfter // there is one: it gave the identity
+	if free == nil {
+		tunnel.SlimQUIC(conn)
+	} else {
 		// The socket of a session that the peer ended.
 		context.AfterFunc(conn.Context(), func() { s.freeOnce.Do(free) })
 	}
@@ -109,9 +114,7 @@ func (s *session) Err() error {
 func (s *session) Peer() identity.ID { return s.peer }
 
 // Expires implements tunnel.Certified.
-func (s *session) Expires() time.Time {
-	return s.conn.ConnectionState().TLS.PeerCertificates[0].NotAfter // there is one, see newSession
-}
+func (s *session) Expires() time.Time { return s.expires }
 
 func (s *session) Transport() tunnel.Transport { return tunnel.QUIC }
 func (s *session) LocalAddr() net.Addr         { return s.conn.LocalAddr() }

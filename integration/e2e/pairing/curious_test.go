@@ -65,7 +65,7 @@ func centre(t *testing.T, ca *pkitest.CA, relay, dir string, log hclog.Logger) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := daemon.New(daemon.Config{Admin: daemon.AdminConfig{Listen: "127.0.0.1:0"}, Log: daemon.LogConfig{Level: "off"}, KeepMemory: true, HeapFloor: -1}, "ccc")
+	d, err := daemon.New(daemon.Config{Admin: daemon.AdminConfig{Listen: "127.0.0.1:0"}, Log: daemon.LogConfig{Level: "off"}, KeepMemory: true, GCPercent: -1, HeapFloor: -1}, "ccc")
 	if err != nil {
 		t.Fatal(err)
 	}

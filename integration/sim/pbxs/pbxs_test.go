@@ -84,7 +84,7 @@ func lab(t *testing.T, n int) Options {
 	}
 	d, err := daemon.New(daemon.Config{
 		Admin: daemon.AdminConfig{Listen: "127.0.0.1:0"}, Log: daemon.LogConfig{Level: "off"},
-		KeepMemory: true, HeapFloor: -1, ShutdownTimeout: 10 * time.Second,
+		KeepMemory: true, GCPercent: -1, HeapFloor: -1, ShutdownTimeout: 10 * time.Second,
 	}, "ccc")
 	if err != nil {
 		t.Fatal(err)
