@@ -119,9 +119,21 @@ func (r *run) openOne(ctx context.Context, buf []byte) error {
 	return errors.Join(ask(c, true, buf), c.Close())
 }
 
+// settle is how long the process in the middle is left alone before each reading of
+// memory, so that neither counts what passes: the start of one, and the opening of the
+// other.
+const settle = 3 * time.Second
+
 // idle opens connections and leaves them alone; the memory is read before and
 // after.
 func (r *run) idle(ctx context.Context) error {
+	rest := r.Duration
+	if r.Meter != nil {
+		rest = max(rest, settle)
+		if err := wait(ctx, rest); err != nil {
+			return err
+		}
+	}
 	if err := r.begin(); err != nil {
 		return err
 	}
@@ -131,7 +143,7 @@ func (r *run) idle(ctx context.Context) error {
 		return err
 	}
 	defer closeAll(conns)
-	if err := wait(ctx, r.Duration); err != nil {
+	if err := wait(ctx, rest); err != nil {
 		return err
 	}
 	r.result.Elapsed, r.result.Ops = time.Since(began), int64(len(conns))

@@ -12,7 +12,7 @@
 //	up8     eight connections that write; bytes count where the target reads them
 //	req32   thirty-two connections, each sends 64 bytes and waits for the same 64 bytes
 //	open32  thirty-two at once connect, make one such request, and close
-//	idle300 three hundred connections that made one request and stay; what counts is memory
+//	idle300 three hundred connections that made one request and stay; what counts is memory, each time after a rest of three seconds
 //
 // The clock of the first three starts when every connection has carried something,
 // so that opening is not part of the figure. It runs for the planned time, and on
