@@ -67,11 +67,11 @@ func held(v reflect.Value, name string) int { return v.FieldByName(name).FieldBy
 
 func slimTCP(t *testing.T, client, server *tls.Config, slim bool) (here, there io.ReadWriter) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nothing to wait for
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	near, err := net.Dial("tcp", ln.Addr().String()) //nolint:noctx // as above
+	near, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
