@@ -352,7 +352,9 @@ func (r *Relay) route(id identity.ID) []*session {
 	return list
 }
 
+// controlError says why a session ends whose control stream gave err.
 func controlError(err error) *tunnel.Error {
+	err = tunnel.UnderStream(err)
 	if e, ok := errors.AsType[*tunnel.Error](err); ok && !e.Timeout() {
 		return e
 	}

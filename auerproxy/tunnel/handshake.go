@@ -111,8 +111,7 @@ func Connect(ctx context.Context, s Session, hello *Hello) (*Control, *Welcome, 
 }
 
 // sessionEnd is the end of the session where the handshake failed by it: that says
-// more than the failed read. A stream may learn of the end before Err does, and then
-// has it as its cause.
+// more than the failed read.
 func sessionEnd(s Session, err error) error {
 	if isRefusal(err) {
 		return err
@@ -120,6 +119,13 @@ func sessionEnd(s Session, err error) error {
 	if serr := s.Err(); serr != nil {
 		return serr
 	}
+	return UnderStream(err)
+}
+
+// UnderStream gives the end of the session where err is that of a stream which ended
+// with it, and err itself otherwise. A stream may learn of the end before the session's
+// Err does.
+func UnderStream(err error) error {
 	if e, ok := errors.AsType[*Error](err); ok && e.Code == CodeSessionLost {
 		if cause, ok := errors.AsType[*Error](e.Cause); ok {
 			return cause
