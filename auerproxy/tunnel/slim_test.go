@@ -16,6 +16,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
+	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel/quictun"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
 	"github.com/comtrexx-cloud/comtrexx/pki/pkitest"
 )
@@ -118,7 +119,7 @@ func slimQUIC(t *testing.T, client, server *tls.Config, slim bool) (here, there 
 	}
 	t.Cleanup(func() { _, _, _ = c.CloseWithError(0, ""), s.CloseWithError(0, ""), ln.Close() })
 	if slim {
-		tunnel.SlimQUIC(s)
+		quictun.Slim(s)
 	}
 	cs, err := c.OpenStreamSync(ctx)
 	if err != nil {

@@ -36,13 +36,13 @@ type Config struct {
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
 	// GCPercent is by how much of what is in use the heap grows until garbage is
 	// collected, in percent: the Go runtime's GOGC, which wins where the environment has
-	// it. A process that holds much, a relay of 10,000 tunnels say, takes a fifth less
+	// it. A process that holds much, a relay of 10,000 tunnels say, takes a tenth less
 	// memory at 50 than at the runtime's 100. -1: left to the runtime. Default: 50.
 	GCPercent int `yaml:"gc_percent"`
 	// HeapFloor is a number of bytes that the garbage collector counts as in use,
-	// though nothing is kept in them and they take no memory: with it a collection
-	// starts first when GCPercent of that size have been used. A process that holds little would otherwise
-	// collect whenever a few megabytes pass through it, and each time everybody's
+	// though nothing is kept in them and they take no memory: a collection starts
+	// first when GCPercent of that size have been used. A process that holds little
+	// would otherwise collect whenever a few megabytes pass through it, and each time everybody's
 	// calls take longer. Bounds on what the Go runtime counts as memory, such as
 	// relay.limits.memory and GOMEMLIMIT, see it too. -1: none. Default: 64 MiB.
 	HeapFloor int64 `yaml:"heap_floor"`

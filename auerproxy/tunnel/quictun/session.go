@@ -43,7 +43,7 @@ func newSession(conn *quic.Conn, free func(), cfg Config) (*session, error) {
 	s.peer = peer
 	s.expires = state.PeerCertificates[0].NotAfter // there is one: it gave the identity
 	if free == nil {
-		tunnel.SlimQUIC(conn)
+		Slim(conn)
 	} else {
 		// The socket of a session that the peer ended.
 		context.AfterFunc(conn.Context(), func() { s.freeOnce.Do(free) })
