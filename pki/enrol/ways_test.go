@@ -116,7 +116,7 @@ func TestStartIn1970(t *testing.T) {
 		clock.Saw(creds.Leaf().NotBefore)
 		asked := 0
 		l := renewalLoop{
-			cfg: Renewal{}.withDefaults(), creds: creds, log: hclog.NewNullLogger(), clock: clock,
+			cfg: Renewal{BundleEvery: -1}.withDefaults(), creds: creds, log: hclog.NewNullLogger(), clock: clock,
 			renew: p.renew, confirm: p.confirm, save: p.save,
 			askTime: func(context.Context) error {
 				if asked++; asked < 3 {

@@ -220,13 +220,6 @@ func (c *joinConn) sendPlanned() {
 	}
 }
 
-// idle reports whether nobody waits for the connection to take something.
-func (c *joinConn) idle() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.sending != underway
-}
-
 func (c *joinConn) fitsLocked(n int) bool {
 	return c.frames == nil || len(*c.frames)+n <= cap(*c.frames)
 }

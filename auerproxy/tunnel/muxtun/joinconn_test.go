@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/comtrexx-cloud/comtrexx/auerproxy/tunnel"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -106,6 +107,23 @@ func TestOneWritePerFrame(t *testing.T) {
 	w := client.(*session).conn.wire //nolint:forcetypeassert // the dialer's
 	if w.Holds() {
 		t.Error("an idle connection holds a buffer")
+	}
+}
+
+// TestOpenEndsWithItsContext: even one whose own frame is the first that the connection
+// does not take.
+func TestOpenEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	client, _, raw := countedPair(t)
+	raw.gate.Lock()
+	free := sync.OnceFunc(raw.gate.Unlock)
+	defer free()
+	late := time.AfterFunc(10*time.Second, free) // Open must not hang the test
+	defer late.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := client.Open(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("open: %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package muxtun
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/hashicorp/yamux"
 
@@ -31,47 +32,67 @@ func (s *session) Open(ctx context.Context) (tunnel.Stream, error) {
 	return st, nil
 }
 
-// openSoon opens a stream. yamux waits, without a context, for the connection, which a
-// write does as well, and for the peer to accept where many streams wait for that: only
-// then a goroutine waits with it, one at most.
+// openLinger is how long the goroutine that opens streams waits for the next one.
+const openLinger = 100 * time.Millisecond
+
+// opens is one stream to be opened, for somebody who waits until ctx ends.
+type opens struct {
+	ctx context.Context //nolint:containedctx // of the one who waits
+	ch  chan opened
+}
+
+type opened struct {
+	st  *stream
+	err error
+}
+
+// openSoon opens a stream, and lets the next one be opened. yamux waits for the
+// connection, and for the peer where many streams wait to be accepted, without a
+// context: a goroutine waits with it, and stays for the opens that follow.
 func (s *session) openSoon(ctx context.Context) (*stream, error) {
-	if s.mux.NumStreams() < acceptBacklog && s.conn.idle() {
-		st, err := s.openNow()
-		<-s.opening
-		if err != nil {
-			return nil, s.fromMux(err)
+	o := opens{ctx: ctx, ch: make(chan opened)}
+	select {
+	case s.opens <- o:
+	default:
+		if !s.start(func() { s.serveOpens(o) }) {
+			<-s.opening
+			<-s.done
+			return nil, s.Err()
 		}
-		return st, nil
-	}
-	type result struct {
-		st  *stream
-		err error
-	}
-	ch := make(chan result)
-	started := s.start(func() {
-		st, err := s.openNow()
-		<-s.opening
-		select {
-		case ch <- result{st, err}:
-		case <-ctx.Done():
-			if st != nil {
-				st.Reset(tunnel.CodeCancelled)
-			}
-		}
-	})
-	if !started {
-		<-s.opening
-		<-s.done
-		return nil, s.Err()
 	}
 	select {
-	case r := <-ch:
+	case r := <-o.ch:
 		if r.err != nil {
 			return nil, s.fromMux(r.err)
 		}
 		return r.st, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
+	}
+}
+
+// serveOpens opens a stream, and those that follow it soon.
+func (s *session) serveOpens(o opens) {
+	linger := time.NewTimer(openLinger)
+	defer linger.Stop()
+	for {
+		st, err := s.openNow()
+		select {
+		case o.ch <- opened{st, err}:
+		case <-o.ctx.Done():
+			if st != nil {
+				st.Reset(tunnel.CodeCancelled)
+			}
+		}
+		<-s.opening
+		linger.Reset(openLinger)
+		select {
+		case o = <-s.opens:
+		case <-linger.C:
+			return
+		case <-s.done:
+			return
+		}
 	}
 }
 

@@ -35,6 +35,8 @@ type session struct {
 	// registered in order, and a signal for a later one is known to be early.
 	opening, accepting chan struct{}
 
+	opens chan opens // to a goroutine that waits for the next one
+
 	mu       sync.Mutex         // after a stream's mu where both are held
 	streams  map[uint32]*stream // guarded by mu; streams not closed here
 	incoming int                // guarded by mu; those of them that the peer opened
@@ -99,7 +101,7 @@ func newSession(ctx context.Context, conn *tls.Conn, peer identity.ID, client bo
 	s := &session{
 		peer: peer, transport: cfg.Transport,
 		client: client, maxIn: cfg.maxIncoming(peer), signalTimeout: defaultSignalTimeout,
-		opening: make(chan struct{}, 1), accepting: make(chan struct{}, 1),
+		opening: make(chan struct{}, 1), accepting: make(chan struct{}, 1), opens: make(chan opens),
 		streams: make(map[uint32]*stream), done: make(chan struct{}), ended: make(chan struct{}),
 	}
 	s.conn = newJoinConn(conn, cfg.WriteTimeout, s)

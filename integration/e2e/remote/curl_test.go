@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -30,7 +31,7 @@ func newCurl(t *testing.T, w *world.World, args ...string) *curl {
 	c := &curl{t: t, path: tool(t, "curl"), jar: filepath.Join(t.TempDir(), "cookies")}
 	_, c.port, _ = net.SplitHostPort(w.Gateway().Addr)
 	c.common = append([]string{
-		"-q", "-sS", "--max-time", "60", "--noproxy", "*", "--cacert", w.Roots(), "-b", c.jar, "-c", c.jar,
+		"-q", "-sS", "--max-time", "60", "--noproxy", "*", "--cacert", w.Roots(),
 		"--resolve", world.GatewayName + ":" + c.port + ":127.0.0.1",
 	}, args...)
 	return c
@@ -47,7 +48,7 @@ func (c *curl) run(ctx context.Context, args ...string) string {
 }
 
 func (c *curl) try(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, c.path, append(slices.Clip(c.common), args...)...)
+	cmd := exec.CommandContext(ctx, c.path, slices.Concat(c.common, []string{"-b", c.jar, "-c", c.jar}, args)...)
 	var complaints strings.Builder
 	cmd.Stderr = &complaints
 	out, err := cmd.Output()
@@ -55,6 +56,22 @@ func (c *curl) try(ctx context.Context, args ...string) (string, error) {
 		err = fmt.Errorf("curl %s: %w\n%s", strings.Join(args, " "), err, complaints.String())
 	}
 	return string(out), err
+}
+
+// beside gives a curl with the same cookies that may run at the same time: curl empties
+// its jar before it writes it anew.
+func (c *curl) beside() *curl {
+	c.t.Helper()
+	cookies, err := os.ReadFile(c.jar)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	other := *c
+	other.jar = filepath.Join(c.t.TempDir(), "cookies")
+	if err := os.WriteFile(other.jar, cookies, 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	return &other
 }
 
 // begin goes from the gateway to the control centre, and gives the session's origin and

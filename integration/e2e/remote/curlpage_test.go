@@ -102,9 +102,9 @@ func (p *curlPage) flows() {
 	if _, err := fmt.Sscanf(number, `{"number":%d}`, &before); err != nil {
 		p.t.Fatalf("%s: %v", number, err)
 	}
-	polled := make(chan string, 1)
+	polled, other := make(chan string, 1), p.beside()
 	go func() {
-		got, err := p.try(p.ctx, fmt.Sprintf("%spoll?after=%d", p.base, before))
+		got, err := other.try(p.ctx, fmt.Sprintf("%spoll?after=%d", p.base, before))
 		if err != nil {
 			got = err.Error()
 		}
