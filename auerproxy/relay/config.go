@@ -117,6 +117,11 @@ type Limits struct {
 	// over TCP it waits in the accept queue. Default 2000 and 2000.
 	HandshakesPerSecond float64 `yaml:"handshakes_per_second"`
 	HandshakeBurst      int     `yaml:"handshake_burst"`
+	// RushHandshakes is from how many handshakes a second on the process runs with
+	// four times as many threads (GOMAXPROCS, which wins where the environment has it) as
+	// there are processors, so that calls in progress do not wait for handshakes that
+	// compute. -1: never. Default 100.
+	RushHandshakes float64 `yaml:"rush_handshakes"`
 	// Handshakes is how many TLS handshakes run at once. Default 64.
 	Handshakes int `yaml:"handshakes"`
 	// HandshakeTimeout bounds the transport handshake, and then again the hello.
@@ -222,6 +227,7 @@ func DefaultConfig() Config {
 			Tunnels:             150_000,
 			HandshakesPerSecond: 2000,
 			HandshakeBurst:      2000,
+			RushHandshakes:      100,
 			Handshakes:          64,
 			HandshakeTimeout:    10 * time.Second,
 			StreamsPerDevice:    256,
@@ -264,6 +270,7 @@ func (c *Config) fill() {
 	l.Tunnels = cmp.Or(l.Tunnels, dl.Tunnels)
 	l.HandshakesPerSecond = cmp.Or(l.HandshakesPerSecond, dl.HandshakesPerSecond)
 	l.HandshakeBurst = cmp.Or(l.HandshakeBurst, dl.HandshakeBurst)
+	l.RushHandshakes = cmp.Or(l.RushHandshakes, dl.RushHandshakes)
 	l.Handshakes = cmp.Or(l.Handshakes, dl.Handshakes)
 	l.HandshakeTimeout = cmp.Or(l.HandshakeTimeout, dl.HandshakeTimeout)
 	l.StreamsPerDevice = cmp.Or(l.StreamsPerDevice, dl.StreamsPerDevice)

@@ -53,6 +53,7 @@ type Relay struct {
 	records     *recorder
 	tenants     []*tenant
 	admit       *rate.Limiter
+	rush        *rush
 	clones      cloneWatch
 	tickets     *tickets // nil: none are handed out
 	seats       seats
@@ -103,6 +104,7 @@ func New(cfg Config) (*Relay, error) {
 		incarnation: hex.EncodeToString(tunnel.NewID()),
 		metrics:     m,
 		admit:       rate.NewLimiter(rate.Limit(cfg.Limits.HandshakesPerSecond), cfg.Limits.HandshakeBurst),
+		rush:        newRush(cfg.Limits.RushHandshakes),
 		sessions:    make(map[sessionKey]*session),
 		byPeer:      make(map[identity.ID][]*session),
 		connects:    make(map[*connectCall]struct{}),
@@ -158,6 +160,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		g.Go(func() error { return err })
 	}
 	err = g.Wait()
+	r.rush.stop()
 	r.closeSessions(tunnel.CodeShutdown, "the relay is stopping")
 	r.work.Wait()
 	err = errors.Join(err, r.poller.Close())
@@ -317,6 +320,7 @@ func (r *Relay) handoff(ctx context.Context, front *connectFront, c *tls.Conn) {
 // admitNow takes one token for a handshake, and counts where there is none.
 func (r *Relay) admitNow() bool {
 	if r.admit.Allow() {
+		r.rush.saw()
 		return true
 	}
 	r.metrics.drops.WithLabelValues("handshake_rate").Inc()

@@ -6,7 +6,12 @@ import (
 	"crypto/x509"
 	"reflect"
 	"sync"
+	"sync/atomic"
 )
+
+// issuer is the issuer of the last peer's certificate. crypto/tls parses a certificate
+// once for as long as somebody has it, and most peers have the same issuer.
+var issuer atomic.Pointer[x509.Certificate]
 
 // Slim drops what crypto/tls keeps of a handshake for the life of an accepted
 // connection and never looks at again: the peer's certificates, parsed, and two buffers
@@ -26,6 +31,9 @@ func Slim(conn *tls.Conn) {
 	mu.Lock()
 	defer mu.Unlock()
 	if certs, ok := field[[]*x509.Certificate](v, "peerCertificates"); ok {
+		if len(*certs) > 1 {
+			issuer.Store((*certs)[1])
+		}
 		*certs = nil
 	}
 	if chains, ok := field[[][]*x509.Certificate](v, "verifiedChains"); ok {
