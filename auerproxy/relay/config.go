@@ -119,7 +119,7 @@ type Limits struct {
 	HandshakeBurst      int     `yaml:"handshake_burst"`
 	// RushHandshakes is from how many handshakes a second on the process runs with
 	// four times as many threads (GOMAXPROCS, which wins where the environment has it) as
-	// there are processors, so that calls in progress do not wait for handshakes that
+	// there are processors while there are calls, so that they do not wait for handshakes that
 	// compute. -1: never. Default 100.
 	RushHandshakes float64 `yaml:"rush_handshakes"`
 	// Handshakes is how many TLS handshakes run at once. Default 64.

@@ -209,6 +209,7 @@ func (j *joint) start(caller net.Conn, after func()) {
 func (j *joint) begin() splice.Options {
 	r := j.relay
 	r.metrics.streams.Inc()
+	r.rush.callBegins()
 	j.hops = nil // told already
 	toTarget, toCaller := j.target.limit.downlink(), j.target.limit.uplink()
 	if j.callerSession != nil {
@@ -230,6 +231,7 @@ func (j *joint) end(res splice.Result) {
 	r := j.relay
 	j.target.toPeer.Add(-1)
 	r.metrics.streams.Dec()
+	r.rush.callEnds()
 	r.metrics.streamEnds.WithLabelValues(label(res.Reason)).Inc()
 	r.metrics.bytes.WithLabelValues("to_target").Add(float64(res.AtoB))
 	r.metrics.bytes.WithLabelValues("to_caller").Add(float64(res.BtoA))

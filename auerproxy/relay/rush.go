@@ -4,6 +4,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,15 +13,18 @@ import (
 // has nothing to run, or every 10 ms. So while there is a rush the runtime gets more
 // processors than the machine has. Then one of its threads waits for the network in
 // the kernel, which shares the processors fairly between it and those that compute.
-// Without a rush that would only cost switches between threads.
+// Where there are no calls, or no rush, that would only cost switches between threads.
 type rush struct {
 	least int    // so many handshakes in a rushWindow are one; 0: never
 	begin func() // gives the runtime more processors
 	end   func() // takes them away
 
+	open, made atomic.Int64 // calls that are open, and that there have been
+
 	mu    sync.Mutex
 	since time.Time   // guarded by mu; when the window began
 	count int         // guarded by mu; handshakes in it
+	calls int64       // guarded by mu; made when it began
 	last  time.Time   // guarded by mu; when there were enough of them
 	timer *time.Timer // guarded by mu; runs in a rush
 }
@@ -44,6 +48,14 @@ func newRush(perSecond float64) *rush {
 	return r
 }
 
+// callBegins and callEnds count a call.
+func (r *rush) callBegins() {
+	r.open.Add(1)
+	r.made.Add(1)
+}
+
+func (r *rush) callEnds() { r.open.Add(-1) }
+
 // saw counts a handshake.
 func (r *rush) saw() {
 	if r.least == 0 {
@@ -53,9 +65,9 @@ func (r *rush) saw() {
 	defer r.mu.Unlock()
 	now := time.Now()
 	if now.Sub(r.since) >= rushWindow {
-		r.since, r.count = now, 0
+		r.since, r.count, r.calls = now, 0, r.made.Load()
 	}
-	if r.count++; r.count < r.least {
+	if r.count++; r.count < r.least || r.open.Load() == 0 && r.calls == r.made.Load() {
 		return
 	}
 	r.last = now

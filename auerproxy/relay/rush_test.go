@@ -27,6 +27,9 @@ func TestRush(t *testing.T) {
 				time.Sleep(every)
 			}
 		}
+		handshakes(200, rushWindow/20)
+		want("no calls", 0, 0)
+		r.callBegins()
 		handshakes(100, rushWindow/8)
 		want("fewer", 0, 0)
 		time.Sleep(rushWindow)
@@ -41,11 +44,18 @@ func TestRush(t *testing.T) {
 		want("long after", 1, 1)
 		handshakes(20, 0)
 		want("another one", 2, 1)
+		r.callEnds()
 		r.stop()
 		r.stop()
 		want("the relay stops", 2, 2)
 		time.Sleep(2 * rushHold)
 		want("nothing is left", 2, 2)
+		r.saw()
+		r.callBegins()
+		r.callEnds()
+		handshakes(20, 0)
+		want("short calls", 3, 2)
+		r.stop()
 	})
 }
 
@@ -63,6 +73,9 @@ func TestRushProcessors(t *testing.T) { //nolint:paralleltest // it looks at the
 		if got := runtime.GOMAXPROCS(0); got != n {
 			t.Errorf("%s: %d processors, want %d", what, got, n)
 		}
+	}
+	for _, r := range []*rush{a, b, never, fixed} {
+		r.callBegins()
 	}
 	for _, r := range []*rush{never, fixed} {
 		for range 100 {
