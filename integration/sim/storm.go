@@ -47,7 +47,7 @@ func (s *simulation) storm(ctx context.Context) (err error) {
 		}
 	}
 	if r.Failed > 0 {
-		s.failed("%d of %d calls of bystanders failed", r.Failed, r.Calls)
+		s.failed("%d of %d calls of bystanders failed, the first with: %s", r.Failed, r.Calls, r.FirstError)
 	}
 	if r.Back < r.Devices {
 		s.failed("%d of %d devices did not come back from a storm within %s", r.Devices-r.Back, r.Devices, s.o.patience)
