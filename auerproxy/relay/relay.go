@@ -151,6 +151,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	if r.poller, err = splice.NewPoller(); err != nil {
 		return errors.Join(err, closeAll(ln, pc))
 	}
+	defer r.rush.stop() // when no handshake can come any more
 	g, ctx := errgroup.WithContext(ctx)
 	err = r.serve(ctx, g, ln, pc)
 	if err == nil {
@@ -160,7 +161,6 @@ func (r *Relay) Run(ctx context.Context) error {
 		g.Go(func() error { return err })
 	}
 	err = g.Wait()
-	r.rush.stop()
 	r.closeSessions(tunnel.CodeShutdown, "the relay is stopping")
 	r.work.Wait()
 	err = errors.Join(err, r.poller.Close())

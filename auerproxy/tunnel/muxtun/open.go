@@ -35,13 +35,13 @@ func (s *session) Open(ctx context.Context) (tunnel.Stream, error) {
 // openLinger is how long the goroutine that opens streams waits for the next one.
 const openLinger = 100 * time.Millisecond
 
-// opens is one stream to be opened, for somebody who waits until ctx ends.
-type opens struct {
-	ctx context.Context //nolint:containedctx // of the one who waits
-	ch  chan opened
+// openRequest is one stream to be opened, for somebody who waits until ctx ends.
+type openRequest struct {
+	ctx    context.Context //nolint:containedctx // of the one who waits
+	answer chan openAnswer
 }
 
-type opened struct {
+type openAnswer struct {
 	st  *stream
 	err error
 }
@@ -50,36 +50,36 @@ type opened struct {
 // connection, and for the peer where many streams wait to be accepted, without a
 // context: a goroutine waits with it, and stays for the opens that follow.
 func (s *session) openSoon(ctx context.Context) (*stream, error) {
-	o := opens{ctx: ctx, ch: make(chan opened)}
+	r := openRequest{ctx: ctx, answer: make(chan openAnswer)}
 	select {
-	case s.opens <- o:
+	case s.requests <- r:
 	default:
-		if !s.start(func() { s.serveOpens(o) }) {
+		if !s.start(func() { s.serveOpens(r) }) {
 			<-s.opening
 			<-s.done
 			return nil, s.Err()
 		}
 	}
 	select {
-	case r := <-o.ch:
-		if r.err != nil {
-			return nil, s.fromMux(r.err)
+	case a := <-r.answer:
+		if a.err != nil {
+			return nil, s.fromMux(a.err)
 		}
-		return r.st, nil
+		return a.st, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
 }
 
 // serveOpens opens a stream, and those that follow it soon.
-func (s *session) serveOpens(o opens) {
+func (s *session) serveOpens(r openRequest) {
 	linger := time.NewTimer(openLinger)
 	defer linger.Stop()
 	for {
 		st, err := s.openNow()
 		select {
-		case o.ch <- opened{st, err}:
-		case <-o.ctx.Done():
+		case r.answer <- openAnswer{st, err}:
+		case <-r.ctx.Done():
 			if st != nil {
 				st.Reset(tunnel.CodeCancelled)
 			}
@@ -87,7 +87,7 @@ func (s *session) serveOpens(o opens) {
 		<-s.opening
 		linger.Reset(openLinger)
 		select {
-		case o = <-s.opens:
+		case r = <-s.requests:
 		case <-linger.C:
 			return
 		case <-s.done:

@@ -35,7 +35,7 @@ type session struct {
 	// registered in order, and a signal for a later one is known to be early.
 	opening, accepting chan struct{}
 
-	opens chan opens // to a goroutine that waits for the next one
+	requests chan openRequest // to the goroutine that opens streams, while it waits for one
 
 	mu       sync.Mutex         // after a stream's mu where both are held
 	streams  map[uint32]*stream // guarded by mu; streams not closed here
@@ -101,7 +101,7 @@ func newSession(ctx context.Context, conn *tls.Conn, peer identity.ID, client bo
 	s := &session{
 		peer: peer, transport: cfg.Transport,
 		client: client, maxIn: cfg.maxIncoming(peer), signalTimeout: defaultSignalTimeout,
-		opening: make(chan struct{}, 1), accepting: make(chan struct{}, 1), opens: make(chan opens),
+		opening: make(chan struct{}, 1), accepting: make(chan struct{}, 1), requests: make(chan openRequest),
 		streams: make(map[uint32]*stream), done: make(chan struct{}), ended: make(chan struct{}),
 	}
 	s.conn = newJoinConn(conn, cfg.WriteTimeout, s)
