@@ -38,6 +38,7 @@ func figures() []struct {
 		{"idle", score.IdleConn, "Memory of an idle connection in relay or server"},
 		{"accepts", score.Accepts, "Full handshakes with client certificate"},
 		{"tunnels", score.TunnelMemory, "Memory of an idle tunnel in the relay"},
+		{"heartbeats", score.IdleCPU, "CPU of the relay for each idle tunnel, with its heartbeats"},
 		{"storm", score.Storm, "All tunnels back after kill -9 of the relay"},
 		{"bystanders", score.StormP99, "99th percentile of other tunnels' calls in a storm, times as long"},
 		{"certificates", score.Certs, "Certificates per second"},
