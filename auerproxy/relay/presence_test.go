@@ -140,11 +140,6 @@ func TestPresence(t *testing.T) {
 			})
 			live(second, 0)
 			stop()
-			defer func() {
-				if list, ended := v.of(serial); t.Failed() {
-					t.Logf("told at the end: %+v, ended %+v", list, ended)
-				}
-			}()
 			eventually(t, patience, "stopped", func() bool {
 				_, ended := v.of(serial)
 				return ended != nil && ended.Reason == tunnel.CodeShutdown && ended.ByDevice

@@ -63,7 +63,10 @@ func TestRush(t *testing.T) {
 // multiplied once, and all are given back. Not where it is switched off, or the
 // environment says how many there are.
 func TestRushProcessors(t *testing.T) { //nolint:paralleltest // it looks at the whole process
-	t.Setenv("GOMAXPROCS", "") // as if it were not set
+	t.Setenv("GOMAXPROCS", "")     // as if it were not set
+	given := runtime.GOMAXPROCS(0) // by -cpu, or the environment
+	t.Cleanup(func() { runtime.GOMAXPROCS(given) })
+	runtime.SetDefaultGOMAXPROCS()
 	before := runtime.GOMAXPROCS(0)
 	a, b, never := newRush(8), newRush(8), newRush(-1)
 	t.Setenv("GOMAXPROCS", "7")

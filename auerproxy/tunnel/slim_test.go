@@ -63,6 +63,30 @@ func TestSlim(t *testing.T) {
 	}
 }
 
+// TestSlimKeepsIssuer wants the issuer's certificate to stay, so that the next handshake
+// does not parse it, while that of the peer goes.
+func TestSlimKeepsIssuer(t *testing.T) { //nolint:paralleltest // another connection could bring another issuer
+	ca := pkitest.New(t, identity.DefaultTrustDomain)
+	var chain []weak.Pointer[x509.Certificate]
+	server := ca.Credentials(identity.Relay(identity.DefaultTrustDomain, "r1")).ServerConfig(nil, tunnel.ALPN)
+	verify := server.VerifyConnection
+	server.VerifyConnection = func(cs tls.ConnectionState) error {
+		for _, c := range cs.PeerCertificates {
+			chain = append(chain, weak.Make(c))
+		}
+		return verify(cs)
+	}
+	device := identity.Device(identity.DefaultTrustDomain, "0123456789")
+	_, there := slimTCP(t, ca.Credentials(device).ClientConfig("localhost", nil, tunnel.ALPN), server, true)
+	for range 3 {
+		runtime.GC()
+	}
+	if len(chain) < 2 || chain[0].Value() != nil || chain[1].Value() == nil {
+		t.Errorf("%d certificates; the first two are there: %t, %t; want the second alone", len(chain), len(chain) > 0 && chain[0].Value() != nil, len(chain) > 1 && chain[1].Value() != nil)
+	}
+	runtime.KeepAlive(there)
+}
+
 // held says how much a buffer of a TLS connection can hold.
 func held(v reflect.Value, name string) int { return v.FieldByName(name).FieldByName("buf").Cap() }
 
