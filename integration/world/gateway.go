@@ -49,7 +49,7 @@ func (w *World) Gateway() Gateway {
 }
 
 func (w *World) gatewayPort() string {
-	_, port, _ := net.SplitHostPort(w.gatewayAddr) // freePort has made it
+	_, port, _ := net.SplitHostPort(w.gatewayAddr) // w.ports has made it
 	return port
 }
 

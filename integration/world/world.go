@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -58,7 +57,8 @@ type World struct {
 	pages    []string   // addresses of PBXs' pages, by device
 	// Addresses of the control centre, with Centre.
 	centreTLS, centreHTTP string
-	gatewayAddr           string // with Gateway
+	gatewayAddr           string     // with Gateway
+	ports                 portBlocks // all of the above are of it
 
 	mu      sync.Mutex
 	pki     unit            // guarded by mu
@@ -113,8 +113,10 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 			addrs = append(addrs, &w.pages[i])
 		}
 	}
-	if err := freePorts(ctx, addrs); err != nil {
-		return w, err
+	for _, addr := range addrs {
+		if *addr, err = w.ports.next(ctx); err != nil {
+			return w, err
+		}
 	}
 	if w.pki, err = w.starter.startPKI(ctx); err != nil {
 		return w, fmt.Errorf("pki: %w", err)
@@ -171,43 +173,6 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 		}
 	}
 	return w, nil
-}
-
-// freePorts finds an address for each.
-func freePorts(ctx context.Context, addrs []*string) error {
-	taken := make(map[string]bool)
-	for _, addr := range addrs {
-		for *addr == "" || taken[*addr] {
-			var err error
-			if *addr, err = freePort(ctx); err != nil {
-				return err
-			}
-		}
-		taken[*addr] = true
-	}
-	return nil
-}
-
-// freePort finds a loopback port that is free for TCP and for UDP. It lies below
-// the ports that the kernel gives to clients: one of those could take it while a
-// relay is stopped.
-func freePort(ctx context.Context) (string, error) {
-	const lowest, count = 20_000, 12_000
-	var lc net.ListenConfig
-	for range 200 {
-		ln, err := lc.Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", lowest+rand.N(count)))
-		if err != nil {
-			continue
-		}
-		pc, err := lc.ListenPacket(ctx, "udp", ln.Addr().String())
-		if cerr := ln.Close(); cerr != nil {
-			return "", cerr
-		}
-		if err == nil {
-			return pc.LocalAddr().String(), pc.Close()
-		}
-	}
-	return "", errors.New("no port is free for both TCP and UDP")
 }
 
 func (w *World) path(parts ...string) string {
@@ -460,5 +425,5 @@ func (w *World) Close() error {
 		stop(relayDir(i), w.relay, i)
 	}
 	stop("pki", []unit{w.pki}, 0)
-	return errors.Join(errs...)
+	return errors.Join(append(errs, w.ports.close())...)
 }

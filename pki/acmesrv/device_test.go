@@ -5,9 +5,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/mholt/acmez/v3"
 	"github.com/mholt/acmez/v3/acme"
+	"github.com/smallstep/nosql/database"
 
 	"github.com/comtrexx-cloud/comtrexx/pki/acmesrv"
 	"github.com/comtrexx-cloud/comtrexx/pki/identity"
@@ -151,6 +153,54 @@ func TestDeviceKeyReplaced(t *testing.T) {
 	}
 	if _, err := w.order(c, account, pkitest.NewKey(), "s0100000001.pbx.ara.comtrexx.test"); err != nil {
 		t.Errorf("the account of a key that was replaced: %v", err)
+	}
+}
+
+// meddled calls a function before the keys of PBXs are looked up.
+type meddled struct {
+	database.DB
+	before func() error
+}
+
+func (m *meddled) Get(table, key []byte) ([]byte, error) {
+	if m.before != nil && string(table) == "acme_external_account_keyID_reference_index" {
+		if err := m.before(); err != nil {
+			return nil, err
+		}
+	}
+	return m.DB.Get(table, key)
+}
+
+// TestKeysAtOnce: a key can be made while that of a PBX, the only one, is replaced. smallstep's own
+// way to look it up would let both wait for ever.
+func TestKeysAtOnce(t *testing.T) {
+	t.Parallel()
+	var db *meddled
+	w := start(t, func(c *acmesrv.Config) {
+		withDevices(c)
+		db = &meddled{DB: c.DB}
+		c.DB = db
+	})
+	if _, err := w.srv.EAB(t.Context(), pbxes, "0100000001"); err != nil {
+		t.Fatal(err)
+	}
+	looked := 0
+	db.before = func() error {
+		looked++
+		made := make(chan error, 1)
+		go func() {
+			_, err := w.srv.EAB(t.Context(), "srv-ara", "")
+			made <- err
+		}()
+		select {
+		case err := <-made:
+			return err
+		case <-time.After(time.Minute):
+			return errors.New("a key is not made while another is looked up")
+		}
+	}
+	if _, err := w.srv.EAB(t.Context(), pbxes, "0100000001"); err != nil || looked != 1 {
+		t.Errorf("%v after %d looks", err, looked)
 	}
 }
 

@@ -117,6 +117,26 @@ func (s *store) GetExternalAccountKey(ctx context.Context, provisionerID, keyID 
 	return key, err
 }
 
+// GetExternalAccountKeyByReference reads both records without the lock that smallstep
+// has for all keys of the process. smallstep takes that lock for reading twice, one in
+// the other; where somebody asks to write in between, all three wait for ever.
+func (s *store) GetExternalAccountKeyByReference(ctx context.Context, provisionerID, reference string) (*acme.ExternalAccountKey, error) {
+	value, err := s.server.cfg.DB.Get(referenceTable, []byte(provisionerID+"."+reference))
+	if errors.Is(err, database.ErrNotFound) {
+		return nil, acme.ErrNotFound
+	}
+	var r struct {
+		KeyID string `json:"externalAccountKeyID"`
+	}
+	if err == nil {
+		err = json.Unmarshal(value, &r)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("external account key of %s: %w", reference, err)
+	}
+	return s.DB.GetExternalAccountKey(ctx, provisionerID, r.KeyID)
+}
+
 // UpdateExternalAccountKey binds a key to the account that was just made with it.
 // smallstep has stored the account by then; if another took the key in between,
 // the account must not stay usable.
@@ -142,23 +162,34 @@ func (s *store) UpdateExternalAccountKey(ctx context.Context, provisionerID stri
 	return errors.Join(err, gerr)
 }
 
-// keyTable is where smallstep keeps external account keys.
-var keyTable = []byte("acme_external_account_keys")
+// Where smallstep keeps external account keys, which of them a PBX has, and the list
+// of all those of a role.
+var (
+	keyTable       = []byte("acme_external_account_keys")
+	referenceTable = []byte("acme_external_account_keyID_reference_index")
+	listTable      = []byte("acme_external_account_keyID_provisionerID_index")
+)
 
 var errBound = errors.New("the external account key is bound already")
 
-// guarded mends two things of smallstep's way to use a database.
+// guarded mends three things of smallstep's way to use a database.
 //
 // It refuses to change an external account key that is bound. smallstep looks at
 // that before it makes the account, so that two accounts could be made with one key
 // at the same time. What is compared here is what was read, so the swap fails, on
 // every instance, if it was bound since.
 //
+// It keeps no list of a role's keys, which nobody reads here: smallstep writes all of
+// it anew with each key, and can add none once the list has become empty.
+//
 // And an empty value is none: smallstep swaps the last order of an account for
 // nothing, and would not find its way out of the empty value that bbolt makes of it.
 type guarded struct{ database.DB }
 
 func (d guarded) Get(table, key []byte) ([]byte, error) {
+	if bytes.Equal(table, listTable) {
+		return nil, database.ErrNotFound
+	}
 	value, err := d.DB.Get(table, key)
 	if err == nil && len(value) == 0 {
 		return nil, database.ErrNotFound
@@ -167,6 +198,9 @@ func (d guarded) Get(table, key []byte) ([]byte, error) {
 }
 
 func (d guarded) CmpAndSwap(table, key, old, next []byte) ([]byte, bool, error) {
+	if bytes.Equal(table, listTable) {
+		return next, true, nil
+	}
 	if bytes.Equal(table, keyTable) && len(old) > 0 {
 		var k struct {
 			AccountID string `json:"accountID"`
