@@ -18,6 +18,15 @@ const (
 	heartbeatJitter = 0.1
 )
 
+// A heartbeat over QUIC that has no answer is sent again, so often and each so small a
+// part of the interval after the one before. A relay that came back answers what
+// belonged to its predecessor with a reset, but not more at once than it has time
+// for, and QUIC itself waits twice as long before each next try.
+const (
+	askAgain     = 4
+	askAgainPart = 10
+)
+
 // heartbeatPadding makes the frame longer than 40 bytes: a relay that was
 // restarted answers a QUIC packet of that size with a stateless reset (RFC 9000
 // §10.3), so the device knows after one heartbeat instead of the idle timeout.
@@ -41,6 +50,28 @@ func newPulse(w *tunnel.Welcome) *pulse {
 	return &pulse{every: every, back: true}
 }
 
+// begin begins the next heartbeat, and reports whether the last one was answered.
+func (p *pulse) begin() (answered bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	answered = p.back
+	p.seq, p.sent, p.back = p.seq+1, time.Now(), false
+	return answered
+}
+
+// last gives the number of the heartbeat that was begun last, and when that was.
+func (p *pulse) last() (seq uint64, sent time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seq, p.sent
+}
+
+func (p *pulse) answered() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.back
+}
+
 // patience is how long nothing may come back: two heartbeats went unanswered,
 // with half a heartbeat for jitter and the way.
 func (p *pulse) patience() time.Duration { return p.every * 5 / 2 }
@@ -53,36 +84,60 @@ func (l *link) beat() {
 	}
 	t := time.NewTimer(rand.N(p.every)) // a fleet that connects at once beats spread out
 	defer t.Stop()
-	for {
-		select {
-		case <-l.session.Done():
-			return
-		case <-t.C:
-		}
-		t.Reset(jitter(p.every, heartbeatJitter))
-		now := time.Now()
-		p.mu.Lock()
-		answered := p.back
-		p.seq, p.sent, p.back = p.seq+1, now, false
-		seq := p.seq
-		p.mu.Unlock()
-		if !answered {
+	again := 0
+	if l.session.Transport() == tunnel.QUIC {
+		again = askAgain
+	}
+	for l.elapsed(t) {
+		next := time.Now().Add(jitter(p.every, heartbeatJitter))
+		if !p.begin() {
 			select {
 			case l.doubt <- struct{}{}:
 			default: // the slot has not looked at the one before yet
 			}
 		}
-		err := l.control.Send(&tunnel.Frame{Frame: &tunnelpb.Control_Heartbeat{Heartbeat: &tunnelpb.Heartbeat{
-			Seq: seq, SentUnixNs: now.UnixNano(),
-			RttUs:   uint32(min(time.Duration(l.rtt.Load()).Microseconds(), 1<<32-1)), //nolint:gosec // bounded in the same line
-			Path:    tunnel.PathOf(l.session),
-			Padding: heartbeatPadding,
-		}}})
-		if err != nil {
-			l.lost(err)
+		if !l.ask() {
 			return
 		}
+		for range again {
+			t.Reset(p.every / askAgainPart)
+			if !l.elapsed(t) {
+				return
+			}
+			if p.answered() {
+				break
+			}
+			if !l.ask() {
+				return
+			}
+		}
+		t.Reset(time.Until(next))
 	}
+}
+
+// elapsed waits for the timer, and reports false where the session ended before.
+func (l *link) elapsed(t *time.Timer) bool {
+	select {
+	case <-l.session.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// ask sends the heartbeat that was begun last, and ends the session where it cannot.
+func (l *link) ask() bool {
+	seq, sent := l.pulse.last()
+	err := l.control.Send(&tunnel.Frame{Frame: &tunnelpb.Control_Heartbeat{Heartbeat: &tunnelpb.Heartbeat{
+		Seq: seq, SentUnixNs: sent.UnixNano(),
+		RttUs:   uint32(min(time.Duration(l.rtt.Load()).Microseconds(), 1<<32-1)), //nolint:gosec // bounded in the same line
+		Path:    tunnel.PathOf(l.session),
+		Padding: heartbeatPadding,
+	}}})
+	if err != nil {
+		l.lost(err)
+	}
+	return err == nil
 }
 
 // listen answers the control stream until the session ends. Silence ends it.

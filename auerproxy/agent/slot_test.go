@@ -339,6 +339,31 @@ func TestHeartbeat(t *testing.T) {
 	})
 }
 
+// TestHeartbeatAgain: a heartbeat without an answer is sent again, a few times before the
+// next is due, and only where packets of a session that a relay lost get no answer for
+// certain: over TCP the kernel sees to that.
+func TestHeartbeatAgain(t *testing.T) {
+	for transport, want := range map[string]int{TransportQUIC: 1 + askAgain, TransportTCP: 1} {
+		t.Run(transport, func(t *testing.T) {
+			bubble(t, func(t *testing.T, n *fakeNet) {
+				n.run(func(c *Config) { c.Transport = transport })
+				after(5 * time.Minute)
+				n.change(func() { n.deaf, n.beats = true, nil })
+				after(34 * time.Second) // the first was due in 22 s, and was sent again for 8 s
+				n.mu.Lock()
+				defer n.mu.Unlock()
+				count := make(map[uint64]int)
+				for _, b := range n.beats {
+					count[b.GetSeq()]++
+				}
+				if first := n.beats[0].GetSeq(); count[first] != want {
+					t.Errorf("sent %d times, want %d: %v", count[first], want, n.beats)
+				}
+			})
+		})
+	}
+}
+
 func TestHeartbeatLost(t *testing.T) {
 	bubble(t, func(t *testing.T, n *fakeNet) {
 		d := n.run(nil)
