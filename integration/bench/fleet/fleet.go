@@ -3,7 +3,9 @@
 //
 //	path, err := fleet.FindSim()
 //	figures, failures, err := fleet.Measure(ctx, path, fleet.Options{Devices: 1000, Transport: "quic", …})
-//	floor, err := fleet.Floor(ctx)
+//	var floors fleet.Floors
+//	err = floors.Add(ctx) // between fleets
+//	floor := floors.Mean()
 //
 // One run of sim connects the fleet, leaves it idle, restarts all devices at once
 // while other devices are called, kills the relay (SIGKILL) and waits until every

@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -128,12 +129,20 @@ func TestFindSim(t *testing.T) {
 // crypto/tls does at least what the floor counts.
 func TestFloor(t *testing.T) {
 	t.Parallel()
-	r, err := fleet.Floor(t.Context())
-	if err != nil {
+	var floors fleet.Floors
+	if got := floors.Mean(); got != (fleet.Rates{}) {
+		t.Errorf("the mean of none is %+v", got)
+	}
+	if err := floors.Add(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if r.Crypto <= 0 || r.TLS <= 0 {
+	r := floors.Mean()
+	if r.Crypto <= 0 || r.TLS <= 0 || r.TLS > r.Crypto {
 		t.Errorf("got %+v", r)
+	}
+	floors = append(floors, fleet.Rates{Crypto: 2 * r.Crypto, TLS: 3 * r.TLS})
+	if got := floors.Mean(); math.Abs(got.Crypto/r.Crypto-1.5) > 1e-9 || math.Abs(got.TLS/r.TLS-2) > 1e-9 {
+		t.Errorf("the mean of %+v is %+v", floors, got)
 	}
 	t.Logf("%+v", r)
 }
