@@ -40,13 +40,14 @@ func runCommand(app *cli.App) *cobra.Command {
 }
 
 func quickCommand(app *cli.App) *cobra.Command {
-	o := options{rounds: 3, duration: 500 * time.Millisecond, devices: 1000, only: score.Judged(), work: []string{
+	o := options{rounds: 3, duration: 500 * time.Millisecond, devices: 1000, judged: true, only: score.Judged(), work: []string{
 		"down1", "down8", "req1", "req32", "req256", "open32", "idle300",
 	}}
 	cmd := &cobra.Command{
 		Use:   "quick",
 		Short: "Hold ours against the targets, in under five minutes",
-		Long: "Prints one line per target: the figure, what is required, what is aimed at, and ok,\n" +
+		Long: "Measures what the targets are about, and nothing else of a contestant.\n" +
+			"Prints one line per target: the figure, what is required, what is aimed at, and ok,\n" +
 			"short or not measured. The exit code is 1 where a required figure is missed. With few\n" +
 			"short rounds, differences under 15 % are noise; a fleet of 1,000 says less than the\n" +
 			"10,000 that the targets are for (--devices).",

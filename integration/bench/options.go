@@ -26,6 +26,7 @@ type options struct {
 	heartbeat time.Duration
 	idle      time.Duration
 	peer      string
+	judged    bool // only what some target needs
 	output
 
 	// What the names stand for; set by validate.

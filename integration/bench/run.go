@@ -125,7 +125,7 @@ func (r *runner) start(ctx context.Context, c peer.Contestant, t *work.Target) (
 	r.lanes = append(r.lanes, l)
 	// The memory of idle connections is that of a process that has done nothing yet.
 	for _, wk := range r.works {
-		if wk.Kind == work.Idle {
+		if wk.Kind == work.Idle && r.wants(l, wk) {
 			if err := r.cell(ctx, 1, l, wk); err != nil {
 				return "", err
 			}
@@ -154,6 +154,9 @@ func (r *runner) rounds(ctx context.Context) error {
 						continue
 					}
 					for _, l := range order {
+						if !r.wants(l, w) {
+							continue
+						}
 						now.Store(w.String() + " of " + l.Name)
 						if err := r.cell(ctx, round+1, l, w); err != nil {
 							return err
@@ -168,6 +171,11 @@ func (r *runner) rounds(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// wants reports whether a work of a contestant is to be measured.
+func (r *runner) wants(l *lane, w work.Work) bool {
+	return !r.judged || score.Needed(l.Name, w.String())
 }
 
 // cell measures one work of one contestant.

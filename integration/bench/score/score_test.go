@@ -211,6 +211,27 @@ func TestJudged(t *testing.T) {
 	if !slices.Contains(names, "frp-stcp") || slices.Contains(names, FleetTCP) {
 		t.Errorf("got %v", names)
 	}
+	for _, name := range names {
+		if !slices.ContainsFunc([]string{"down1", "down8", "req1", "open32"}, func(w string) bool { return Needed(name, w) }) {
+			t.Errorf("nothing of %s is needed", name)
+		}
+	}
+	for _, tt := range []struct {
+		name, work string
+		want       bool
+	}{
+		{"same-tcp", "idle300", true},
+		{"frp-mux", "req256", true},
+		{"frp-mux", "idle300", false},
+		{"sdk-bulk", "req1", false},
+		{"direct", "open32", true},
+		{"direct", "idle300", false},
+		{"nobody", "down1", false},
+	} {
+		if got := Needed(tt.name, tt.work); got != tt.want {
+			t.Errorf("%s of %s needed: %t", tt.work, tt.name, got)
+		}
+	}
 }
 
 func TestName(t *testing.T) {

@@ -3,6 +3,7 @@ package score
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Target is one line of what has to be reached: a paired ratio of ours to a
@@ -164,6 +165,17 @@ func Judged() []string {
 		}
 	}
 	return names
+}
+
+// Needed reports whether some target needs this work of the contestant, or may be read
+// beside it: the bare loopback, which has no memory of its own.
+func Needed(contestant, work string) bool {
+	if contestant == "direct" {
+		return !strings.HasPrefix(work, "idle")
+	}
+	return slices.ContainsFunc(Targets(), func(t Target) bool {
+		return t.Work == work && (t.Ours == contestant || t.Versus == contestant)
+	})
 }
 
 // Judge holds all targets against the report. The size of its fleet is told where
